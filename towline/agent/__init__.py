@@ -1,0 +1,1 @@
+"""The device: observe, decide, apply, loop. Standard library, requests and cryptography only."""

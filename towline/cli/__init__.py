@@ -1,0 +1,1 @@
+"""The command line: parse, call, print. Flows that join several rooms live here."""

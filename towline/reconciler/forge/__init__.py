@@ -1,0 +1,1 @@
+"""GitHub, GitLab and Gitea: nothing speaks to a forge yet."""

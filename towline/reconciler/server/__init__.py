@@ -1,0 +1,1 @@
+"""HTTP: the devices' hot path as raw ASGI, the admin API and the pages behind it."""

@@ -1,0 +1,1 @@
+"""All SQL: tables, statements and migrations, one metadata for SQLite and Postgres."""
