@@ -169,7 +169,7 @@ GLYPHS: dict[str, str] = {
     TargetState.INSTALLING: "◐",
     TargetState.VERIFYING: "◑",
     TargetState.ROLLED_BACK: "↩",
-    TargetState.SKIPPED: "–",
+    TargetState.SKIPPED: "-",
     BatchState.WAITING: "○",
     BatchState.OPEN: "◐",
     BatchState.SOAKING: "◔",

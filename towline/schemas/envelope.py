@@ -1,0 +1,114 @@
+"""The one envelope for everything signed: DSSE 1.0.2 with Ed25519.
+
+https://github.com/secure-systems-lab/dsse: signs the exact bytes together with their type. A key id
+in an envelope is only a hint; what counts is how many distinct keys have signed.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from towline.schemas import strict_json
+from towline.schemas.keys import PrivateKey, PublicKey
+from towline.schemas.problems import Refused
+
+ENVELOPE_LIMIT_BYTES = 64 * 1024
+SIGNATURES_LIMIT = 16
+
+
+def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
+    """What is signed: DSSE's PAE over type and payload."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A payload, its type and its signatures; nothing in it is believed before `verify`."""
+
+    payload_type: str
+    payload: bytes
+    signatures: tuple[bytes, ...]
+    keyids: tuple[str, ...] = ()
+
+    def verify(self, payload_type: str, keys: Iterable[PublicKey], threshold: int) -> bytes:
+        """The payload's bytes once `threshold` distinct keys have signed it.
+
+        Raises Refused `payload-type` or `threshold`.
+        """
+        if self.payload_type != payload_type:
+            raise Refused("payload-type", self.payload_type[:80])
+        message = pre_authentication_encoding(self.payload_type, self.payload)
+        signers = {
+            key.raw
+            for key in keys
+            if any(key.is_signed(signature, message) for signature in self.signatures)
+        }
+        if threshold < 1 or len(signers) < threshold:
+            raise Refused("threshold", f"{len(signers)} of {threshold} signatures")
+        return self.payload
+
+    def document(self) -> dict[str, Any]:
+        """The envelope as JSON carries it."""
+        keyids = self.keyids or ("",) * len(self.signatures)
+        return {
+            "payloadType": self.payload_type,
+            "payload": base64.b64encode(self.payload).decode(),
+            "signatures": [
+                {"keyid": keyid, "sig": base64.b64encode(signature).decode()}
+                for keyid, signature in zip(keyids, self.signatures, strict=True)
+            ],
+        }
+
+    def to_bytes(self) -> bytes:
+        """Compact JSON."""
+        return strict_json.canonical(self.document())
+
+
+def sign(payload_type: str, payload: bytes, *keys: PrivateKey) -> Envelope:
+    """An envelope signed by each of `keys`."""
+    message = pre_authentication_encoding(payload_type, payload)
+    return Envelope(
+        payload_type,
+        payload,
+        tuple(key.sign(message) for key in keys),
+        tuple(key.public.keyid for key in keys),
+    )
+
+
+def parse(data: bytes) -> Envelope:
+    """An envelope from JSON of at most 64 KiB; raises Refused with the reason."""
+    if len(data) > ENVELOPE_LIMIT_BYTES:
+        raise Refused("too-large", f"{len(data)} bytes")
+    return from_document(strict_json.parse_object(data))
+
+
+def from_document(document: Mapping[str, Any]) -> Envelope:
+    """An envelope from its JSON object; raises Refused `envelope`, `sig-count` or `base64`."""
+    if set(document) != {"payloadType", "payload", "signatures"}:
+        raise Refused("envelope", "exactly payloadType, payload and signatures are expected")
+    kind, payload, signatures = (document[k] for k in ("payloadType", "payload", "signatures"))
+    if not isinstance(kind, str) or not isinstance(signatures, list):
+        raise Refused("envelope")
+    if not 1 <= len(signatures) <= SIGNATURES_LIMIT:
+        raise Refused("sig-count", str(len(signatures)))
+    if not all(isinstance(entry, dict) for entry in signatures):
+        raise Refused("envelope")
+    return Envelope(
+        kind,
+        _from_base64(payload),
+        tuple(_from_base64(entry.get("sig")) for entry in signatures),
+        tuple(str(entry.get("keyid", ""))[:64] for entry in signatures),
+    )
+
+
+def _from_base64(text: object) -> bytes:
+    """DSSE verifiers must accept both base64 alphabets."""
+    if not isinstance(text, str):
+        raise Refused("base64")
+    try:
+        return base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+    except (binascii.Error, ValueError):
+        raise Refused("base64") from None

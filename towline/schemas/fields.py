@@ -1,0 +1,77 @@
+"""Typed access to the fields of a parsed JSON object.
+
+Every document of this room reads its fields through these, so that a missing or wrongly typed
+field is always a Refused with the field's name and never a KeyError.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from towline.schemas.identifiers import is_id
+from towline.schemas.problems import Refused
+
+_T = TypeVar("_T")
+_HEX64 = re.compile(r"[0-9a-f]{64}")
+
+
+def _typed(source: Mapping[str, Any], name: str, kind: type[_T]) -> _T:
+    value = source.get(name)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise Refused("bad-field", name)
+    return value
+
+
+def text(source: Mapping[str, Any], name: str, *, limit: int = 4096) -> str:
+    """A string of at most `limit` characters without control characters."""
+    value = _typed(source, name, str)
+    if len(value) > limit or any(ord(char) < 32 and char not in "\n\t" for char in value):
+        raise Refused("bad-field", name)
+    return value
+
+
+def identifier(source: Mapping[str, Any], name: str) -> str:
+    """An id of the grammar."""
+    value = source.get(name)
+    if not is_id(value):
+        raise Refused("bad-field", name)
+    return str(value)
+
+
+def whole(source: Mapping[str, Any], name: str, *, least: int = 0) -> int:
+    """A whole number (a bool is none) of at least `least`."""
+    value = _typed(source, name, int)
+    if value < least:
+        raise Refused("bad-field", name)
+    return value
+
+
+def digest(source: Mapping[str, Any], name: str) -> str:
+    """64 lower-case hex digits."""
+    value = _typed(source, name, str)
+    if _HEX64.fullmatch(value) is None:
+        raise Refused("bad-field", name)
+    return value
+
+
+def mapping(source: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """An object."""
+    return _typed(source, name, dict)
+
+
+def sequence(source: Mapping[str, Any], name: str) -> list[Any]:
+    """A list."""
+    return _typed(source, name, list)
+
+
+def texts(source: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """A list of strings."""
+    values = sequence(source, name)
+    if not all(isinstance(value, str) for value in values):
+        raise Refused("bad-field", name)
+    return tuple(values)
+
+
+def optional_text(source: Mapping[str, Any], name: str, *, limit: int = 4096) -> str | None:
+    """A string, or None when the field is absent or null."""
+    return None if source.get(name) is None else text(source, name, limit=limit)
