@@ -19,7 +19,7 @@ BUSY_TIMEOUT_MS = 5000
 
 
 class Store:
-    """Where the reconciler keeps everything; `read` and `write` are its two kinds of transaction."""
+    """Where the reconciler keeps everything; `read` and `write` begin its transactions."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine

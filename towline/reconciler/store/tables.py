@@ -1,8 +1,10 @@
 """Every table, once, for SQLite and Postgres.
 
-Keys are whole numbers, times are seconds since the epoch (UTC), status words stand exactly as in the
-contract. The contract's two tables are views over `runs` and `targets` (see `views`).
+Keys are whole numbers, times are seconds since the epoch (UTC), status words are those of the
+contract, whose two tables are views over `runs` and `targets` (see `views`).
 """
+
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -36,7 +38,7 @@ metadata = MetaData(
 )
 
 Number: TypeEngine[int] = BigInteger().with_variant(Integer(), "sqlite")
-Document: TypeEngine[object] = JSON().with_variant(JSONB(), "postgresql")
+Document: TypeEngine[Any] = JSON().with_variant(JSONB(), "postgresql")
 Slug = String(63)
 Word = String(50)
 Version = String(100)

@@ -1,0 +1,138 @@
+"""What the reconciler may do: frozen values, performed by `apply` in one transaction."""
+
+from dataclasses import dataclass
+
+from towline.manifests.model import BatchPlan
+from towline.schemas.states import BatchState, RunState
+
+
+@dataclass(frozen=True, slots=True)
+class BeginRun:
+    """Begin the next run of the revision that git wants."""
+
+    turn: int
+    is_return: bool
+    is_retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EndRun:
+    """The run is over; what is not yet installing is skipped with `reason`."""
+
+    status: RunState
+    reason: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StartRun:
+    """A pending run begins to roll out."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddHold:
+    """A human must act."""
+
+    reason: str
+    message: str
+    withdraws: bool
+    """Grants that have not begun to install are taken back."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClearHold:
+    """A hold is over by itself: git changed, or its time ran out."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBatch:
+    """Select at most `size` devices, in the run's order."""
+
+    number: int
+    plan: BatchPlan
+    size: int
+    is_last: bool
+    only_seen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Select at most `limit` more devices into a batch that is open, or after completion."""
+
+    batch: int
+    limit: int
+    only_seen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MoveBatch:
+    """A batch soaks, passes or fails."""
+
+    number: int
+    state: BatchState
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Give these devices leave to install."""
+
+    devices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """A grant that was never fetched is taken back; the slot is free."""
+
+    device: int
+
+
+@dataclass(frozen=True, slots=True)
+class Defer:
+    """A silent device is skipped as OfflineDeferred until it is back."""
+
+    device: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimeOut:
+    """A device gave no verdict within deviceTimeout."""
+
+    device: int
+
+
+@dataclass(frozen=True, slots=True)
+class Readmit:
+    """A deferred device is back."""
+
+    device: int
+    batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Nothing to be done now: what the run waits for, and until when at most."""
+
+    reason: str
+    message: str = ""
+    until: int | None = None
+
+
+Action = (
+    BeginRun
+    | EndRun
+    | StartRun
+    | AddHold
+    | ClearHold
+    | OpenBatch
+    | Admit
+    | MoveBatch
+    | Grant
+    | Withdraw
+    | Defer
+    | TimeOut
+    | Readmit
+    | Hold
+)
