@@ -86,6 +86,7 @@ class Grant:
 class Withdraw:
     """A grant that was never fetched is taken back; the slot is free."""
 
+    run_seq: int
     device: int
 
 
@@ -93,6 +94,7 @@ class Withdraw:
 class Defer:
     """A silent device is skipped as OfflineDeferred until it is back."""
 
+    run_seq: int
     device: int
 
 
@@ -100,6 +102,7 @@ class Defer:
 class TimeOut:
     """A device gave no verdict within deviceTimeout."""
 
+    run_seq: int
     device: int
 
 

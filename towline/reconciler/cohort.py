@@ -1,8 +1,8 @@
 """The order in which a run takes devices: an affine permutation of the dense device numbers.
 
 `position = (seq + off) * mul mod p` is fair (off is uniform), different for each revision, and only
-uses `+ * %` below 2^62, so that both engines and Python agree. The step is screened, so that a small
-first batch is spread over enrolment lots.
+uses `+ * %` below 2^62, so that both engines and Python agree. The step is screened, so that a
+small first batch is spread over enrolment lots.
 """
 
 import hashlib

@@ -84,8 +84,9 @@ class Lapse(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lapsed:
-    """One device for which a clock ran out."""
+    """One device for which a clock ran out, in the newest run or in one that still finishes."""
 
+    run_seq: int
     device_seq: int
     batch: int
     lapse: Lapse
@@ -119,6 +120,8 @@ class Snapshot:
     batches: tuple[BatchSeen, ...] = ()
     next_plan: BatchPlan | None = None
     """The batch to be opened next; None when the last one was opened."""
+    batch_total: int = 1
+    """Opened batches and those still planned."""
     next_targets: int = 0
     """Targets so far that count for the next batch's goal."""
     fleet: FleetSeen = FleetSeen()

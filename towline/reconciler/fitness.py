@@ -1,0 +1,76 @@
+"""Whether an owned device needs a release and may get it: asked once, when it is selected."""
+
+from enum import StrEnum
+
+from towline.manifests.model import Deployment
+from towline.manifests.version import NotComparable, Range, is_newer
+from towline.reconciler.offer import Offer
+from towline.reconciler.store.fleet import Condition
+
+
+class Fit(StrEnum):
+    """What a device is to a release; all but the first three are reasons to skip it."""
+
+    FITS = "fits"
+    THERE = "there"
+    """Runs this version and checksum already."""
+    UNMATCHED = "unmatched"
+    """`current_version` does not match: no target and no word about it."""
+    BELOW_BARRIER = "BelowBarrier"
+    NEWER_INSTALLED = "NewerInstalled"
+    NOT_COMPARABLE = "VersionNotComparable"
+    KNOWN_BAD = "KnownBad"
+    NO_PACKAGE = "NoPackageForDevice"
+    BELOW_INDEX = "BelowRollbackIndex"
+
+    @property
+    def is_skip(self) -> bool:
+        """True when the device gets a target that says why it is skipped."""
+        return self not in (Fit.FITS, Fit.THERE, Fit.UNMATCHED)
+
+
+def fit(
+    manifest: Deployment,
+    offer: Offer,
+    condition: Condition,
+    *,
+    is_return: bool = False,
+    is_retry: bool = False,
+) -> Fit:
+    """Judge one condition; a return needs no allowDowngrade, a retry forgives the known-bad."""
+    if (condition.version, condition.sha256) == (manifest.target_version, offer.sha256):
+        return Fit.THERE
+    if condition.version is not None:
+        by_version = _fit_version(manifest, condition.version, is_return)
+        if by_version is not Fit.FITS:
+            return by_version
+    elif manifest.eligibility.current_version or manifest.eligibility.requires:
+        return Fit.UNMATCHED if manifest.eligibility.current_version else Fit.BELOW_BARRIER
+    if offer.device_types and condition.device_type not in offer.device_types:
+        return Fit.NO_PACKAGE
+    if condition.rollback_index > offer.rollback_index:
+        return Fit.BELOW_INDEX
+    if condition.known_bad == offer.sha256 and not is_retry:
+        return Fit.KNOWN_BAD
+    return Fit.FITS
+
+
+def _fit_version(manifest: Deployment, version: str, is_return: bool) -> Fit:
+    eligibility = manifest.eligibility
+    try:
+        if eligibility.current_version and not Range.parse(eligibility.current_version).matches(
+            version
+        ):
+            return Fit.UNMATCHED
+        if eligibility.requires and not Range.parse(eligibility.requires).matches(version):
+            return Fit.BELOW_BARRIER
+    except NotComparable:
+        return Fit.NOT_COMPARABLE
+    if manifest.allow_downgrade or is_return:
+        return Fit.FITS
+    try:
+        is_downgrade = is_newer(version, manifest.target_version)
+    except NotComparable:
+        # Without an order there is no "newer": equality alone decided above.
+        return Fit.FITS
+    return Fit.NEWER_INSTALLED if is_downgrade else Fit.FITS

@@ -1,0 +1,129 @@
+"""The clocks of a Deployment's targets: which ran out, and when the next one will.
+
+A target's clocks: its grant must be fetched within three poll intervals, its verdict must come
+within deviceTimeout of the fetch, and one that is silent without a grant is deferred in the last
+batch after offline.after.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+
+from towline.reconciler.snapshot import Lapse, Lapsed
+from towline.reconciler.store.tables import batches, device_state, runs, targets
+from towline.schemas.states import ACTIVE_TARGETS, TargetState
+
+_ACTIVE = [state.value for state in ACTIVE_TARGETS]
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a Deployment waits for its devices, in seconds."""
+
+    seen_s: int
+    """Three poll intervals."""
+    offline_s: int
+
+
+def lapsed(
+    connection: Connection,
+    organization: str,
+    deployment: str,
+    newest: int,
+    patience: Patience,
+    now: int,
+    limit: int = 500,
+) -> tuple[Lapsed, ...]:
+    """At most `limit` targets for which a clock ran out, `newest` being the newest run."""
+    of_deployment = (runs.c.organization == organization, runs.c.deployment == deployment)
+    found: list[Lapsed] = []
+    for lapse, condition in _conditions(newest, patience, now).items():
+        rows = connection.execute(
+            select(targets.c.run_seq, targets.c.device_seq, targets.c.batch)
+            .join(runs, runs.c.seq == targets.c.run_seq)
+            .join(device_state, device_state.c.device_seq == targets.c.device_seq)
+            .outerjoin(
+                batches,
+                and_(batches.c.run_seq == targets.c.run_seq, batches.c.number == targets.c.batch),
+            )
+            .where(*of_deployment, condition)
+            .order_by(targets.c.device_seq)
+            .limit(limit)
+        )
+        found += [Lapsed(run, device, batch, lapse) for run, device, batch in rows]
+    return tuple(found)
+
+
+def _conditions(newest: int, patience: Patience, now: int) -> dict[Lapse, ColumnElement[bool]]:
+    pending = targets.c.status == TargetState.PENDING.value
+    is_newest = targets.c.run_seq == newest
+    last_seen = func.coalesce(device_state.c.last_seen, 0)
+    return {
+        Lapse.TIMED_OUT: and_(_awaits_verdict(), targets.c.deadline <= now),
+        Lapse.NOT_FETCHED: and_(
+            is_newest,
+            pending,
+            targets.c.granted_at <= now - patience.seen_s,
+            targets.c.fetched_at.is_(None),
+        ),
+        Lapse.OFFLINE: and_(
+            is_newest,
+            pending,
+            targets.c.granted_at.is_(None),
+            batches.c.is_last,
+            targets.c.created_at <= now - patience.offline_s,
+            last_seen <= now - patience.offline_s,
+        ),
+        Lapse.RETURNED: and_(
+            is_newest,
+            targets.c.status == TargetState.SKIPPED.value,
+            targets.c.reason == "OfflineDeferred",
+            last_seen >= now - patience.seen_s,
+            batches.c.is_last,
+            runs.c.status.in_(("in_progress", "completed")),
+        ),
+    }
+
+
+def _awaits_verdict() -> ColumnElement[bool]:
+    return or_(
+        targets.c.status.in_(_ACTIVE),
+        and_(
+            targets.c.status == TargetState.COMPLETED.value,
+            targets.c.verified_at.is_(None),
+        ),
+    )
+
+
+def next_clock(
+    connection: Connection, organization: str, deployment: str, newest: int, patience: Patience
+) -> int | None:
+    """The next time at which a clock of a target can run out."""
+    of_deployment = (runs.c.organization == organization, runs.c.deployment == deployment)
+    deadline = connection.execute(
+        select(func.min(targets.c.deadline))
+        .join(runs, runs.c.seq == targets.c.run_seq)
+        .where(*of_deployment, _awaits_verdict())
+    ).scalar_one()
+    granted = connection.execute(
+        select(func.min(targets.c.granted_at)).where(
+            targets.c.run_seq == newest,
+            targets.c.status == TargetState.PENDING.value,
+            targets.c.fetched_at.is_(None),
+        )
+    ).scalar_one()
+    selected = connection.execute(
+        select(func.min(func.max(targets.c.created_at, func.coalesce(device_state.c.last_seen, 0))))
+        .join(device_state, device_state.c.device_seq == targets.c.device_seq)
+        .where(
+            targets.c.run_seq == newest,
+            targets.c.status == TargetState.PENDING.value,
+            targets.c.granted_at.is_(None),
+        )
+    ).scalar_one()
+    times = [
+        deadline,
+        None if granted is None else granted + patience.seen_s,
+        None if selected is None else selected + patience.offline_s,
+    ]
+    return min((time for time in times if time is not None), default=None)

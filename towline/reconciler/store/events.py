@@ -1,0 +1,50 @@
+"""The record of everything that changed: one row per event, with its cause."""
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, insert
+
+from towline.reconciler.store.tables import events
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change; `kind` is a dotted word such as `run.started`."""
+
+    kind: str
+    deployment: str | None = None
+    run: UUID | None = None
+    device: str | None = None
+    reason: str = ""
+    message: str = ""
+    cause: str = ""
+    """Who or what made it happen: a verb and its author, a report, a clock, a commit."""
+    commit: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+def record(connection: Connection, organization: str, now: int, *entries: Event) -> None:
+    """Append events in the caller's transaction."""
+    if not entries:
+        return
+    connection.execute(
+        insert(events),
+        [
+            {
+                "at": now,
+                "organization": organization,
+                "kind": entry.kind,
+                "deployment": entry.deployment,
+                "run": entry.run,
+                "device": entry.device,
+                "reason": entry.reason,
+                "message": entry.message,
+                "cause": entry.cause,
+                "commit": entry.commit,
+                "data": entry.data,
+            }
+            for entry in entries
+        ],
+    )
