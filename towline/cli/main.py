@@ -1,0 +1,87 @@
+"""The entry point of `towline`: the table of commands, and how each way to fail ends.
+
+Imports nothing at start that the base install lacks. No error reaches a person as a traceback:
+what went wrong is said on stderr and in the exit code.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from towline.cli.exit_codes import ExitCode, NotAuthorised
+from towline.schemas.problems import Problem, Refused
+
+FLEET = "Fleet repository"
+
+COMMANDS = (("init", "towline.cli.init:init", "Make a fleet repository.", FLEET),)
+"""Name, where it lies, what it does, its heading in the help: in the order of the help."""
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; returns the exit code, after saying on stderr what went wrong."""
+    try:
+        return _run(arguments)
+    except NotAuthorised as problem:
+        _say(f"error: {problem}")
+        return ExitCode.NOT_AUTHORISED
+    except Problem as problem:
+        _say(f"error: {problem}")
+    except Refused as refusal:
+        _say(f"error: refused: {refusal}")
+    except ModuleNotFoundError as error:
+        _say(_missing_module(error))
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except OSError as error:
+        _say(f"error: {error.filename or 'towline'}: {error.strerror or error}")
+        _trace()
+    except Exception as error:  # noqa: BLE001 - the last line of defence for the person
+        _say(f"this is a bug in towline: {type(error).__name__}: {error}")
+        if not _trace():
+            _say("  → please report it, with what TOWLINE_DEBUG=1 shows")
+    return ExitCode.ERROR
+
+
+def _run(arguments: Sequence[str]) -> int:
+    import typer  # noqa: PLC0415 - the base install lacks it
+
+    from towline.cli.command_table import Row, build  # noqa: PLC0415
+
+    usage_error = typer.BadParameter.__mro__[1]  # typer gives it no public name
+    command = build([Row(*row) for row in COMMANDS])
+    try:
+        code = command(list(arguments), prog_name="towline", standalone_mode=False)
+    except typer.Abort:
+        return ExitCode.INTERRUPTED
+    except Exception as error:
+        if not isinstance(error, usage_error):
+            raise
+        error.show()  # type: ignore[attr-defined]
+        return ExitCode.USAGE
+    return code if isinstance(code, int) else ExitCode.OK
+
+
+def _missing_module(error: ModuleNotFoundError) -> str:
+    if (error.name or "towline").split(".")[0] == "towline":
+        return f"this is a bug in towline: {error}"
+    return (
+        f"error: this command needs {error.name}, which is not installed\n"
+        "  → pip install 'towline[server]'"
+    )
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def _trace() -> bool:
+    wanted = os.environ.get("TOWLINE_DEBUG") == "1"
+    if wanted:
+        traceback.print_exc()
+    return wanted
