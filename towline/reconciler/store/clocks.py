@@ -1,8 +1,8 @@
 """The clocks of a Deployment's targets: which ran out, and when the next one will.
 
 A target's clocks: its grant must be fetched within three poll intervals, its verdict must come
-within deviceTimeout of the fetch, and one that is silent without a grant is deferred in the last
-batch after offline.after.
+within deviceTimeout of the fetch, and one that is silent without a grant is deferred: in the last
+batch after offline.after, before it after three poll intervals, as another takes its place.
 """
 
 from dataclasses import dataclass
@@ -70,9 +70,19 @@ def _conditions(newest: int, patience: Patience, now: int) -> dict[Lapse, Column
             is_newest,
             pending,
             targets.c.granted_at.is_(None),
-            batches.c.is_last,
-            targets.c.created_at <= now - patience.offline_s,
-            last_seen <= now - patience.offline_s,
+            or_(
+                and_(
+                    batches.c.is_last,
+                    targets.c.created_at <= now - patience.offline_s,
+                    last_seen <= now - patience.offline_s,
+                ),
+                # Before the last batch a silent device is replaced at once.
+                and_(
+                    batches.c.is_last.is_(False),
+                    targets.c.created_at <= now - patience.seen_s,
+                    last_seen <= now - patience.seen_s,
+                ),
+            ),
         ),
         Lapse.RETURNED: and_(
             is_newest,

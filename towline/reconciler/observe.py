@@ -1,0 +1,282 @@
+"""Reading what a decision needs into one frozen Snapshot, the time included."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, Row, exists, func, select
+
+from towline.manifests.model import BatchPlan, Deployment, Ownership
+from towline.reconciler.decide import RETURN_PLANS
+from towline.reconciler.fitness import Fit, fit
+from towline.reconciler.head import Head
+from towline.reconciler.offer import Offer, find_offer
+from towline.reconciler.snapshot import (
+    BatchSeen,
+    FleetSeen,
+    History,
+    HoldSeen,
+    RunSeen,
+    Snapshot,
+)
+from towline.reconciler.store import clocks, fleet, runs
+from towline.reconciler.store import tables as t
+from towline.reconciler.store.clocks import Patience
+from towline.reconciler.store.fleet import Choice, Condition
+from towline.reconciler.store.targets import groups_by_batch
+from towline.reconciler.verdict import Tally, tally
+from towline.schemas.states import ACTIVE_TARGETS, BatchState, RunState, TargetState
+
+SEEN_POLLS = 3
+"""A device is seen lately when it polled within so many poll intervals."""
+GRANTABLE_LIMIT = 1000
+OFFLINE_AFTER_DEFAULT_S = 86400
+
+
+def observe(
+    connection: Connection, head: Head, deployment: str, *, now: int, poll_interval_s: int
+) -> Snapshot:
+    """The Snapshot of one Deployment."""
+    manifest = head.deployments.get(deployment)
+    organization = head.organization
+    run = runs.newest_run(connection, organization, deployment)
+    patience = patience_of(manifest, poll_interval_s)
+    world = Snapshot(now=now, deployment=deployment, manifest=manifest)
+    if manifest is not None:
+        world = replace(world, history=_history(connection, organization, manifest))
+    if run is None:
+        return world
+    groups = groups_by_batch(connection, run.seq)
+    opened = runs.batches_of(connection, run.seq)
+    world = replace(
+        world,
+        run=_run_seen(run, opened),
+        holds=_holds_seen(connection, run),
+        batches=tuple(_batch_seen(row, tally(groups.get(row.number, ()))) for row in opened),
+        lapsed=clocks.lapsed(connection, organization, deployment, run.seq, patience, now),
+        in_flight=sum(tally(group).working for group in groups.values()),
+        next_clock=_future(
+            clocks.next_clock(connection, organization, deployment, run.seq, patience), now
+        ),
+        grantable=_grantable(connection, run, manifest, now - patience.seen_s),
+    )
+    if manifest is None or manifest.revision != run.revision:
+        return world
+    return _with_fleet(connection, head, manifest, run, world, now - patience.seen_s)
+
+
+def patience_of(manifest: Deployment | None, poll_interval_s: int) -> Patience:
+    """How long the Deployment waits for its devices."""
+    offline_s = manifest.offline_after_s if manifest else OFFLINE_AFTER_DEFAULT_S
+    return Patience(SEEN_POLLS * poll_interval_s, offline_s)
+
+
+def _future(time: int | None, now: int) -> int | None:
+    return time if time is not None and time > now else None
+
+
+def _history(connection: Connection, organization: str, manifest: Deployment) -> History:
+    key = (organization, manifest.name, manifest.revision)
+    return History(runs.count_turns(connection, *key), runs.was_completed(connection, *key))
+
+
+def _run_seen(run: Row[Any], opened: Sequence[Row[Any]]) -> RunSeen:
+    ended = [row.ended_at for row in opened if row.ended_at is not None]
+    return RunSeen(
+        seq=run.seq,
+        id=run.id,
+        revision=run.revision,
+        status=RunState(run.status),
+        reason=run.reason,
+        is_return=run.is_return,
+        start_requested=run.start_requested,
+        created_at=run.created_at,
+        started_at=run.started_at,
+        idle_since=max([run.started_at or run.created_at, *ended]),
+    )
+
+
+def _holds_seen(connection: Connection, run: Row[Any]) -> tuple[HoldSeen, ...]:
+    rows = runs.holds_of(connection, run.organization, run.deployment, run.seq)
+    return tuple(HoldSeen(row.reason, row.message, row.since, row.until) for row in rows)
+
+
+def _batch_seen(row: Row[Any], members: Tally) -> BatchSeen:
+    return BatchSeen(
+        number=row.number,
+        name=row.name,
+        is_last=row.is_last,
+        state=BatchState(row.state),
+        size=row.size,
+        success_threshold=row.success_threshold,
+        soak_s=row.soak_s,
+        opened_at=row.opened_at,
+        last_verdict_at=row.last_verdict_at,
+        tally=members,
+    )
+
+
+def _grantable(
+    connection: Connection, run: Row[Any], manifest: Deployment | None, seen_after: int
+) -> tuple[int, ...]:
+    """Selected devices in order, seen lately and with no other install of any component."""
+    busy = t.targets.alias("busy")
+    is_busy = exists(
+        select(busy.c.run_seq).where(
+            busy.c.device_seq == t.targets.c.device_seq,
+            busy.c.granted_at.is_not(None),
+            busy.c.status.in_([state.value for state in ACTIVE_TARGETS]),
+        )
+    )
+    by_name = manifest is not None and manifest.order == "name"
+    order = t.edge_devices.c.slug if by_name else t.targets.c.position
+    rows = connection.execute(
+        select(t.targets.c.device_seq)
+        .join(t.edge_devices, t.edge_devices.c.seq == t.targets.c.device_seq)
+        .join(t.device_state, t.device_state.c.device_seq == t.targets.c.device_seq)
+        .where(
+            t.targets.c.run_seq == run.seq,
+            t.targets.c.status == TargetState.PENDING.value,
+            t.targets.c.granted_at.is_(None),
+            t.device_state.c.last_seen >= seen_after,
+            ~is_busy,
+        )
+        .order_by(t.targets.c.batch, order)
+        .limit(GRANTABLE_LIMIT)
+    )
+    return tuple(rows.scalars())
+
+
+def _with_fleet(
+    connection: Connection,
+    head: Head,
+    manifest: Deployment,
+    run: Row[Any],
+    world: Snapshot,
+    seen_after: int,
+) -> Snapshot:
+    """Add the statement, the next batch and the devices it may take."""
+    offer, problem = current_offer(head, manifest, run)
+    plans = RETURN_PLANS if run.is_return else manifest.batches
+    last = world.last_batch
+    next_plan = None if last and last.is_last else plan_number(plans, len(world.batches))
+    open_plan = _open_plan(plans, last)
+    within = (open_plan or next_plan or plans[-1]).ownership
+    choice = choice_of(head, manifest, run.seq, within, seen_after)
+    return replace(
+        world,
+        statement_problem=problem,
+        is_resumed_over_git=is_resumed_over_git(connection, head.organization, manifest),
+        next_plan=next_plan,
+        batch_total=max(len(plans), len(world.batches)),
+        next_targets=count_targets(connection, run.seq, head, within),
+        fleet=_fleet_seen(connection, manifest, offer, run, choice),
+    )
+
+
+def plan_number(plans: Sequence[BatchPlan], number: int) -> BatchPlan:
+    """Batch `number` of a strategy; an edit of the strategy may have made it shorter: the rest."""
+    return plans[number] if number < len(plans) else plans[-1]
+
+
+def _open_plan(plans: Sequence[BatchPlan], last: BatchSeen | None) -> BatchPlan | None:
+    if last is None or last.state not in (BatchState.OPEN, BatchState.SOAKING):
+        return None
+    return plan_number(plans, last.number)
+
+
+def current_offer(head: Head, manifest: Deployment, run: Row[Any]) -> tuple[Offer | None, str]:
+    """What the run offers: looked at again at each head until it has begun, then kept."""
+    if run.offer is not None:
+        return Offer.parse(run.offer), ""
+    return find_offer(manifest, head.statements, head.root)
+
+
+def choice_of(
+    head: Head, manifest: Deployment, run_seq: int, within: Ownership | None, seen_after: int
+) -> Choice:
+    """The devices that the run may take."""
+    return Choice(
+        organization=head.organization,
+        owner=manifest.ownership,
+        within=within,
+        groups=head.groups,
+        component=manifest.component,
+        run_seq=run_seq,
+        seen_after=seen_after,
+    )
+
+
+def _fleet_seen(
+    connection: Connection,
+    manifest: Deployment,
+    offer: Offer | None,
+    run: Row[Any],
+    choice: Choice,
+) -> FleetSeen:
+    owned = fleet.count_owned(connection, choice)
+    if offer is None:
+        return FleetSeen(owned=owned)
+    groups = fleet.conditions(connection, choice)
+    fits = fits_of(manifest, offer, run, {group.condition for group in groups})
+    matching = seen = busy = 0
+    for group in groups:
+        if fits[group.condition] is not Fit.FITS:
+            continue
+        if group.is_busy:
+            busy += group.n
+        elif not wants_status(manifest, group.is_seen):
+            continue
+        else:
+            matching += group.n
+            seen += group.n if group.is_seen else 0
+    return FleetSeen(owned, matching, seen, busy)
+
+
+def wants_status(manifest: Deployment, is_seen: bool) -> bool:
+    """Eligibility by `filters.status`."""
+    status = manifest.eligibility.status
+    return status is None or (status == "online") == is_seen
+
+
+def fits_of(
+    manifest: Deployment, offer: Offer, run: Row[Any], conditions: set[Condition]
+) -> Mapping[Condition, Fit]:
+    """How each condition fits the run's release."""
+    return {
+        condition: fit(manifest, offer, condition, is_return=run.is_return, is_retry=run.is_retry)
+        for condition in conditions
+    }
+
+
+def count_targets(
+    connection: Connection, run_seq: int, head: Head, within: Ownership | None
+) -> int:
+    """Targets of the run that count for a batch's goal: not skipped, in the batch's filters."""
+    statement = (
+        select(func.count())
+        .select_from(t.targets)
+        .join(t.edge_devices, t.edge_devices.c.seq == t.targets.c.device_seq)
+        .where(
+            t.targets.c.run_seq == run_seq,
+            t.targets.c.status != TargetState.SKIPPED.value,
+        )
+    )
+    if within is not None:
+        statement = statement.where(fleet.owned_by(connection, within, head.groups))
+    return connection.execute(statement).scalar_one()
+
+
+def is_resumed_over_git(connection: Connection, organization: str, manifest: Deployment) -> bool:
+    """A `resume` stands over the manifest's `paused` until a commit changes the key."""
+    found = connection.execute(
+        select(t.overrides.c.over)
+        .where(
+            t.overrides.c.organization == organization,
+            t.overrides.c.deployment == manifest.name,
+            t.overrides.c.key == "paused",
+        )
+        .order_by(t.overrides.c.id.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+    return found is True and manifest.paused
