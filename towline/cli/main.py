@@ -14,7 +14,10 @@ from towline.schemas.problems import Problem, Refused
 
 FLEET = "Fleet repository"
 
-COMMANDS = (("init", "towline.cli.init:init", "Make a fleet repository.", FLEET),)
+COMMANDS = (
+    ("init", "towline.cli.init:init", "Make a fleet repository.", FLEET),
+    ("package", "towline.cli.package:app", "Build packages.", FLEET),
+)
 """Name, where it lies, what it does, its heading in the help: in the order of the help."""
 
 
