@@ -64,6 +64,9 @@ def _follow_git(world: Snapshot) -> list[Action]:
         return [EndRun(RunState.CANCELLED, "ManifestRemoved")] if is_live else []
     was_removed = run is not None and run.reason == "ManifestRemoved"
     if run is not None and run.revision == manifest.revision and not was_removed:
+        is_final = run.status in (RunState.FAILED, RunState.CANCELLED)
+        if is_final and world.is_retry_requested:
+            return [BeginRun(world.history.turns, is_return=False, is_retry=True)]
         return []
     is_return = (
         world.history.was_completed

@@ -51,6 +51,7 @@ def observe(
     world = replace(
         world,
         run=_run_seen(run, opened),
+        is_retry_requested=_is_retry_requested(connection, run.seq),
         holds=_holds_seen(connection, run),
         batches=tuple(_batch_seen(row, tally(groups.get(row.number, ()))) for row in opened),
         lapsed=clocks.lapsed(connection, organization, deployment, run.seq, patience, now),
@@ -99,6 +100,15 @@ def _run_seen(run: Row[Any], opened: Sequence[Row[Any]]) -> RunSeen:
 def _holds_seen(connection: Connection, run: Row[Any]) -> tuple[HoldSeen, ...]:
     rows = runs.holds_of(connection, run.organization, run.deployment, run.seq)
     return tuple(HoldSeen(row.reason, row.message, row.since, row.until) for row in rows)
+
+
+def _is_retry_requested(connection: Connection, run_seq: int) -> bool:
+    asked = exists(
+        select(t.overrides.c.id).where(
+            t.overrides.c.run_seq == run_seq, t.overrides.c.key == "retry"
+        )
+    )
+    return bool(connection.execute(select(asked)).scalar_one())
 
 
 def _batch_seen(row: Row[Any], members: Tally) -> BatchSeen:

@@ -114,6 +114,8 @@ class Snapshot:
     history: History = History()
     statement_problem: str = ""
     """What is missing or differs; empty when a fitting statement is there."""
+    is_retry_requested: bool = False
+    """A person asked for the next run of a revision whose run is final."""
     is_resumed_over_git: bool = False
     """A person's `resume` stands over `paused: true`."""
     holds: tuple[HoldSeen, ...] = ()

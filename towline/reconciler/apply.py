@@ -1,0 +1,233 @@
+"""Performing decided actions: the one place where the reconciler writes.
+
+Everything of one call happens in the caller's transaction; the devices whose documents change are
+returned, so that the loop can ring for them after the commit.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, update
+
+from towline.manifests.model import Deployment
+from towline.reconciler import begin, selection
+from towline.reconciler.actions import (
+    Action,
+    AddHold,
+    Admit,
+    BeginRun,
+    ClearHold,
+    Defer,
+    EndRun,
+    Grant,
+    Hold,
+    MoveBatch,
+    OpenBatch,
+    Readmit,
+    StartRun,
+    TimeOut,
+    Withdraw,
+)
+from towline.reconciler.head import Head
+from towline.reconciler.observe import current_offer
+from towline.reconciler.store import grants, runs
+from towline.reconciler.store import tables as t
+from towline.reconciler.store.events import Event, record
+from towline.schemas.states import BatchState, RunState
+
+
+class Performer:
+    """Performs actions for one Deployment inside one transaction."""
+
+    def __init__(
+        self, connection: Connection, head: Head, deployment: str, *, now: int, seen_after: int
+    ) -> None:
+        self.connection = connection
+        self.head = head
+        self.deployment = deployment
+        self.now = now
+        self.seen_after = seen_after
+        self.touched: set[int] = set()
+
+    def perform(self, actions: Sequence[Action]) -> set[int]:
+        """Perform in order; returns the devices whose documents change."""
+        for action in actions:
+            self._perform(action)
+        if (run := self._run()) is not None:
+            settle(self.connection, run, self.now)
+        return self.touched
+
+    def _run(self) -> Row[Any] | None:
+        return runs.newest_run(self.connection, self.head.organization, self.deployment)
+
+    @property
+    def _manifest(self) -> Deployment:
+        return self.head.deployments[self.deployment]
+
+    def _perform(self, action: Action) -> None:
+        if isinstance(action, BeginRun):
+            begin.begin_run(self.connection, self.head, self._manifest, action, self.now)
+            return
+        run = self._run()
+        assert run is not None
+        self._perform_on(run, action)
+
+    def _perform_on(self, run: Row[Any], action: Action) -> None:
+        match action:
+            case EndRun(status, reason, message):
+                self.touched |= end_run(
+                    self.connection, run, status, reason, message, self.now, cause=self._cause()
+                )
+            case StartRun():
+                self._start(run)
+            case AddHold():
+                self._add_hold(run, action)
+            case ClearHold(reason):
+                runs.remove_holds(self.connection, run.organization, run.deployment, reason)
+                self._record(run, Event("hold.cleared", reason=reason))
+            case MoveBatch(number, state, message):
+                self._move_batch(run, number, state, message)
+            case Hold(reason, message, until):
+                self._wait(run, reason, message, until)
+            case _:
+                self._perform_on_targets(run, action)
+
+    def _perform_on_targets(self, run: Row[Any], action: Action) -> None:
+        connection, now = self.connection, self.now
+        match action:
+            case OpenBatch():
+                chosen = selection.open_batch(
+                    connection, self.head, self._manifest, run, action, now, self.seen_after
+                )
+                message = f"{action.plan.name}: {chosen} devices"
+                self._record(run, Event("batch.opened", message=message))
+            case Admit(batch, limit, only_seen):
+                selection.admit(
+                    connection, self.head, self._manifest, run, batch, limit,
+                    now=now, seen_after=self.seen_after, only_seen=only_seen,
+                )  # fmt: skip
+            case Grant(devices):
+                self.touched |= grants.grant(connection, run.seq, devices, now)
+                slugs = grants.slugs(connection, devices)
+                self._record(run, Event("target.granted", data={"devices": slugs}))
+            case Withdraw(run_seq, device):
+                self.touched |= grants.withdraw(connection, run_seq, device)
+            case Defer(run_seq, device):
+                self.touched |= grants.defer(connection, run_seq, device)
+                self._record_device(run, device, "target.deferred", "OfflineDeferred")
+            case TimeOut(run_seq, device):
+                self.touched |= grants.time_out(connection, run_seq, device, now)
+                self._record_device(run, device, "target.failed", "TimedOut")
+            case Readmit(device, batch):
+                grants.readmit(connection, run.seq, batch, device)
+
+    def _start(self, run: Row[Any]) -> None:
+        offer, _ = current_offer(self.head, self._manifest, run)
+        assert offer is not None
+        runs.change_run(
+            self.connection,
+            run,
+            RunState.IN_PROGRESS,
+            offer=offer.document(),
+            started_at=self.now,
+            reason="RollingOut",
+        )
+        self._record(run, Event("run.started"))
+
+    def _add_hold(self, run: Row[Any], hold: AddHold) -> None:
+        stays = hold.reason == "PausedInGit"
+        self.connection.execute(
+            t.holds.insert().values(
+                organization=run.organization,
+                deployment=run.deployment,
+                run_seq=None if stays else run.seq,
+                reason=hold.reason,
+                message=hold.message,
+                author="towline",
+                since=self.now,
+            )
+        )
+        if hold.withdraws:
+            self.touched |= grants.withdraw_all(self.connection, run.seq)
+        self._record(run, Event("run.held", reason=hold.reason, message=hold.message))
+
+    def _move_batch(self, run: Row[Any], number: int, state: BatchState, message: str) -> None:
+        ended = {"ended_at": self.now} if state is not BatchState.SOAKING else {}
+        runs.change_batch(self.connection, run.seq, number, state, **ended)
+        words = message or f"batch {number + 1}"
+        self._record(run, Event(f"batch.{state}", message=words))
+
+    def _wait(self, run: Row[Any], reason: str, message: str, until: int | None) -> None:
+        values: dict[str, Any] = {"next_due": until}
+        if reason:
+            values |= {"reason": reason, "message": message}
+        if any(getattr(run, key) != value for key, value in values.items()):
+            self.connection.execute(update(t.runs).where(t.runs.c.seq == run.seq).values(**values))
+
+    def _cause(self) -> str:
+        return f"commit {self.head.commit.sha[:12]} by {self.head.commit.author}"
+
+    def _record(self, run: Row[Any], event: Event) -> None:
+        record_for(self.connection, run, event, self.now)
+
+    def _record_device(self, run: Row[Any], device: int, kind: str, reason: str) -> None:
+        for slug in grants.slugs(self.connection, [device]):
+            self._record(run, Event(kind, device=slug, reason=reason, cause="clock"))
+
+
+def record_for(connection: Connection, run: Row[Any], event: Event, now: int) -> None:
+    """Append an event about a run."""
+    filled = Event(
+        event.kind,
+        run.deployment,
+        run.id,
+        event.device,
+        event.reason,
+        event.message,
+        event.cause,
+        run.source_commit,
+        event.data,
+    )
+    record(connection, run.organization, now, filled)
+
+
+def end_run(
+    connection: Connection,
+    run: Row[Any],
+    status: RunState,
+    reason: str,
+    message: str,
+    now: int,
+    cause: str,
+) -> set[int]:
+    """End a run; what has not begun to install is skipped. Returns the touched devices."""
+    touched: set[int] = set()
+    if status is not RunState.COMPLETED:
+        why = "Superseded" if reason == "Superseded" else "Cancelled"
+        touched = grants.skip_unbegun(connection, run.seq, why, now)
+    connection.execute(t.holds.delete().where(t.holds.c.run_seq == run.seq))
+    runs.change_run(
+        connection,
+        run,
+        status,
+        reason=reason,
+        message=message,
+        completed_at=now,
+        updated_at=now,
+        next_due=None,
+    )
+    event = Event(f"run.{status}", reason=reason, message=message, cause=cause)
+    record_for(connection, run, event, now)
+    return touched
+
+
+def settle(connection: Connection, run: Row[Any], now: int) -> None:
+    """Bring a live run's status word in line with its holds: a hold means paused."""
+    status = RunState(run.status)
+    if status in (RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED):
+        return
+    holds = runs.holds_of(connection, run.organization, run.deployment, run.seq)
+    started = RunState.PENDING if run.started_at is None else RunState.IN_PROGRESS
+    wanted = RunState.PAUSED if holds else started
+    if wanted is not status:
+        runs.change_run(connection, run, wanted, updated_at=now)

@@ -1,0 +1,103 @@
+"""Beginning a run: its row, its order, its revision, from the manifest at the head."""
+
+from typing import Any
+
+from sqlalchemy import Connection
+
+from towline.manifests.model import Deployment, Ownership
+from towline.reconciler.actions import BeginRun
+from towline.reconciler.cohort import order_for
+from towline.reconciler.head import Head
+from towline.reconciler.store import runs
+from towline.reconciler.store import tables as t
+from towline.reconciler.store.events import Event, record
+from towline.reconciler.store.targets import insert_ignoring
+from towline.schemas.identifiers import author_uuid, run_uuid
+from towline.schemas.states import RunState
+
+
+def begin_run(
+    connection: Connection, head: Head, manifest: Deployment, action: BeginRun, now: int
+) -> None:
+    """Insert the next run of the manifest's revision."""
+    run_id = run_uuid(head.organization, manifest.name, manifest.revision, action.turn)
+    order = order_for(manifest.revision, runs.highest_seq(connection))
+    _keep_revision(connection, head, manifest, now)
+    runs.insert_run(
+        connection,
+        {
+            "id": run_id,
+            "organization": head.organization,
+            "deployment": manifest.name,
+            "revision": manifest.revision,
+            "turn": action.turn,
+            "component": manifest.component,
+            "deployment_name": manifest.title or manifest.name,
+            "target_version": manifest.target_version,
+            "rollout_strategy": manifest.strategy.value,
+            "rollout_percentage": manifest.rollout_percentage,
+            "status": RunState.PENDING.value,
+            "is_return": action.is_return,
+            "is_retry": action.is_retry,
+            "start_requested": action.is_retry,
+            "source_commit": head.commit.sha,
+            "author": head.commit.author,
+            "created_by": author_uuid(head.commit.author_email),
+            "metadata": contract_metadata(manifest),
+            "perm_p": order.p,
+            "perm_step": order.step,
+            "perm_off": order.off,
+            "created_at": now,
+            "updated_at": now,
+        },
+    )
+    event = Event(
+        "run.created",
+        deployment=manifest.name,
+        run=run_id,
+        message=f"{manifest.target_version}{', a return' if action.is_return else ''}",
+        cause=f"commit {head.commit.sha[:12]} by {head.commit.author}",
+        commit=head.commit.sha,
+    )
+    record(connection, head.organization, now, event)
+
+
+def _keep_revision(connection: Connection, head: Head, manifest: Deployment, now: int) -> None:
+    connection.execute(
+        insert_ignoring(connection, t.revisions).values(
+            organization=head.organization,
+            deployment=manifest.name,
+            id=manifest.revision,
+            content=manifest.canonical,
+            commit=head.commit.sha,
+            author_name=head.commit.author_name,
+            author_email=head.commit.author_email,
+            subject=head.commit.subject,
+            created_at=now,
+        )
+    )
+
+
+def contract_metadata(manifest: Deployment) -> dict[str, Any]:
+    """The contract's `metadata` column."""
+    package = manifest.packages[0]
+    return {
+        "update_package_url": package.urls[0],
+        "checksum": f"sha256:{package.sha256}",
+        "release_notes": manifest.release_notes,
+        "filters": _filters(manifest),
+    }
+
+
+def _filters(manifest: Deployment) -> dict[str, Any]:
+    owner: Ownership = manifest.ownership
+    filters: dict[str, Any] = {
+        "device_type": list(owner.device_types),
+        "group": list(owner.groups),
+        "labels": {key: list(values) for key, values in owner.labels},
+        "devices": list(owner.devices),
+        "exclude": list(owner.exclude),
+        "current_version": manifest.eligibility.current_version,
+        "status": manifest.eligibility.status,
+    }
+    return {key: value for key, value in filters.items() if value}
