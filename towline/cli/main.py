@@ -17,6 +17,7 @@ FLEET = "Fleet repository"
 COMMANDS = (
     ("init", "towline.cli.init:init", "Make a fleet repository.", FLEET),
     ("package", "towline.cli.package:app", "Build packages.", FLEET),
+    ("release", "towline.cli.release:app", "Sign and verify releases.", FLEET),
 )
 """Name, where it lies, what it does, its heading in the help: in the order of the help."""
 
