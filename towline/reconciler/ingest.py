@@ -1,0 +1,301 @@
+"""Taking in what devices report, inside one transaction that the acknowledgement waits for.
+
+A report moves its target by the table of reported moves, updates what the device runs, and marks
+the Deployments that must be looked at. Repeats and old numbers are dropped without harm.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, select, update
+
+from towline.reconciler.store import dirt, grants, inventory
+from towline.reconciler.store import tables as t
+from towline.reconciler.store.events import Event, record
+from towline.reconciler.store.targets import move
+from towline.schemas.reports import Attempt, Installed, Report
+from towline.schemas.states import REPORTED_MOVES, TargetState
+
+ENDED = (TargetState.COMPLETED, TargetState.FAILED, TargetState.ROLLED_BACK)
+_LATE_REASONS = ("Superseded", "Cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class _Reporter:
+    """The device that a report comes from."""
+
+    seq: int
+    slug: str
+    organization: str
+
+
+def commit_reports(
+    connection: Connection, now: int, reports: Sequence[tuple[int, Report]]
+) -> set[int]:
+    """Take in reports in order; returns the devices whose documents may have changed."""
+    touched: set[int] = set()
+    for device_seq, report in reports:
+        row = connection.execute(
+            select(t.edge_devices.c.slug, t.edge_devices.c.organization).where(
+                t.edge_devices.c.seq == device_seq
+            )
+        ).one()
+        reporter = _Reporter(device_seq, row.slug, row.organization)
+        if _is_new(connection, now, device_seq, report):
+            _take(connection, now, reporter, report, touched)
+    return touched
+
+
+def mark_seen(connection: Connection, seen: Mapping[int, int]) -> None:
+    """Presence: when each device last polled."""
+    for device_seq, at in seen.items():
+        connection.execute(
+            update(t.device_state)
+            .where(t.device_state.c.device_seq == device_seq)
+            .values(last_seen=at)
+        )
+
+
+def mark_fetched(connection: Connection, now: int, device_seqs: Iterable[int]) -> None:
+    """A document with a grant was served: deviceTimeout counts from now."""
+    for device_seq in device_seqs:
+        _mark_fetched(connection, now, t.targets.c.device_seq == device_seq)
+
+
+def _mark_fetched(connection: Connection, now: int, where: Any) -> None:
+    rows = connection.execute(
+        select(t.targets.c.run_seq, t.targets.c.device_seq, t.runs.c.offer)
+        .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
+        .where(where, t.targets.c.granted_at.is_not(None), t.targets.c.fetched_at.is_(None))
+    ).all()
+    for run_seq, device_seq, offer in rows:
+        connection.execute(
+            update(t.targets)
+            .where(t.targets.c.run_seq == run_seq, t.targets.c.device_seq == device_seq)
+            .values(fetched_at=now, deadline=now + offer["deviceTimeout"])
+        )
+
+
+def _is_new(connection: Connection, now: int, device_seq: int, report: Report) -> bool:
+    """True once per report: its number grows within its journal."""
+    state = connection.execute(
+        select(t.device_state).where(t.device_state.c.device_seq == device_seq)
+    ).one()
+    if state.journal == report.journal and report.report_seq <= state.report_seq:
+        return False
+    connection.execute(
+        update(t.device_state)
+        .where(t.device_state.c.device_seq == device_seq)
+        .values(
+            last_seen=now,
+            facts=report.facts or state.facts,
+            journal=report.journal,
+            report_seq=report.report_seq,
+            last_sequence=max(state.last_sequence, report.last_sequence),
+            rejected=report.rejected,
+        )
+    )
+    return True
+
+
+def _take(
+    connection: Connection, now: int, reporter: _Reporter, report: Report, touched: set[int]
+) -> None:
+    if inventory.set_versions(connection, reporter.seq, report.versions, now):
+        dirt.mark_all(connection, reporter.organization)
+    if report.rejected:
+        _note_refusal(connection, now, reporter, report)
+    own = None
+    if report.attempt is not None:
+        own = _find(connection, reporter.seq, report.attempt)
+        if own is not None and _move(connection, now, reporter, own, report):
+            touched.add(reporter.seq)
+    _compare_versions(connection, now, reporter, report, own)
+
+
+def _note_refusal(connection: Connection, now: int, reporter: _Reporter, report: Report) -> None:
+    event = Event(
+        "document.refused",
+        device=reporter.slug,
+        reason=report.rejected,
+        message="the device keeps what runs",
+        cause="report",
+    )
+    record(connection, reporter.organization, now, event)
+
+
+def _find(connection: Connection, device_seq: int, attempt: Attempt) -> Row[Any] | None:
+    """The target that the report speaks of, if this attempt is the one in force."""
+    try:
+        run_id = UUID(attempt.deployment)
+    except ValueError:
+        return None
+    return connection.execute(
+        select(t.targets, t.runs.c.deployment, t.runs.c.id.label("run_id"), t.runs.c.organization)
+        .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
+        .where(
+            t.runs.c.id == run_id,
+            t.targets.c.device_seq == device_seq,
+            t.targets.c.attempt == attempt.attempt,
+        )
+    ).first()
+
+
+def _may_move(target: Row[Any], after: TargetState) -> bool:
+    before = TargetState(target.status)
+    if after in REPORTED_MOVES[before]:
+        return True
+    # What had begun when its run ended finishes and is recorded.
+    if before is TargetState.SKIPPED:
+        was_granted = target.granted_at is not None and target.reason in _LATE_REASONS
+        return was_granted and after in ENDED
+    is_late = before is TargetState.FAILED and target.reason == "TimedOut"
+    return is_late and after is TargetState.COMPLETED
+
+
+def _move(
+    connection: Connection, now: int, reporter: _Reporter, target: Row[Any], report: Report
+) -> bool:
+    """Move the target; returns False for a repeat or a step backwards."""
+    attempt = report.attempt
+    assert attempt is not None
+    if not _may_move(target, attempt.state):
+        return False
+    values: dict[str, Any] = {"reason": attempt.reason, "progress": attempt.progress}
+    if attempt.state in ENDED:
+        values |= {"completed_at": now, "error_message": attempt.message or None}
+    if target.fetched_at is None:
+        _mark_fetched(
+            connection,
+            now,
+            (t.targets.c.run_seq == target.run_seq) & (t.targets.c.device_seq == reporter.seq),
+        )
+    move(
+        connection,
+        target.run_seq,
+        t.targets.c.device_seq == reporter.seq,
+        [TargetState(target.status)],
+        attempt.state,
+        **values,
+    )
+    _after_move(connection, now, reporter, target, attempt)
+    return attempt.state in ENDED
+
+
+def _after_move(
+    connection: Connection, now: int, reporter: _Reporter, target: Row[Any], attempt: Attempt
+) -> None:
+    if attempt.state in (TargetState.FAILED, TargetState.ROLLED_BACK):
+        grants.note_verdict(connection, target.run_seq, reporter.seq, now)
+    if attempt.state is TargetState.ROLLED_BACK or attempt.reason in (
+        "NoPrevious",
+        "RollbackFailed",
+    ):
+        inventory.set_known_bad(connection, reporter.seq, target.run_seq)
+    dirt.mark(connection, reporter.organization, target.deployment)
+    event = Event(
+        f"device.{attempt.state}",
+        deployment=target.deployment,
+        run=target.run_id,
+        device=reporter.slug,
+        reason=attempt.reason,
+        message=attempt.message,
+        cause="report",
+        commit=attempt.commit,
+    )
+    record(connection, reporter.organization, now, event)
+
+
+def _compare_versions(
+    connection: Connection,
+    now: int,
+    reporter: _Reporter,
+    report: Report,
+    own: Row[Any] | None,
+) -> None:
+    """A report sent after `completed` that shows the wanted version makes it verified."""
+    for component, installed in report.versions.items():
+        target = _newest_completed(connection, reporter.seq, component)
+        if target is None or (own is not None and own.run_seq == target.run_seq):
+            continue
+        if target.verified_at is None and _is_wanted(target, installed):
+            _verify(connection, now, reporter, target)
+        elif target.verified_at is not None and not _is_wanted(target, installed):
+            _regress(connection, now, reporter, target, installed)
+
+
+def _newest_completed(connection: Connection, device_seq: int, component: str) -> Row[Any] | None:
+    """The device's newest target of the component, when it is completed."""
+    row = connection.execute(
+        select(
+            t.targets,
+            t.runs.c.deployment,
+            t.runs.c.id.label("run_id"),
+            t.runs.c.target_version,
+            t.runs.c.offer,
+            t.runs.c.status.label("run_status"),
+        )
+        .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
+        .where(t.targets.c.device_seq == device_seq, t.targets.c.component == component)
+        .order_by(t.targets.c.run_seq.desc())
+        .limit(1)
+    ).first()
+    return row if row is not None and row.status == TargetState.COMPLETED.value else None
+
+
+def _is_wanted(target: Row[Any], installed: Installed) -> bool:
+    wanted = (target.target_version, target.offer["sha256"])
+    return wanted == (installed.version, installed.sha256)
+
+
+def _verify(connection: Connection, now: int, reporter: _Reporter, target: Row[Any]) -> None:
+    connection.execute(
+        update(t.targets)
+        .where(
+            t.targets.c.run_seq == target.run_seq,
+            t.targets.c.device_seq == reporter.seq,
+            t.targets.c.status == TargetState.COMPLETED.value,
+        )
+        .values(verified_at=now)
+    )
+    inventory.raise_rollback_index(
+        connection, reporter.seq, target.component, target.offer["rollbackIndex"]
+    )
+    grants.note_verdict(connection, target.run_seq, reporter.seq, now)
+    dirt.mark(connection, reporter.organization, target.deployment)
+
+
+def _regress(
+    connection: Connection,
+    now: int,
+    reporter: _Reporter,
+    target: Row[Any],
+    installed: Installed,
+) -> None:
+    """While the run lives, a verified device that shows another version counts as failed."""
+    if target.run_status not in ("in_progress", "paused"):
+        return
+    message = f"reports {installed.version} after {target.target_version} was verified"
+    move(
+        connection,
+        target.run_seq,
+        t.targets.c.device_seq == reporter.seq,
+        [TargetState.COMPLETED],
+        TargetState.FAILED,
+        reason="Regressed",
+        error_message=message,
+    )
+    grants.note_verdict(connection, target.run_seq, reporter.seq, now)
+    dirt.mark(connection, reporter.organization, target.deployment)
+    event = Event(
+        "device.failed",
+        deployment=target.deployment,
+        run=target.run_id,
+        device=reporter.slug,
+        reason="Regressed",
+        message=message,
+        cause="report",
+    )
+    record(connection, reporter.organization, now, event)

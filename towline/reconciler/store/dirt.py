@@ -1,0 +1,56 @@
+"""Which Deployments must be looked at in the next pass."""
+
+from sqlalchemy import Connection, delete, select
+
+from towline.reconciler.store.tables import dirty_deployments, manifests, runs
+from towline.reconciler.store.targets import insert_ignoring
+
+
+def mark(connection: Connection, organization: str, deployment: str) -> None:
+    """The next pass looks at this Deployment."""
+    connection.execute(
+        insert_ignoring(connection, dirty_deployments).values(
+            organization=organization, deployment=deployment
+        )
+    )
+
+
+def mark_all(connection: Connection, organization: str) -> None:
+    """The next pass looks at every Deployment: a device, a label or a version changed."""
+    names = connection.execute(
+        select(manifests.c.name)
+        .where(manifests.c.organization == organization)
+        .union(select(runs.c.deployment).where(runs.c.organization == organization))
+    ).scalars()
+    for name in names.all():
+        mark(connection, organization, name)
+
+
+def take(connection: Connection, organization: str) -> list[str]:
+    """The Deployments to look at; they are clean again with the caller's transaction."""
+    taken = connection.execute(
+        delete(dirty_deployments)
+        .where(dirty_deployments.c.organization == organization)
+        .returning(dirty_deployments.c.deployment)
+    )
+    return sorted(taken.scalars())
+
+
+def due(connection: Connection, organization: str, now: int) -> list[str]:
+    """Deployments of which a clock ran out."""
+    rows = connection.execute(
+        select(runs.c.deployment)
+        .where(runs.c.organization == organization, runs.c.next_due <= now)
+        .distinct()
+    )
+    return sorted(rows.scalars())
+
+
+def next_due(connection: Connection, organization: str) -> int | None:
+    """The next time at which a clock of any run matters."""
+    return connection.execute(
+        select(runs.c.next_due)
+        .where(runs.c.organization == organization, runs.c.next_due.is_not(None))
+        .order_by(runs.c.next_due)
+        .limit(1)
+    ).scalar_one_or_none()

@@ -1,0 +1,97 @@
+"""What devices run: versions by component, interned, with what is known to be bad."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, select, update
+
+from towline.manifests.version import version_key
+from towline.reconciler.store.tables import (
+    component_versions,
+    device_components,
+    runs,
+)
+from towline.reconciler.store.targets import insert_ignoring
+from towline.schemas.reports import Installed
+
+
+def intern_version(connection: Connection, component: str, version: str) -> int:
+    """The id of a version of a component."""
+    connection.execute(
+        insert_ignoring(connection, component_versions).values(
+            component=component, version=version, version_key=version_key(version)
+        )
+    )
+    return connection.execute(
+        select(component_versions.c.id).where(
+            component_versions.c.component == component,
+            component_versions.c.version == version,
+        )
+    ).scalar_one()
+
+
+def _ensure(connection: Connection, device_seq: int, component: str) -> None:
+    connection.execute(
+        insert_ignoring(connection, device_components).values(
+            device_seq=device_seq, component=component
+        )
+    )
+
+
+def set_versions(
+    connection: Connection, device_seq: int, versions: Mapping[str, Installed], now: int
+) -> bool:
+    """Take in what a device runs; returns True when anything changed."""
+    known = {
+        row.component: row
+        for row in connection.execute(
+            select(device_components).where(device_components.c.device_seq == device_seq)
+        )
+    }
+    is_changed = False
+    for component, installed in versions.items():
+        version_id = intern_version(connection, component, installed.version)
+        row = known.get(component)
+        if row is not None and (row.version_id, row.sha256) == (version_id, installed.sha256):
+            continue
+        is_changed = True
+        _ensure(connection, device_seq, component)
+        connection.execute(
+            update(device_components)
+            .where(
+                device_components.c.device_seq == device_seq,
+                device_components.c.component == component,
+            )
+            .values(version_id=version_id, sha256=installed.sha256, reported_at=now)
+        )
+    return is_changed
+
+
+def set_known_bad(connection: Connection, device_seq: int, run_seq: int) -> None:
+    """The run's package failed on the device: it is not granted again by itself."""
+    component, offer = connection.execute(
+        select(runs.c.component, runs.c.offer).where(runs.c.seq == run_seq)
+    ).one()
+    _ensure(connection, device_seq, component)
+    connection.execute(
+        update(device_components)
+        .where(
+            device_components.c.device_seq == device_seq,
+            device_components.c.component == component,
+        )
+        .values(known_bad=offer["sha256"])
+    )
+
+
+def raise_rollback_index(
+    connection: Connection, device_seq: int, component: str, index: int
+) -> None:
+    """A healthy install committed this index: nothing below it runs there again."""
+    connection.execute(
+        update(device_components)
+        .where(
+            device_components.c.device_seq == device_seq,
+            device_components.c.component == component,
+            device_components.c.rollback_index < index,
+        )
+        .values(rollback_index=index)
+    )
