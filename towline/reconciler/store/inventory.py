@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, select, update
 
-from towline.manifests.version import version_key
 from towline.reconciler.store.tables import (
     component_versions,
     device_components,
     runs,
 )
 from towline.reconciler.store.targets import insert_ignoring
+from towline.reconciler.store.version_key import version_key
 from towline.schemas.reports import Installed
 
 

@@ -170,10 +170,11 @@ manifests = Table(
     Column("name", Slug, primary_key=True),
     Column("file", Text, nullable=False),
     Column("commit", Digest, nullable=False),
-    Column("source", Text, nullable=False),
     Column("errors", Document, nullable=False),
     sqlite_with_rowid=False,
 )
+
+"""The Deployments in force; `commit` is where each loaded last, `errors` what is wrong since."""
 
 revisions = Table(
     "revisions",

@@ -197,7 +197,6 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=63), nullable=False),
         sa.Column("file", sa.Text(), nullable=False),
         sa.Column("commit", sa.String(length=64), nullable=False),
-        sa.Column("source", sa.Text(), nullable=False),
         sa.Column(
             "errors",
             sa.JSON().with_variant(postgresql.JSONB(astext_type=Text()), "postgresql"),

@@ -1,0 +1,241 @@
+"""Following the branch: fetch, judge the head, put it in force.
+
+A head that does not load in part keeps the last good form of what is broken; one that is held keeps
+the whole commit before it. What git wants is read once per commit and kept in memory as `Head`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from towline.manifests.load import Loaded, load
+from towline.manifests.model import Deployment
+from towline.manifests.repository import Repository
+from towline.reconciler.commits import CommitFacts, why_held
+from towline.reconciler.head import CommitSeen, Head
+from towline.reconciler.store import dirt, labels, repositories
+from towline.reconciler.store import tables as t
+from towline.reconciler.store.engine import Store
+from towline.reconciler.store.events import Event, record
+from towline.schemas import root as roots
+from towline.schemas.problems import Problem, Refused
+from towline.schemas.root import Root
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A head that was read and not yet judged."""
+
+    commit: CommitSeen
+    loaded: Loaded
+    files: Mapping[str, bytes]
+    roots: tuple[bytes, ...]
+    root: Root | None
+    root_error: str = ""
+
+
+class Follower:
+    """Keeps `head` at what is in force; `look` is called by the loop's thread only."""
+
+    def __init__(self, store: Store, repository: Repository, organization: str) -> None:
+        self.store = store
+        self.repository = repository
+        self.organization = organization
+        self.head: Head | None = None
+
+    def look(self, now: int) -> bool:
+        """Fetch and judge the branch; returns True when another commit came into force."""
+        try:
+            sha = self.repository.head()
+        except Problem as problem:
+            self._note_error(problem.what, now)
+            return False
+        with self.store.read() as connection:
+            row = repositories.get(connection, self.organization)
+        if self.head is None and row.applied_commit is not None:
+            self.head = self._in_force(row.applied_commit)
+        if sha == row.applied_commit and self.head is not None and not row.held_commit:
+            self._note_error("", now)
+            return False
+        return self._judge(self._read(sha), row, now)
+
+    def _note_error(self, error: str, now: int) -> None:
+        with self.store.write() as connection:
+            before = repositories.get(connection, self.organization).last_error
+            values: dict[str, Any] = {"last_error": error}
+            if not error:
+                values["last_fetch_at"] = now
+            repositories.change(connection, self.organization, **values)
+            if error and error != before:
+                event = Event("repository.unreachable", message=error, cause="git")
+                record(connection, self.organization, now, event)
+
+    def _read(self, sha: str) -> _Candidate:
+        files = self.repository.read(sha)
+        commit = self.repository.commit(sha)
+        seen = CommitSeen(sha, commit.author_name, commit.author_email, commit.subject)
+        chain = _root_chain(files)
+        try:
+            root = roots.follow(chain, self.organization) if chain else None
+        except Refused as refused:
+            return _Candidate(seen, load(files), files, chain, None, str(refused))
+        error = "" if root else "trust/root/1.json is missing; `towline init` makes it"
+        return _Candidate(seen, load(files), files, chain, root, error)
+
+    def _judge(self, candidate: _Candidate, row: Any, now: int) -> bool:
+        sha = candidate.commit.sha
+        with self.store.read() as connection:
+            in_force = repositories.manifests_of(connection, self.organization)
+        facts = CommitFacts(
+            sha=sha,
+            descends=row.applied_commit in (None, sha)
+            or self.repository.is_ancestor(row.applied_commit, sha),
+            is_accepted=row.accepted_commit == sha,
+            in_force=in_force.keys(),
+            wanted=_wanted_names(candidate.loaded, {n: r.file for n, r in in_force.items()}),
+            holding_errors=_holding_errors(candidate),
+        )
+        if held := why_held(facts):
+            self._hold(sha, held, row, now)
+            return False
+        self._apply(candidate, {name: r.commit for name, r in in_force.items()}, now)
+        return True
+
+    def _hold(self, sha: str, reason: str, row: Any, now: int) -> None:
+        if (row.held_commit, row.hold_reason) == (sha, reason):
+            return
+        with self.store.write() as connection:
+            repositories.change(
+                connection, self.organization, held_commit=sha, hold_reason=reason, last_error=""
+            )
+            event = Event("repository.held", message=reason, cause="git", commit=sha)
+            record(connection, self.organization, now, event)
+
+    def _apply(self, candidate: _Candidate, last_good: Mapping[str, str], now: int) -> None:
+        head, rows = self._assemble(candidate, last_good)
+        with self.store.write() as connection:
+            dirt.mark_all(connection, self.organization)
+            repositories.replace_manifests(connection, self.organization, rows)
+            labels.set_from_git(
+                connection,
+                self.organization,
+                {name: dict(entry.labels) for name, entry in head.devices.items()},
+                {name for name, entry in head.devices.items() if entry.revoked},
+            )
+            dirt.mark_all(connection, self.organization)
+            repositories.change(
+                connection,
+                self.organization,
+                applied_commit=head.commit.sha,
+                applied_at=now,
+                last_fetch_at=now,
+                held_commit=None,
+                accepted_commit=None,
+                hold_reason="",
+                last_error="",
+            )
+            self._lapse_overrides(connection, head)
+            record(connection, self.organization, now, *_commit_events(candidate))
+        self.head = head
+
+    def _lapse_overrides(self, connection: Connection, head: Head) -> None:
+        """A `resume` over `paused: true` lapses when a commit changes the key."""
+        for name, manifest in head.deployments.items():
+            if not manifest.paused:
+                connection.execute(
+                    t.overrides.delete().where(
+                        t.overrides.c.organization == self.organization,
+                        t.overrides.c.deployment == name,
+                        t.overrides.c.key == "paused",
+                    )
+                )
+
+    def _assemble(
+        self, candidate: _Candidate, last_good: Mapping[str, str]
+    ) -> tuple[Head, list[dict[str, Any]]]:
+        """The Head, broken Deployments in their last good form, and the rows that say so."""
+        assert candidate.root is not None
+        loaded = candidate.loaded
+        deployments = dict(loaded.deployments)
+        commits = dict.fromkeys(deployments, candidate.commit.sha)
+        for name, sha in last_good.items():
+            if name not in deployments and (old := self._last_good(name, sha, loaded)):
+                deployments[name], commits[name] = old, sha
+        rows = [
+            {
+                "organization": self.organization,
+                "name": name,
+                "file": manifest.file,
+                "commit": commits[name],
+                "errors": [str(e) for e in loaded.errors if _is_about(e, manifest)],
+            }
+            for name, manifest in deployments.items()
+        ]
+        head = Head(
+            organization=self.organization,
+            commit=candidate.commit,
+            root=candidate.root,
+            roots=candidate.roots,
+            deployments=deployments,
+            groups=loaded.groups,
+            devices=loaded.devices,
+            statements={k: v for k, v in candidate.files.items() if k.startswith("releases/")},
+        )
+        return head, rows
+
+    def _last_good(self, name: str, sha: str, loaded: Loaded) -> Deployment | None:
+        """The last good form of a Deployment that is broken now; None when it was removed."""
+        old = load(self.repository.read(sha)).deployments.get(name)
+        is_broken = name in loaded.broken or (old is not None and old.file in loaded.unreadable)
+        return old if is_broken else None
+
+    def _in_force(self, sha: str) -> Head | None:
+        """After a restart: what the applied commit said."""
+        try:
+            candidate = self._read(sha)
+        except Problem:
+            return None
+        if candidate.root is None:
+            return None
+        with self.store.read() as connection:
+            rows = repositories.manifests_of(connection, self.organization)
+        return self._assemble(candidate, {name: row.commit for name, row in rows.items()})[0]
+
+
+def _root_chain(files: Mapping[str, bytes]) -> tuple[bytes, ...]:
+    chain: list[bytes] = []
+    while (data := files.get(f"trust/root/{len(chain) + 1}.json")) is not None:
+        chain.append(data)
+    return tuple(chain)
+
+
+def _wanted_names(loaded: Loaded, files: Mapping[str, str]) -> set[str]:
+    """A broken file is never a removal."""
+    unread = {name for name, file in files.items() if file in loaded.unreadable}
+    return {*loaded.deployments, *loaded.broken, *unread}
+
+
+def _holding_errors(candidate: _Candidate) -> tuple[str, ...]:
+    errors = [str(error) for error in candidate.loaded.errors if error.holds_commit]
+    if candidate.root is None:
+        errors.append(f"trust/root: {candidate.root_error}")
+    return tuple(errors)
+
+
+def _is_about(error: Any, manifest: Deployment) -> bool:
+    if error.name is not None:
+        return bool(error.name == manifest.name)
+    return bool(error.place.file == manifest.file)
+
+
+def _commit_events(candidate: _Candidate) -> list[Event]:
+    commit = candidate.commit
+    cause = f"commit {commit.sha[:12]} by {commit.author}"
+    applied = Event("commit.applied", message=commit.subject, cause=cause, commit=commit.sha)
+    broken = [
+        Event("manifest.broken", error.name, message=str(error), cause=cause, commit=commit.sha)
+        for error in candidate.loaded.errors
+    ]
+    return [applied, *broken]

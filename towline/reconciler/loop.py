@@ -1,0 +1,182 @@
+"""The reconciler's loop: follow git, pass over what is dirty or due, sleep until something matters.
+
+One thread. It wakes on reports, verbs, a changed working copy and its own timers, trusts only what
+is stored, and rings for the devices whose documents a pass has changed.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from watchfiles import watch
+
+from towline.manifests.repository import Repository
+from towline.reconciler.actions import Hold
+from towline.reconciler.apply import Performer
+from towline.reconciler.decide import decide
+from towline.reconciler.follow import Follower
+from towline.reconciler.head import Head
+from towline.reconciler.observe import observe, patience_of
+from towline.reconciler.store import dirt, repositories
+from towline.reconciler.store.engine import Store
+from towline.schemas.problems import Problem
+
+STEPS_LIMIT = 200
+"""A Deployment that has not settled after so many steps is looked at in the next pass."""
+RESYNC_S = 3600
+"""All Deployments are looked at so often even when nothing is dirty."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class LoopSettings:
+    """What the loop needs to know."""
+
+    organization: str
+    poll_interval_s: int
+    """How often devices poll; three of these is "seen lately"."""
+    git_interval_s: int
+
+
+class Reconciler:
+    """Owns the loop's thread; `wake` may be called from any thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        repository: Repository,
+        settings: LoopSettings,
+        on_touched: Callable[[set[int]], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._on_touched = on_touched
+        self._clock = clock
+        self._follower = Follower(store, repository, settings.organization)
+        self._repository = repository
+        self._bell = threading.Event()
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._resync_at = 0.0
+        self._git_due = 0
+
+    @property
+    def head(self) -> Head | None:
+        """What is in force; None until the first commit was applied."""
+        return self._follower.head
+
+    def start(self, working_copy: Path | None = None) -> None:
+        """Begin; with a local working copy a commit is seen at once."""
+        self._threads.append(threading.Thread(target=self._run, name="reconciler"))
+        if working_copy is not None:
+            self._threads.append(
+                threading.Thread(target=self._watch, args=(working_copy,), name="watch-git")
+            )
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End after the pass in progress."""
+        self._stopping.set()
+        self._bell.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wake(self) -> None:
+        """Something happened that a pass may care about."""
+        self._bell.set()
+
+    def pass_once(self) -> None:
+        """Look at git, then at every Deployment that is dirty or due."""
+        now = int(self._clock())
+        if now >= self._git_due:
+            # Reports wake the loop often; git is a process each time.
+            self._git_due = now + 1
+            self._look_at_git(now)
+        head = self._follower.head
+        if head is None:
+            return
+        for deployment in self._worklist(head, now):
+            touched = self._settle(head, deployment, now)
+            if touched:
+                self._on_touched(touched)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._bell.clear()
+            try:
+                self.pass_once()
+            except Exception:
+                # A bug must be loud and must not end the loop: nothing was committed by halves.
+                log.exception("pass.failed")
+            self._bell.wait(self._sleep_s())
+
+    def _watch(self, working_copy: Path) -> None:
+        for _ in watch(working_copy, stop_event=self._stopping, debounce=200, recursive=True):
+            self._git_due = 0
+            self.wake()
+
+    def _look_at_git(self, now: int) -> None:
+        try:
+            if self._follower.look(now):
+                log.info("commit.applied", commit=self._follower.head and self._head_sha())
+        except Problem as problem:
+            log.warning("git.failed", error=str(problem))
+
+    def _head_sha(self) -> str:
+        assert self._follower.head is not None
+        return self._follower.head.commit.sha[:12]
+
+    def _worklist(self, head: Head, now: int) -> list[str]:
+        organization = self._settings.organization
+        with self._store.write() as connection:
+            names = {
+                *dirt.take(connection, organization),
+                *dirt.due(connection, organization, now),
+            }
+            if now >= self._resync_at:
+                self._resync_at = now + RESYNC_S
+                names |= {
+                    *head.deployments,
+                    *repositories.manifests_of(connection, organization),
+                }
+        return sorted(names)
+
+    def _settle(self, head: Head, deployment: str, now: int) -> set[int]:
+        """Observe, decide, apply, until nothing is to be done."""
+        touched: set[int] = set()
+        for _ in range(STEPS_LIMIT):
+            with self._store.write() as connection:
+                world = observe(
+                    connection,
+                    head,
+                    deployment,
+                    now=now,
+                    poll_interval_s=self._settings.poll_interval_s,
+                )
+                actions = decide(world)
+                patience = patience_of(world.manifest, self._settings.poll_interval_s)
+                performer = Performer(
+                    connection, head, deployment, now=now, seen_after=now - patience.seen_s
+                )
+                touched |= performer.perform(actions)
+            if all(isinstance(action, Hold) for action in actions):
+                return touched
+        log.error("deployment.unsettled", deployment=deployment, steps=STEPS_LIMIT)
+        with self._store.write() as connection:
+            dirt.mark(connection, self._settings.organization, deployment)
+        return touched
+
+    def _sleep_s(self) -> float:
+        """Until git is looked at again or a clock of a run matters."""
+        with self._store.read() as connection:
+            due = dirt.next_due(connection, self._settings.organization)
+        wait = float(self._settings.git_interval_s)
+        if due is not None:
+            wait = min(wait, due - self._clock() + 0.05)
+        return max(0.2, wait)

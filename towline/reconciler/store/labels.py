@@ -1,0 +1,61 @@
+"""Labels: interned sets, merged from git, people and the join token, in this order of rank."""
+
+import hashlib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, update
+
+from towline.reconciler.store.tables import edge_devices, label_sets
+from towline.reconciler.store.targets import insert_ignoring
+from towline.schemas import strict_json
+
+
+def intern_labels(connection: Connection, labels: Mapping[str, str]) -> int:
+    """The id of a label set."""
+    digest = hashlib.sha256(strict_json.canonical(dict(labels))).hexdigest()
+    connection.execute(
+        insert_ignoring(connection, label_sets).values(digest=digest, labels=dict(labels))
+    )
+    return connection.execute(
+        select(label_sets.c.id).where(label_sets.c.digest == digest)
+    ).scalar_one()
+
+
+def merged(
+    git: Mapping[str, str], people: Mapping[str, str], join: Mapping[str, str]
+) -> dict[str, str]:
+    """What counts: git over people over the join token."""
+    return {**join, **people, **git}
+
+
+def set_from_git(
+    connection: Connection,
+    organization: str,
+    labels: Mapping[str, Mapping[str, str]],
+    revoked: Collection[str],
+) -> bool:
+    """Bring labels and admission in line with the Device manifests; True when any changed."""
+    rows = connection.execute(
+        select(edge_devices).where(edge_devices.c.organization == organization)
+    ).all()
+    changes = [
+        _set_device(connection, row, dict(labels.get(row.slug, {})), row.slug in revoked)
+        for row in rows
+    ]
+    return any(changes)
+
+
+def _set_device(
+    connection: Connection, device: Row[Any], git: dict[str, str], is_revoked: bool
+) -> bool:
+    state = "revoked" if is_revoked else "active"
+    if (device.labels_git, device.state) == (git, state):
+        return False
+    label_set = intern_labels(connection, merged(git, device.labels_people, device.labels_join))
+    connection.execute(
+        update(edge_devices)
+        .where(edge_devices.c.seq == device.seq)
+        .values(labels_git=git, label_set_id=label_set, state=state)
+    )
+    return True
