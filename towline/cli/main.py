@@ -16,6 +16,7 @@ FLEET = "Fleet repository"
 
 COMMANDS = (
     ("init", "towline.cli.init:init", "Make a fleet repository.", FLEET),
+    ("publish", "towline.cli.publish:publish", "Ship a folder as a new version.", FLEET),
     ("package", "towline.cli.package:app", "Build packages.", FLEET),
     ("release", "towline.cli.release:app", "Sign and verify releases.", FLEET),
 )

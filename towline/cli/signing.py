@@ -4,6 +4,7 @@ Joins the agent's unpacker, which measures, with the trust rules of `schemas`. W
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -17,7 +18,8 @@ from towline.schemas.problems import Place, Problem, Refused
 from towline.schemas.root import Root
 from towline.schemas.statement import Statement, statement_path
 
-_VERSION_LIMIT = 100
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,99}")
+"""As manifests accept it; it becomes a folder's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +73,10 @@ def check_release(release: Release) -> None:
             f"the component {release.component!r} is no id: small letters, digits, dots, dashes"
             " and underscores, at most 63"
         )
-    version = release.version
-    if not version or version.startswith(".") or len(version) > _VERSION_LIMIT:
-        raise Problem(f"{version!r} is no version", remedy="write one such as 1.2.0")
-    if not version.isprintable() or any(char in "/\\ " for char in version):
+    if _VERSION.fullmatch(release.version) is None:
         raise Problem(
-            f"the version {version!r} holds a blank, a slash or what cannot be printed",
-            remedy="write one such as 1.2.0",
+            f"{release.version!r} is no version",
+            remedy="write up to 100 letters, digits and . _ + ~ -, a letter or digit first",
         )
     check_format(release.package_format)
     if release.rollback_index < 0:
