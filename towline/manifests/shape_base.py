@@ -23,6 +23,8 @@ from towline.manifests.errors import Location
 
 WRONG = "wrong"
 NOT_YET = "not_yet"
+NOT_TEXT = "not_text"
+"""Types of the errors that are raised here, beside those of pydantic."""
 
 
 class Shape(BaseModel):

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from towline.manifests.errors import Fault, Location, Mark, nearest, path_text
-from towline.manifests.shape_base import NOT_YET, WRONG, Shape
+from towline.manifests.shape_base import NOT_TEXT, NOT_YET, WRONG, Shape
 from towline.manifests.shape_rollout import STRATEGY_KEYS
 from towline.manifests.yaml_tree import Mapping, Node, Scalar, data_of, follow, spoken
 
@@ -62,6 +62,8 @@ def _fault(details: ErrorDetails, root: Node, shape: type[Shape] | None) -> Faul
     if kind == "extra_forbidden":
         message, remedy = _unknown_key(str(location[-1]), shape)
         return Fault(way, _mark(root, way, node), message, remedy)
+    if kind == NOT_TEXT:
+        return Fault(way, node.mark, *_not_text(node, context["what"]))
     words = _WORDS.get(kind, _by_pydantic)(details, node)
     return Fault(way, node.mark, *words)
 
@@ -79,6 +81,13 @@ def _not_yet(way: Location, mark: Mark, word: str) -> Fault:
     keys = [str(part) for part in way if isinstance(part, str)]
     remedy = f"write another value for `{keys[-1]}`" if word else f"remove `{keys[-1]}` for now"
     return Fault(way, mark, message, remedy)
+
+
+def _not_text(node: Node, what: str) -> _Words:
+    message = f"{spoken(node)} stands where {what} belongs"
+    if isinstance(node, Scalar):
+        return message, f'write "{node.text}" in quotes'
+    return message, f"write {what} as text"
 
 
 def _unknown_key(key: str, shape: type[Shape] | None) -> _Words:

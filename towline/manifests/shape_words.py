@@ -10,8 +10,9 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import Field
+from pydantic_core import PydanticCustomError
 
-from towline.manifests.shape_base import ShortForm, Words, wrong
+from towline.manifests.shape_base import NOT_TEXT, ShortForm, Words, wrong
 from towline.manifests.version import Range
 from towline.manifests.yaml_tree import Plain, shortened
 from towline.schemas.identifiers import ID_GRAMMAR
@@ -71,12 +72,10 @@ def _said(value: Any) -> str:
 
 
 def _text(value: Any, what: str) -> str:
-    """Text only; a number or date is answered with its quoted form."""
+    """Text only: a number, date or truth value is answered with its quoted form."""
     if isinstance(value, str):
         return value
-    plain = isinstance(value, Plain | int | float)
-    remedy = f'write "{_said(value)}" in quotes' if plain else f"write {what} as text"
-    raise wrong(f"{_said(value)} stands where {what} belongs, which is text", remedy)
+    raise PydanticCustomError(NOT_TEXT, "not text", {"what": what})
 
 
 def _matching(pattern: str, what: str, remedy: str) -> Callable[[Any], str]:
@@ -110,8 +109,9 @@ def _limited(limit: int, *, lines: bool) -> Words:
 
 
 def _range(value: Any) -> str:
+    text = _text(value, "a range of versions")
     try:
-        return str(Range.parse(_text(value, "a range of versions")))
+        return str(Range.parse(text))
     except ValueError as error:
         remedy = 'write comparisons with = != < <= > >= and a version: ">=2.0, !=2.4.1"'
         raise wrong(str(error), remedy) from None
@@ -178,10 +178,10 @@ def _inner_path(value: Any) -> str:
 
 def _moment(value: Any) -> int:
     """A time with its zone, as seconds since the epoch."""
-    text = value.text if isinstance(value, Plain) and value.kind == "timestamp" else value
+    text = _time_text(value, "a time")
     remedy = "write a time with its zone: 2026-12-01T06:00:00Z"
     try:
-        moment = datetime.fromisoformat(_text(text, "a time"))
+        moment = datetime.fromisoformat(text)
     except ValueError:
         raise wrong(f"{_said(value)} is no time", remedy) from None
     if moment.tzinfo is None:
@@ -194,8 +194,13 @@ def _start(value: Any) -> str | int:
 
 
 def _day(value: Any) -> str:
-    text = value.text if isinstance(value, Plain) and value.kind == "timestamp" else value
-    return _text(text, "a date")
+    return _time_text(value, "a date")
+
+
+def _time_text(value: Any, what: str) -> str:
+    """Times may stand without quotes: YAML has a notion of them."""
+    is_time = isinstance(value, Plain) and value.kind == "timestamp"
+    return _text(value.text if is_time else value, what)
 
 
 def _public_key(value: Any) -> str:

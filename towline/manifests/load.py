@@ -1,0 +1,193 @@
+"""All manifests of a commit at once: what loads, and every error of what does not.
+
+Errors are isolated per document: one broken Deployment leaves the others alone. Pure: files come
+in as bytes. What a broken Deployment means for a run is the reconciler's business.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from towline.manifests.contradictions import contradictions, unknown_groups
+from towline.manifests.deployment import deployment_of, device_of, group_of
+from towline.manifests.errors import Fault, LoadError, Mark, path_text
+from towline.manifests.identity import Identity, identify, may_be_ours, may_hold_commit
+from towline.manifests.model import Deployment, DeviceEntry, DeviceGroup
+from towline.manifests.shape import (
+    SHAPES,
+    DeploymentShape,
+    DeviceGroupShape,
+    DeviceShape,
+)
+from towline.manifests.shape_base import Shape
+from towline.manifests.shape_faults import read_shape
+from towline.manifests.yaml_strict import Unreadable, read_documents
+from towline.manifests.yaml_tree import Document, Node, follow
+from towline.schemas.problems import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a commit wants."""
+
+    deployments: dict[str, Deployment]
+    groups: dict[str, DeviceGroup]
+    devices: dict[str, DeviceEntry]
+    errors: tuple[LoadError, ...]
+    """In the order of files and lines."""
+    unreadable: tuple[str, ...]
+    """Files that are not YAML (also ones that do not look like Towline's any more, which are no
+    error) or have a document whose name cannot be known: whatever came from one of them before
+    keeps its last good form, unless it is in this commit under its name."""
+
+    @property
+    def broken(self) -> frozenset[str]:
+        """Deployments that are there and did not load: they keep their last good form."""
+        return self._broken("Deployment")
+
+    @property
+    def broken_devices(self) -> frozenset[str]:
+        """Devices that are there and did not load: they keep their last good form."""
+        return self._broken("Device")
+
+    @property
+    def holds_commit(self) -> bool:
+        """True when nothing of this commit is to be applied."""
+        return any(error.holds_commit for error in self.errors)
+
+    def _broken(self, kind: str) -> frozenset[str]:
+        # A document of no known kind could be any of them.
+        return frozenset(
+            error.name for error in self.errors if error.name and error.kind in (kind, None)
+        )
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One document that is Towline's, on its way."""
+
+    file: str
+    root: Node
+    identity: Identity
+    faults: list[Fault] = field(default_factory=list)
+    shape: Shape | None = None
+
+
+def is_manifest_path(path: str) -> bool:
+    """True for a YAML file outside of dot-folders, `releases/` and `trust/`."""
+    *folders, name = path.split("/")
+    is_apart = bool(folders) and folders[0] in ("releases", "trust")
+    is_hidden = any(folder.startswith(".") for folder in folders)
+    return name.endswith((".yaml", ".yml")) and not is_apart and not is_hidden
+
+
+def load(files: Mapping[str, bytes]) -> Loaded:
+    """Every manifest in `files` (path -> content); other files are passed over. Never raises."""
+    entries: list[_Entry] = []
+    errors: list[LoadError] = []
+    unreadable: set[str] = set()
+    for file in sorted(filter(is_manifest_path, files)):
+        try:
+            entries.extend(_entries(file, read_documents(files[file])))
+        except Unreadable as refused:
+            unreadable.add(file)
+            if may_be_ours(files[file]):
+                errors.append(_unreadable(file, refused.fault, may_hold_commit(files[file])))
+    _refuse_twins(entries)
+    _refuse_unknown_groups(entries, is_all_known=not any(error.holds_commit for error in errors))
+    unreadable |= {entry.file for entry in entries if entry.identity.name is None}
+    errors += [_error(entry, fault) for entry in entries for fault in entry.faults]
+    return _loaded(entries, sorted(errors, key=_place_order), unreadable)
+
+
+def _entries(file: str, documents: Iterable[Document]) -> Iterator[_Entry]:
+    for document in documents:
+        identity = identify(document.root)
+        if identity is not None:
+            entry = _Entry(file, document.root, identity)
+            _check(entry, document.faults)
+            yield entry
+
+
+def _check(entry: _Entry, faults_of_yaml: list[Fault]) -> None:
+    """Give the entry its shape and its faults; where YAML is wrong, the shape says no more."""
+    identity = entry.identity
+    entry.faults = [*faults_of_yaml, *identity.faults]
+    if identity.kind is None or identity.faults:
+        return
+    entry.shape, found = read_shape(SHAPES[identity.kind], entry.root)
+    if identity.kind == "Deployment":
+        found.extend(contradictions(entry.root))
+    said = {fault.location for fault in faults_of_yaml}
+    entry.faults += [fault for fault in found if fault.location not in said]
+
+
+def _refuse_twins(entries: list[_Entry]) -> None:
+    """Two documents of one kind and name: neither counts, and each names the other's place."""
+    first: dict[tuple[str, str], _Entry] = {}
+    for entry in entries:
+        kind, name = entry.identity.kind, entry.identity.name
+        if kind is None or name is None:
+            continue
+        other = first.setdefault((kind, name), entry)
+        if other is not entry:
+            entry.faults.append(_twin(entry, other))
+            other.faults.append(_twin(other, entry))
+
+
+def _twin(entry: _Entry, other: _Entry) -> Fault:
+    (_, at), (_, there) = (follow(e.root, ("metadata", "name")) for e in (entry, other))
+    place = _place(other.file, there.mark)
+    message = f"another {entry.identity.kind} has the name {entry.identity.name}: {place}"
+    return Fault(("metadata", "name"), at.mark, message, "rename or remove one of the two")
+
+
+def _refuse_unknown_groups(entries: list[_Entry], *, is_all_known: bool) -> None:
+    """Only where all groups are known: one in an unreadable file is broken, not missing."""
+    names = {e.identity.name for e in entries if e.identity.kind == "DeviceGroup"}
+    if not is_all_known or None in names:
+        return
+    known = {name for name in names if name is not None}
+    for entry in entries:
+        if entry.identity.kind == "Deployment":
+            entry.faults.extend(unknown_groups(entry.root, known))
+
+
+def _error(entry: _Entry, fault: Fault) -> LoadError:
+    identity = entry.identity
+    return LoadError(
+        place=_place(entry.file, fault.mark),
+        path=path_text(fault.location),
+        message=fault.message,
+        remedy=fault.remedy,
+        kind=identity.kind,
+        name=identity.name,
+        holds_commit=identity.holds_commit,
+    )
+
+
+def _unreadable(file: str, fault: Fault, holds_commit: bool) -> LoadError:
+    place = _place(file, fault.mark)
+    return LoadError(place, "", fault.message, fault.remedy, holds_commit=holds_commit)
+
+
+def _place(file: str, mark: Mark) -> Place:
+    return Place(file, mark.line, mark.column)
+
+
+def _place_order(error: LoadError) -> tuple[str, int, int]:
+    return error.place.file, error.place.line or 0, error.place.column or 0
+
+
+def _loaded(entries: list[_Entry], errors: list[LoadError], unreadable: set[str]) -> Loaded:
+    loaded = Loaded({}, {}, {}, tuple(errors), tuple(sorted(unreadable)))
+    for entry in entries:
+        if entry.faults:
+            continue
+        if isinstance(entry.shape, DeploymentShape):
+            name = entry.shape.metadata.name
+            loaded.deployments[name] = deployment_of(entry.shape, entry.file)
+        elif isinstance(entry.shape, DeviceGroupShape):
+            loaded.groups[entry.shape.metadata.name] = group_of(entry.shape, entry.file)
+        elif isinstance(entry.shape, DeviceShape):
+            loaded.devices[entry.shape.metadata.name] = device_of(entry.shape, entry.file)
+    return loaded
