@@ -11,6 +11,8 @@ import pytest
 from tests.cli.conftest import everything, git
 from towline.cli import main, settings
 from towline.cli.init import to_id
+from towline.cli.manifest_files import read_manifests
+from towline.manifests.load import load
 from towline.schemas import root
 from towline.schemas.keys import PrivateKey
 
@@ -55,6 +57,17 @@ def test_the_settings_hold_without_a_flag(fleet: Path) -> None:
     assert (found.organization, found.branch, found.fleet) == ("acme", "main", fleet)
     assert found.online_key.is_file()
     assert found.release_key.is_file()
+
+
+def test_nothing_in_it_is_a_manifest_yet_and_the_example_is_a_good_one(fleet: Path) -> None:
+    assert read_manifests(fleet) == {}
+    example = (fleet / "deployments/example.yaml.txt").read_text(encoding="utf-8")
+    assert all(line.startswith("#") for line in example.splitlines())
+    text = example[example.index("# apiVersion") :].replace("0c1d…", "0" * 64)
+    plain = "".join(line.removeprefix("# ") for line in text.splitlines(keepends=True))
+    loaded = load({"hello.yaml": plain.encode()})
+    assert loaded.errors == ()
+    assert loaded.deployments.keys() == {"hello"}
 
 
 def test_a_push_to_it_updates_its_files(fleet: Path, tmp_path: Path) -> None:

@@ -10,6 +10,9 @@ import yaml
 from tests.cli.conftest import everything, git
 from towline.agent.unpack import measure
 from towline.cli import main
+from towline.cli.manifest_files import read_manifests
+from towline.manifests.load import load
+from towline.manifests.model import Ownership
 
 TOWLINE = Path(sys.executable).with_name("towline")
 
@@ -72,6 +75,49 @@ def test_the_component_may_be_named_otherwise_than_the_folder(hello: Path, fleet
     assert publish(hello, fleet, "1.0.0", "--component", "greeter") == 0
     assert (fleet / "packages/greeter-1.0.0.tar.gz").is_file()
     assert (fleet / "deployments/greeter.yaml").is_file()
+
+
+def test_the_manifest_loads_and_delivers_what_was_signed(hello: Path, fleet: Path) -> None:
+    publish(hello, fleet, "1.0.0")
+    loaded = load(read_manifests(fleet))
+    assert loaded.errors == ()
+    deployment = loaded.deployments["hello"]
+    [package] = deployment.packages
+    assert (deployment.component, deployment.target_version) == ("hello", "1.0.0")
+    assert package.file_name == "hello-1.0.0.tar.gz"
+    assert package.sha256 == measure(fleet / "packages/hello-1.0.0.tar.gz").sha256
+    assert deployment.ownership == Ownership()
+
+
+@pytest.mark.parametrize("strategy", ["immediate", "canary", "rolling"])
+def test_every_strategy_of_one_word_makes_a_manifest_that_loads(
+    strategy: str, hello: Path, fleet: Path
+) -> None:
+    assert publish(hello, fleet, "1.0.0", "--strategy", strategy) == 0
+    assert load(read_manifests(fleet)).deployments["hello"].strategy == strategy
+
+
+def test_manual_needs_a_manifest_that_names_devices(
+    hello: Path, fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert publish(hello, fleet, "1.0.0", "--strategy", "manual") == 1
+    assert "filters: {devices: [ID]}" in capsys.readouterr().err
+    assert publish(hello, fleet, "1.0.0", "--no-commit") == 0
+    with (fleet / "deployments/hello.yaml").open("a", encoding="utf-8") as file:
+        file.write("  filters: {devices: [pi-1]}\n")
+    assert publish(hello, fleet, "1.0.0", "--strategy", "manual") == 0
+    assert load(read_manifests(fleet)).deployments["hello"].strategy == "manual"
+
+
+def test_a_broken_file_of_others_does_not_stop_it_but_one_that_holds_all_is_told(
+    hello: Path, fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (fleet / "other.yaml").write_text("apiVersion: towline/v1\nkind: Deployment\n", "utf-8")
+    (fleet / "group.yaml").write_text("apiVersion: towline/v1\nkind: DeviceGroup\n", "utf-8")
+    assert publish(hello, fleet, "1.0.0") == 0
+    said = capsys.readouterr().err
+    assert "warning: nothing will be rolled out before this is mended: group.yaml" in said
+    assert "other.yaml" not in said
 
 
 def test_publishing_the_same_again_commits_nothing(
@@ -172,6 +218,16 @@ def _other_manifest(fleet: Path, _: Path) -> None:
     file.write_text(text, encoding="utf-8")
 
 
+def _unknown_key(fleet: Path, _: Path) -> None:
+    with (fleet / "deployments/hello.yaml").open("a", encoding="utf-8") as file:
+        file.write("  onFailur: abort\n")
+
+
+def _twin(fleet: Path, _: Path) -> None:
+    file = fleet / "deployments/hello.yaml"
+    (fleet / "elsewhere.yml").write_bytes(file.read_bytes())
+
+
 def _package_in_the_way(fleet: Path, _: Path) -> None:
     (fleet / "packages/hello-1.1.0.tar.gz").write_bytes(b"other")
 
@@ -193,6 +249,8 @@ def _ignored_statements(fleet: Path, _: Path) -> None:
         (_link, "symbolic link"),
         (_broken_manifest, "it is not YAML"),
         (_other_manifest, "delivers the component other"),
+        (_unknown_key, "→ write `onFailure`"),
+        (_twin, "another Deployment has the name hello: elsewhere.yml"),
         (_package_in_the_way, "is there with another content"),
         (_detached, "has no branch checked out"),
         (_ignored_statements, "git add failed"),

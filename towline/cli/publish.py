@@ -19,6 +19,7 @@ from towline.cli import manifest_edit, package, settings, signing
 from towline.cli.all_or_nothing import AllOrNothing
 from towline.cli.init import to_id
 from towline.cli.manifest_edit import Delivery
+from towline.cli.manifest_files import refuse_broken
 from towline.cli.printing import tell
 from towline.cli.roots import load_release_keys, newest_root
 from towline.cli.settings import Settings
@@ -96,6 +97,7 @@ def publish_release(
         signed = signing.sign(built, release, found.fleet, trusted, keys, int(time.time()))
         manifest = found.fleet / "deployments" / f"{release.component}.yaml"
         text = _manifest(manifest, signed, strategy)
+        refuse_broken(found.fleet, manifest, text)
         changed = _write(files, built, target, signed, manifest, text)
         done = Published(release, target, signed.path, manifest, tuple(changed))
         return done, _commit(copy, done)
@@ -124,6 +126,12 @@ def _no_strategy(strategy: str) -> Problem:
 def _manifest(file: Path, signed: Signed, strategy: str | None) -> str:
     word = signed.statement
     delivery = Delivery(word.component, word.version, word.file_name, word.sha256, strategy)
+    if not file.exists() and strategy == StrategyKind.MANUAL:
+        raise Problem(
+            "strategy manual takes the devices that the manifest names, and this one is new",
+            remedy="publish with --no-commit and another strategy first, then write"
+            f" `strategy: manual` and `filters: {{devices: [ID]}}` in {file}",
+        )
     if not file.exists():
         return manifest_edit.new_manifest(delivery)
     try:
