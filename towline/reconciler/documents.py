@@ -4,6 +4,7 @@ Per component: its granted target that has no verdict yet, to be installed; else
 it completed, to be kept; else nothing, and what runs is kept.
 """
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -30,9 +31,9 @@ def components_of(
     return tuple(wanted[name] for name in sorted(wanted))[:COMPONENTS_LIMIT]
 
 
-def _targets(connection: Connection, device_seq: int) -> list[Row[Any]]:
+def _targets(connection: Connection, device_seq: int) -> Sequence[Row[Any]]:
     """The device's targets, granted ones first, then the newest run first."""
-    rows = connection.execute(
+    rows: Sequence[Row[Any]] = connection.execute(
         select(
             t.targets.c.component,
             t.targets.c.status,

@@ -64,7 +64,7 @@ def _components(connection: Connection, device_seq: int) -> list[_Component]:
         )
         .where(t.device_components.c.device_seq == device_seq)
     )
-    found: dict[str, str | None] = {component: version for component, version in versions}
+    found: dict[str, str | None] = {row.component: row.version for row in versions}
     newest: dict[str, Row[Any]] = {}
     for row in connection.execute(
         select(t.targets, t.runs.c.deployment, t.runs.c.target_version, t.runs.c.author,

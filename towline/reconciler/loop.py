@@ -42,6 +42,29 @@ class LoopSettings:
     git_interval_s: int
 
 
+def pass_over(
+    store: Store, head: Head, deployment: str, now: int, poll_interval_s: int
+) -> set[int]:
+    """Observe, decide, apply one Deployment until nothing is to be done.
+
+    Returns the devices whose documents changed.
+    """
+    touched: set[int] = set()
+    for _ in range(STEPS_LIMIT):
+        with store.write() as connection:
+            world = observe(connection, head, deployment, now=now, poll_interval_s=poll_interval_s)
+            actions = decide(world)
+            seen_after = now - patience_of(world.manifest, poll_interval_s).seen_s
+            performer = Performer(connection, head, deployment, now=now, seen_after=seen_after)
+            touched |= performer.perform(actions)
+        if all(isinstance(action, Hold) for action in actions):
+            return touched
+    log.error("deployment.unsettled", deployment=deployment, steps=STEPS_LIMIT)
+    with store.write() as connection:
+        dirt.mark(connection, head.organization, deployment)
+    return touched
+
+
 class Reconciler:
     """Owns the loop's thread; `wake` may be called from any thread."""
 
@@ -102,7 +125,7 @@ class Reconciler:
         if head is None:
             return
         for deployment in self._worklist(head, now):
-            touched = self._settle(head, deployment, now)
+            touched = pass_over(self._store, head, deployment, now, self._settings.poll_interval_s)
             if touched:
                 self._on_touched(touched)
 
@@ -146,31 +169,6 @@ class Reconciler:
                     *repositories.manifests_of(connection, organization),
                 }
         return sorted(names)
-
-    def _settle(self, head: Head, deployment: str, now: int) -> set[int]:
-        """Observe, decide, apply, until nothing is to be done."""
-        touched: set[int] = set()
-        for _ in range(STEPS_LIMIT):
-            with self._store.write() as connection:
-                world = observe(
-                    connection,
-                    head,
-                    deployment,
-                    now=now,
-                    poll_interval_s=self._settings.poll_interval_s,
-                )
-                actions = decide(world)
-                patience = patience_of(world.manifest, self._settings.poll_interval_s)
-                performer = Performer(
-                    connection, head, deployment, now=now, seen_after=now - patience.seen_s
-                )
-                touched |= performer.perform(actions)
-            if all(isinstance(action, Hold) for action in actions):
-                return touched
-        log.error("deployment.unsettled", deployment=deployment, steps=STEPS_LIMIT)
-        with self._store.write() as connection:
-            dirt.mark(connection, self._settings.organization, deployment)
-        return touched
 
     def _sleep_s(self) -> float:
         """Until git is looked at again or a clock of a run matters."""

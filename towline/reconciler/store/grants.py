@@ -85,7 +85,7 @@ def withdraw_all(connection: Connection, run_seq: int) -> set[int]:
 
 
 def _withdraw(connection: Connection, run_seq: int, device: int | None) -> set[int]:
-    chosen = targets.c.granted_at.is_not(None)
+    chosen: ColumnElement[bool] = targets.c.granted_at.is_not(None)
     if device is not None:
         chosen = and_(chosen, targets.c.device_seq == device)
     moved = move(
@@ -143,7 +143,7 @@ def readmit_deferred(connection: Connection, run_seq: int, batch: int) -> int:
 
 
 def _readmit(connection: Connection, run_seq: int, batch: int, device: int | None) -> list[int]:
-    chosen = targets.c.reason == "OfflineDeferred"
+    chosen: ColumnElement[bool] = targets.c.reason == "OfflineDeferred"
     if device is not None:
         chosen = and_(chosen, targets.c.device_seq == device)
     return move(

@@ -21,12 +21,13 @@ def intern_version(connection: Connection, component: str, version: str) -> int:
             component=component, version=version, version_key=version_key(version)
         )
     )
-    return connection.execute(
+    found = connection.execute(
         select(component_versions.c.id).where(
             component_versions.c.component == component,
             component_versions.c.version == version,
         )
-    ).scalar_one()
+    )
+    return int(found.scalar_one())
 
 
 def _ensure(connection: Connection, device_seq: int, component: str) -> None:

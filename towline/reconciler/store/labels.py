@@ -17,9 +17,8 @@ def intern_labels(connection: Connection, labels: Mapping[str, str]) -> int:
     connection.execute(
         insert_ignoring(connection, label_sets).values(digest=digest, labels=dict(labels))
     )
-    return connection.execute(
-        select(label_sets.c.id).where(label_sets.c.digest == digest)
-    ).scalar_one()
+    found = connection.execute(select(label_sets.c.id).where(label_sets.c.digest == digest))
+    return int(found.scalar_one())
 
 
 def merged(

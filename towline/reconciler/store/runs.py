@@ -69,7 +69,8 @@ def order_of(run: Row[Any]) -> Order:
 
 def highest_seq(connection: Connection) -> int:
     """The newest device's number; 0 without any."""
-    return connection.execute(select(func.coalesce(func.max(edge_devices.c.seq), 0))).scalar_one()
+    statement = select(func.coalesce(func.max(edge_devices.c.seq), 0))
+    return int(connection.execute(statement).scalar_one())
 
 
 def batches_of(connection: Connection, run_seq: int) -> list[Row[Any]]:
