@@ -1,0 +1,40 @@
+"""What git says when it fails, in words for the person who must act."""
+
+import re
+from pathlib import Path
+
+from git.exc import GitCommandNotFound, GitError
+
+from towline.schemas.problems import Problem
+
+_GONE = re.compile(r"not a valid (commit|object) name|bad object|unknown revision", re.IGNORECASE)
+
+
+def is_gone(said: str) -> bool:
+    """True when git does not know a commit that it was asked about."""
+    return _GONE.search(said) is not None
+
+
+def git_problem(error: GitError, path: Path, folder: str) -> Problem:
+    """The Problem behind a failed run of git in an existing folder."""
+    if isinstance(error, GitCommandNotFound):
+        return Problem("the git program is missing", remedy="install git")
+    said = _said(error)
+    if "dubious ownership" in said:
+        return Problem(
+            f"git refuses {path}, because another user owns it",
+            remedy=f"run `git config --global --add safe.directory {path.resolve()}` as this user",
+        )
+    if "not a git repository" in said:
+        return Problem(f"{path} is no git repository", remedy="run `towline init` or `git init`")
+    if folder and is_gone(said) and f":{folder}" in said:
+        return Problem(f"the commit has no folder {folder}", remedy="check --path")
+    if is_gone(said):
+        return Problem("the repository lacks a commit that is needed", remedy="fetch it again")
+    return Problem(f"git failed in {path}: {said}", remedy="run `git fsck` there")
+
+
+def _said(error: GitError) -> str:
+    """The first line of what git wrote."""
+    text = str(getattr(error, "stderr", "") or error).strip().removeprefix("stderr:").strip(" '\n")
+    return text.splitlines()[0] if text else "no message"

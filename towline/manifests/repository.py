@@ -1,0 +1,149 @@
+"""A fleet repository: what stands in git at a commit, read without touching a working tree.
+
+Knows branches, commits and the files of a folder; knows nothing of what the files say. Runs the
+git program for reading objects only: no hook, filter, pager or signature program of the
+repository's configuration is started, and nothing is fetched. Remote URLs are not known here.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from git import Git
+from git.exc import GitCommandError, GitError
+
+from towline.manifests.git_problems import git_problem, is_gone
+from towline.manifests.git_tree import blob_contents, listing
+from towline.manifests.load import is_manifest_path
+from towline.schemas.problems import Problem
+
+_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_ENVIRONMENT = {
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C",
+}
+_FORMAT = "%H%x00%an%x00%ae%x00%ct%x00%s"
+
+
+class BranchMissing(Problem):
+    """The repository answers, and the branch is not in it (any more)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit."""
+
+    sha: str
+    author_name: str
+    author_email: str
+    subject: str
+    time: int
+    """Of the committer, seconds since the epoch."""
+
+
+class Repository:
+    """A working copy or bare repository on this machine, one folder and one branch of it."""
+
+    def __init__(self, path: Path, folder: str = "", branch: str = "main") -> None:
+        """Nothing is read yet: the repository may be away, and come back."""
+        self.path = path
+        self.folder = folder.strip("/")
+        self.branch = branch
+        self._git = Git(str(path))
+        self._git.update_environment(**_ENVIRONMENT)
+
+    def head(self) -> str | None:
+        """The branch's commit; None while nothing was ever committed.
+
+        Raises BranchMissing, or Problem when the repository does not answer.
+        """
+        # The prefix keeps a branch's name from being read as an option or another revision.
+        name = f"refs/heads/{self.branch}"
+        refs = self._run("for-each-ref", "--format=%(refname) %(objectname)", "refs/heads/")
+        heads = dict(line.split(" ") for line in refs.splitlines())
+        if name in heads:
+            return heads[name]
+        if not heads:
+            return None
+        listed = ", ".join(sorted(ref.removeprefix("refs/heads/") for ref in heads)[:10])
+        raise BranchMissing(
+            f"the repository {self.path} has no branch {self.branch}",
+            remedy=f"push it, or name another with --branch; there are: {listed}",
+        )
+
+    def commit(self, sha: str) -> Commit:
+        """Who committed what and when; raises Problem when there is no such commit."""
+        text = self._run(
+            *("show", "-s", "--no-show-signature", "--no-notes", "--encoding=UTF-8"),
+            *(f"--format={_FORMAT}", f"{_checked(sha)}^{{commit}}"),
+        )
+        full, name, email, time, subject = text.rstrip("\n").split("\0", 4)
+        return Commit(full, name, email, subject, int(time))
+
+    def is_ancestor(self, old: str, new: str) -> bool:
+        """True when `new` is `old` or descends from it; an `old` that is gone is none."""
+        self._require()
+        try:
+            self._git.execute(["git", "merge-base", "--is-ancestor", _checked(old), _checked(new)])
+        except GitCommandError as error:
+            if error.status == 1 or is_gone(str(error.stderr)):
+                return False
+            raise self._problem(error) from None
+        return True
+
+    def read(self, sha: str) -> dict[str, bytes]:
+        """Manifests, statements and roots at a commit, by their path in the folder."""
+        return self.read_files(sha, is_fleet_file)
+
+    def read_files(self, sha: str, wants: Callable[[str], bool]) -> dict[str, bytes]:
+        """The files at a commit whose path in the folder `wants` wants.
+
+        Symbolic links and submodules are no files. One of more than MAX_FILE_BYTES comes cut to
+        one byte more, so that its reader refuses it without its being held. Raises Problem.
+        """
+        self._require()
+        tree = f"{_checked(sha)}:{self.folder}" if self.folder else _checked(sha)
+        try:
+            blobs = [blob for blob in listing(self._git, tree) if wants(blob.path)]
+            return blob_contents(self._git, blobs)
+        except GitError as error:
+            raise self._problem(error) from None
+
+    def _run(self, *arguments: str) -> str:
+        self._require()
+        try:
+            output = self._git.execute(["git", *arguments], stdout_as_string=False)
+        except GitError as error:
+            raise self._problem(error) from None
+        return output.decode("utf-8", "replace")
+
+    def _require(self) -> None:
+        """Without its folder, git would be run where this process stands: in another repository."""
+        if not self.path.is_dir():
+            raise Problem(
+                f"there is no repository at {self.path}",
+                remedy="check the path given with --repo, and that its disk is mounted",
+            )
+
+    def _problem(self, error: GitError) -> Problem:
+        return git_problem(error, self.path, self.folder)
+
+
+def is_fleet_file(path: str) -> bool:
+    """True for what Towline reads of a repository."""
+    if path.startswith("releases/"):
+        return path.endswith(".json")
+    if path.startswith("trust/root/"):
+        return path.endswith(".json") and path.count("/") == 2
+    return is_manifest_path(path)
+
+
+def _checked(sha: str) -> str:
+    """Whole ids only: nothing else may reach git's grammar of revisions or options."""
+    if _SHA.fullmatch(sha) is None:
+        raise Problem(f"{sha!r} is no commit id", remedy="give all 40 hex digits")
+    return sha
