@@ -1,0 +1,60 @@
+"""The devices' doorbell: parked polls sleep here until something changes for their device.
+
+Everything but `ring` belongs to the event loop's thread; `ring` may be called from any.
+"""
+
+import asyncio
+from collections.abc import Iterable
+
+
+class Doorbell:
+    """One number per device, which each ring raises, and the polls that wait for it to rise."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._rings: dict[int, int] = {}
+        self._waiting: dict[int, set[asyncio.Future[None]]] = {}
+        self.is_closed = False
+
+    def open(self) -> None:
+        """Take the running loop; called once, before the first request."""
+        self._loop = asyncio.get_running_loop()
+
+    def ring(self, device_seqs: Iterable[int]) -> None:
+        """Something changed for these devices, and the change is committed."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._ring, list(device_seqs))
+
+    def count(self, device_seq: int) -> int:
+        """How often it rang; what was read before a rise is stale after it."""
+        return self._rings.get(device_seq, 0)
+
+    async def wait(self, device_seq: int, seen: int, timeout_s: float) -> None:
+        """Sleep until it rang more often than `seen`, or the time is over, or all is closed."""
+        if self.is_closed or self.count(device_seq) != seen:
+            return
+        bell = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(device_seq, set())
+        waiting.add(bell)
+        try:
+            await asyncio.wait([bell], timeout=timeout_s)
+        finally:
+            waiting.discard(bell)
+            if not waiting:
+                self._waiting.pop(device_seq, None)
+
+    def close(self) -> None:
+        """Answer every parked poll: the server ends."""
+        self.is_closed = True
+        self._wake(list(self._waiting))
+
+    def _ring(self, device_seqs: list[int]) -> None:
+        for seq in device_seqs:
+            self._rings[seq] = self.count(seq) + 1
+        self._wake(device_seqs)
+
+    def _wake(self, device_seqs: list[int]) -> None:
+        for seq in device_seqs:
+            for bell in self._waiting.get(seq, ()):
+                if not bell.done():
+                    bell.set_result(None)
