@@ -197,13 +197,12 @@ class Simulation:
         self.report(device, attempt_of(component, TargetState.COMPLETED))
 
     def step(self, times: int = 1) -> None:
-        """A poll interval: every online device polls once, and the loop passes after each."""
+        """A poll interval: every online device polls once, then the loop passes."""
         for _ in range(times):
             self.now += POLL_S
             for device in self.devices.values():
                 if device.is_online:
                     self.poll(device)
-                    self.settle()
             self.settle()
 
     def run(self, name: str = "app") -> Any:

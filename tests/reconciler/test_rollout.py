@@ -68,7 +68,7 @@ def test_a_pause_grants_nothing_and_a_resume_goes_on(fleet: Simulation) -> None:
     fleet.step(3)
     assert completed(fleet, "1.0.0") == before
     fleet.verb(Verb.RESUME)
-    fleet.step(10)
+    fleet.step(18)
     assert fleet.run().status == "completed"
 
 

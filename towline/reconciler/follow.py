@@ -52,6 +52,9 @@ class Follower:
         except Problem as problem:
             self._note_error(problem.what, now)
             return False
+        if sha is None:
+            self._note_error(f"the repository {self.repository.path} has no commit yet", now)
+            return False
         with self.store.read() as connection:
             row = repositories.get(connection, self.organization)
         if self.head is None and row.applied_commit is not None:
