@@ -1,0 +1,183 @@
+"""The devices' protocol as raw ASGI, because it is what a fleet calls all day.
+
+docs/device-protocol.md describes the calls. An unchanged poll touches no database: the session
+and the content come from memory, and a parked poll sleeps until its device's bell rings.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+from urllib.parse import parse_qs
+
+from towline.reconciler.server import wire
+from towline.reconciler.server.admission import Admission, refusal
+from towline.reconciler.server.doorbell import Doorbell
+from towline.reconciler.server.inlet import Inlet
+from towline.reconciler.server.served_documents import Content, Poll, ServedDocuments
+from towline.reconciler.server.sessions import Session, Sessions
+from towline.reconciler.server.wire import Answer, Receive, Scope, Send, problem
+from towline.schemas import reports, strict_json
+from towline.schemas.problems import Refused
+
+PREFIX = "/api/v1/ota/"
+WAIT_LIMIT_S = 60
+_NONCE = re.compile(r"[A-Za-z0-9_-]{22}")
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
+_ROOT = re.compile(r"[1-9]\d{0,5}")
+_NO_SESSION = problem(401, "session", "open a new session")
+
+
+class DeviceProtocol:
+    """Answers everything under /api/v1/ota/."""
+
+    def __init__(
+        self,
+        *,
+        admission: Admission,
+        sessions: Sessions,
+        documents: ServedDocuments,
+        doorbell: Doorbell,
+        inlet: Inlet,
+        roots: Callable[[], Sequence[bytes]],
+    ) -> None:
+        self._admission = admission
+        self._sessions = sessions
+        self._documents = documents
+        self._doorbell = doorbell
+        self._inlet = inlet
+        self._roots = roots
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        try:
+            answer = await self._answer(scope, receive)
+        except wire.Disconnected:
+            return
+        except wire.TooLarge:
+            answer = wire.too_large(wire.DEVICE_BODY_LIMIT)
+        await answer.send(send)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        method, call = scope["method"], scope["path"].removeprefix(PREFIX)
+        match method, call:
+            case "GET", "desired-state":
+                return await self._desired_state(scope, receive)
+            case "POST", "reports":
+                return await self._take_reports(scope, receive)
+            case "POST", "session":
+                body = await wire.read_body(receive, wire.DEVICE_BODY_LIMIT)
+                return await asyncio.to_thread(self._admission.open_session, body)
+            case "POST", "enroll":
+                return await self._enrol(scope, receive)
+            case "GET", _ if call.startswith("root/"):
+                return self._root(call.removeprefix("root/"))
+        return problem(404, "not-found", "there is no such call")
+
+    def _root(self, number: str) -> Answer:
+        roots = self._roots()
+        if _ROOT.fullmatch(number) is None or int(number) > len(roots):
+            return problem(404, "not-found", "there is no such root")
+        return Answer(200, roots[int(number) - 1])
+
+    async def _enrol(self, scope: Scope, receive: Receive) -> Answer:
+        body = await wire.read_body(receive, wire.DEVICE_BODY_LIMIT)
+        token = _credential(wire.headers_of(scope), "Join ")
+        source = scope["client"][0] if scope.get("client") else ""
+        return await asyncio.to_thread(self._admission.enrol, body, token, source)
+
+    def _session(self, headers: dict[str, str]) -> Session | None:
+        token = _credential(headers, "Bearer ")
+        return self._sessions.find(token, int(time.time())) if token else None
+
+    async def _take_reports(self, scope: Scope, receive: Receive) -> Answer:
+        body = await wire.read_body(receive, wire.DEVICE_BODY_LIMIT)
+        session = self._session(wire.headers_of(scope))
+        if session is None:
+            return _NO_SESSION
+        try:
+            parsed = reports.parse_many(strict_json.parse(body))
+        except Refused as refused:
+            return refusal(refused)
+        await asyncio.wrap_future(self._inlet.report(session.device_seq, parsed))
+        return Answer(204)
+
+    async def _desired_state(self, scope: Scope, receive: Receive) -> Answer:
+        headers = wire.headers_of(scope)
+        session = self._session(headers)
+        if session is None:
+            return _NO_SESSION
+        nonce, sequence = headers.get("towline-nonce", ""), headers.get("towline-sequence", "")
+        if _NONCE.fullmatch(nonce) is None:
+            return problem(400, "bad-field", "Towline-Nonce: 22 characters of base64url")
+        if not (sequence.isascii() and sequence.isdecimal() and len(sequence) < 17):
+            return problem(400, "bad-field", "Towline-Sequence: a whole number")
+        if _HOST.fullmatch(headers.get("host", "")) is None:
+            return problem(400, "bad-field", "Host")
+        if not (roots := self._roots()):
+            return problem(503, "not-ready", "no commit of the fleet repository is in force yet")
+        self._inlet.seen(session.device_seq, int(time.time()))
+        content = await self._changed_content(scope, receive, headers, session)
+        if content is None:
+            return Answer(304, headers=(("etag", headers["if-none-match"]),))
+        poll = Poll(session, nonce, int(sequence), time.time_ns() // 1_000_000)
+        if content.has_grant:
+            self._inlet.fetched(session.device_seq)
+        body = self._documents.sign(content, poll, len(roots))
+        return Answer(200, body, (("etag", content.etag), ("cache-control", "no-store")))
+
+    async def _changed_content(
+        self, scope: Scope, receive: Receive, headers: dict[str, str], session: Session
+    ) -> Content | None:
+        """The content once it differs from what the device has, None when the wait is over."""
+        known = headers.get("if-none-match")
+        packages_url = f"https://{headers['host']}/packages/"
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _wait_s(scope["query_string"])
+        gone = None
+        try:
+            while True:
+                rings = self._doorbell.count(session.device_seq)
+                content = await self._documents.content(session.device_seq, packages_url)
+                if content.etag != known:
+                    return content
+                left = until - loop.time()
+                if left <= 0 or self._doorbell.is_closed:
+                    return None
+                gone = gone or asyncio.ensure_future(_until_gone(receive))
+                bell = self._doorbell.wait(session.device_seq, rings, left)
+                await _first(bell, gone)
+                self._inlet.seen(session.device_seq, int(time.time()))
+        finally:
+            if gone is not None:
+                gone.cancel()
+
+
+async def _first(bell: Coroutine[Any, Any, None], gone: "asyncio.Future[None]") -> None:
+    """Sleep until the bell is done; raises Disconnected when the client went away before."""
+    ringing = asyncio.ensure_future(bell)
+    try:
+        await asyncio.wait({ringing, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if gone.done():
+            raise wire.Disconnected
+    finally:
+        ringing.cancel()
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _credential(headers: dict[str, str], scheme: str) -> str | None:
+    value = headers.get("authorization", "")
+    return value.removeprefix(scheme) if value.startswith(scheme) else None
+
+
+def _wait_s(query: bytes) -> int:
+    """`wait=SECONDS`, at most 60; 0 when absent or no number."""
+    values = parse_qs(query.decode("latin-1")).get("wait", ["0"])
+    text = values[0]
+    is_number = text.isascii() and text.isdecimal() and len(text) < 7
+    return min(WAIT_LIMIT_S, int(text)) if is_number else 0
