@@ -16,6 +16,7 @@ from towline.manifests.shape_rollout import STRATEGY_KEYS
 from towline.manifests.yaml_tree import Mapping, Node, Scalar, data_of, follow, spoken
 
 _Shape = TypeVar("_Shape", bound=Shape)
+_STRATEGY: Location = ("spec", "strategy")
 _Words = tuple[str, str]
 """Message and remedy."""
 
@@ -29,10 +30,17 @@ def read_shape(shape: type[_Shape], root: Node) -> tuple[_Shape | None, list[Fau
         return shape.model_validate(data, context=classes), faults
     except ValidationError as error:
         found = [
-            _fault(details, root, _class_at(data, details["loc"], classes))
+            _fault(details, root, _class_at(data, _location(details), classes))
             for details in error.errors(include_url=False)
         ]
         return None, faults + found
+
+
+def _location(details: ErrorDetails) -> Location:
+    """Where pydantic found it, without the type of strategy that it puts behind `strategy`."""
+    way: Location = (*details["loc"], *details.get("ctx", {}).get("at", ()))
+    is_inside = way[: len(_STRATEGY)] == _STRATEGY and len(way) > len(_STRATEGY)
+    return _STRATEGY + way[len(_STRATEGY) + 1 :] if is_inside else way
 
 
 def _class_at(data: Any, location: Location, classes: dict[int, type[Shape]]) -> type[Shape] | None:
@@ -49,7 +57,7 @@ def _class_at(data: Any, location: Location, classes: dict[int, type[Shape]]) ->
 
 def _fault(details: ErrorDetails, root: Node, shape: type[Shape] | None) -> Fault:
     context = details.get("ctx", {})
-    location = (*details["loc"], *context.get("at", ()))
+    location = _location(details)
     way, node = follow(root, location)
     kind = details["type"]
     if kind == NOT_YET:
