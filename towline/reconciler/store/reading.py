@@ -1,0 +1,227 @@
+"""What people read: deployments and devices in the shapes of the API, one statement per kind.
+
+Times are RFC 3339 in UTC. The five figures of a progress always sum to its total.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
+
+from towline.reconciler.store import tables as t
+from towline.reconciler.store.reading_batches import batches_by_run, holds_by_run, when
+from towline.schemas.identifiers import is_id
+from towline.schemas.states import BUSY_TARGETS, RunState, TargetState
+
+_BAD = (TargetState.FAILED, TargetState.ROLLED_BACK)
+_HEALTH = {
+    RunState.PENDING: "progressing",
+    RunState.IN_PROGRESS: "progressing",
+    RunState.PAUSED: "paused",
+    RunState.COMPLETED: "healthy",
+    RunState.FAILED: "failed",
+    RunState.CANCELLED: "unknown",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list is wanted; pages count from 1."""
+
+    number: int = 1
+    size: int = 20
+
+    def document(self, total: int) -> dict[str, int]:
+        """The contract's `pagination`."""
+        return {
+            "page": self.number,
+            "page_size": self.size,
+            "total_count": total,
+            "total_pages": -(-total // self.size),
+        }
+
+
+def deployments(
+    connection: Connection,
+    organization: str,
+    page: Page,
+    *,
+    status: RunState | None = None,
+    name: str | None = None,
+) -> tuple[list[dict[str, Any]], int]:
+    """One page of runs, newest first, and how many there are."""
+    where: list[ColumnElement[bool]] = [t.runs.c.organization == organization]
+    if status is not None:
+        where.append(t.runs.c.status == status.value)
+    if name is not None:
+        where.append(t.runs.c.deployment == name)
+    total = connection.execute(select(func.count()).select_from(t.runs).where(*where)).scalar_one()
+    rows = connection.execute(
+        select(t.runs)
+        .where(*where)
+        .order_by(t.runs.c.seq.desc())
+        .limit(page.size)
+        .offset((page.number - 1) * page.size)
+    ).all()
+    return _summaries(connection, rows), total
+
+
+def find_run(connection: Connection, organization: str, text: str) -> Row[Any] | None:
+    """The run of that UUID, or the newest one of the Deployment of that name."""
+    try:
+        wanted = t.runs.c.id == UUID(text)
+    except ValueError:
+        if not is_id(text):
+            return None
+        wanted = t.runs.c.deployment == text
+    return connection.execute(
+        select(t.runs)
+        .where(t.runs.c.organization == organization, wanted)
+        .order_by(t.runs.c.seq.desc())
+        .limit(1)
+    ).first()
+
+
+def deployment(connection: Connection, run: Row[Any]) -> dict[str, Any]:
+    """The contract's detail of a run, its batches and its devices."""
+    (summary,) = _summaries(connection, [run])
+    counts = summary["counts"]
+    return summary | {
+        "completed_at": when(run.completed_at),
+        "rollout_percentage": run.rollout_percentage,
+        "metadata": run.metadata,
+        "progress": progress(counts, run.target_count),
+        "status_breakdown": {state.value: counts.get(state, 0) for state in TargetState},
+        "devices": _targets(connection, run.seq),
+    }
+
+
+def progress(counts: Mapping[str, int], target_count: int) -> dict[str, Any]:
+    """The five figures and the share that is completed, in percent with one decimal."""
+    opened = sum(counts.values())
+    total = max(target_count, opened)
+    completed = counts.get(TargetState.COMPLETED, 0)
+    return {
+        "total_devices": total,
+        "completed": completed,
+        "failed": sum(counts.get(state, 0) for state in _BAD),
+        "in_progress": sum(counts.get(state, 0) for state in BUSY_TARGETS),
+        "pending": counts.get(TargetState.PENDING, 0) + total - opened,
+        "skipped": counts.get(TargetState.SKIPPED, 0),
+        "percentage": round(100 * completed / total, 1) if total else 0.0,
+    }
+
+
+def _summaries(connection: Connection, rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
+    counts = _counts(connection, [row.seq for row in rows])
+    batches = batches_by_run(connection, [row.seq for row in rows])
+    holds = holds_by_run(connection, rows)
+    return [
+        _summary(row, counts.get(row.seq, {}), batches.get(row.seq, []), holds.get(row.seq, []))
+        for row in rows
+    ]
+
+
+def _summary(
+    run: Row[Any],
+    counts: Mapping[str, int],
+    batches: list[dict[str, Any]],
+    holds: list[dict[str, Any]],
+) -> dict[str, Any]:
+    figures = progress(counts, run.target_count)
+    return {
+        "deployment_id": str(run.id),
+        "deployment_name": run.deployment_name,
+        "target_version": run.target_version,
+        "rollout_strategy": run.rollout_strategy,
+        "status": run.status,
+        "progress_percentage": figures["percentage"],
+        "total_devices": figures["total_devices"],
+        "completed_devices": figures["completed"],
+        "created_at": when(run.created_at),
+        "started_at": when(run.started_at),
+        "name": run.deployment,
+        "id": str(run.id),
+        "component": run.component,
+        "targetVersion": run.target_version,
+        "strategy": run.rollout_strategy,
+        "revision": run.revision,
+        "turn": run.turn,
+        "isReturn": run.is_return,
+        "reason": run.reason,
+        "reasons": list(
+            dict.fromkeys([*filter(None, [run.reason]), *(h["reason"] for h in holds)])
+        ),
+        "message": run.message,
+        "holds": holds,
+        "health": _health(RunState(run.status), figures, holds),
+        "commit": run.source_commit,
+        "author": run.author,
+        "counts": dict(counts),
+        "batches": batches,
+    }
+
+
+def _health(
+    status: RunState, figures: Mapping[str, Any], holds: Iterable[Mapping[str, Any]]
+) -> str:
+    is_bad = figures["failed"] > 0 or any(hold["reason"] == "ThresholdNotMet" for hold in holds)
+    if is_bad and status in (RunState.IN_PROGRESS, RunState.COMPLETED):
+        return "degraded"
+    return _HEALTH[status]
+
+
+def _counts(connection: Connection, run_seqs: Sequence[int]) -> dict[int, dict[str, int]]:
+    rows = connection.execute(
+        select(t.deployment_counts).where(
+            t.deployment_counts.c.run_seq.in_(run_seqs), t.deployment_counts.c.n > 0
+        )
+    )
+    found: dict[int, dict[str, int]] = {}
+    for run_seq, status, n in rows:
+        found.setdefault(run_seq, {})[status] = n
+    return found
+
+
+def _targets(connection: Connection, run_seq: int) -> list[dict[str, Any]]:
+    rows = connection.execute(
+        select(
+            t.targets,
+            t.edge_devices.c.slug,
+            t.component_versions.c.version,
+        )
+        .join(t.edge_devices, t.edge_devices.c.seq == t.targets.c.device_seq)
+        .outerjoin(
+            t.device_components,
+            and_(
+                t.device_components.c.device_seq == t.targets.c.device_seq,
+                t.device_components.c.component == t.targets.c.component,
+            ),
+        )
+        .outerjoin(
+            t.component_versions, t.component_versions.c.id == t.device_components.c.version_id
+        )
+        .where(t.targets.c.run_seq == run_seq)
+        .order_by(t.targets.c.batch, t.edge_devices.c.slug)
+    )
+    return [_target(row) for row in rows]
+
+
+def _target(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "device_id": row.slug,
+        "device_name": row.slug,
+        "current_version": row.version,
+        "status": row.status,
+        "started_at": when(row.started_at),
+        "completed_at": when(row.completed_at),
+        "error_message": row.error_message,
+        "reason": row.reason,
+        "batch": row.batch,
+        "attempt": row.attempt,
+        "progress": row.progress,
+        "from_version": row.from_version,
+        "verified_at": when(row.verified_at),
+    }

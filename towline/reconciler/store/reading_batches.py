@@ -1,0 +1,94 @@
+"""What people read of batches and holds, in the shapes of the API."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, or_, select
+
+from towline.reconciler.store import tables as t
+from towline.schemas import times
+from towline.schemas.states import LIVE_RUNS
+
+
+def when(seconds: int | None) -> str | None:
+    """A time as the API writes it."""
+    return None if seconds is None else times.to_rfc3339(seconds)
+
+
+def batches_by_run(
+    connection: Connection, run_seqs: Sequence[int]
+) -> dict[int, list[dict[str, Any]]]:
+    """The opened batches of each run, with how many of their targets are in which state."""
+    rows = connection.execute(
+        select(t.batches)
+        .where(t.batches.c.run_seq.in_(run_seqs))
+        .order_by(t.batches.c.run_seq, t.batches.c.number)
+    ).all()
+    counted = connection.execute(
+        select(t.targets.c.run_seq, t.targets.c.batch, t.targets.c.status, func.count())
+        .where(t.targets.c.run_seq.in_(run_seqs))
+        .group_by(t.targets.c.run_seq, t.targets.c.batch, t.targets.c.status)
+    )
+    counts: dict[tuple[int, int], dict[str, int]] = {}
+    for run_seq, batch, status, n in counted:
+        counts.setdefault((run_seq, batch), {})[status] = n
+    found: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        document = _batch(row, counts.get((row.run_seq, row.number), {}))
+        found.setdefault(row.run_seq, []).append(document)
+    return found
+
+
+def _batch(row: Row[Any], counts: dict[str, int]) -> dict[str, Any]:
+    return {
+        "number": row.number,
+        "name": row.name,
+        "state": row.state,
+        "size": row.size,
+        "isLast": row.is_last,
+        "successThreshold": row.success_threshold,
+        "soak": row.soak_s,
+        "openedAt": when(row.opened_at),
+        "endedAt": when(row.ended_at),
+        "counts": counts,
+    }
+
+
+def holds_by_run(
+    connection: Connection, rows: Sequence[Row[Any]]
+) -> dict[int, list[dict[str, Any]]]:
+    """What holds each live run; the Deployment's own holds count for its live run only."""
+    live = [row for row in rows if row.status in LIVE_RUNS]
+    if not live:
+        return {}
+    names = {row.deployment for row in live}
+    held = connection.execute(
+        select(t.holds)
+        .where(
+            t.holds.c.organization == live[0].organization,
+            t.holds.c.deployment.in_(names),
+            or_(
+                t.holds.c.run_seq.is_(None),
+                t.holds.c.run_seq.in_([row.seq for row in live]),
+            ),
+        )
+        .order_by(t.holds.c.id)
+    ).all()
+    return {
+        row.seq: [
+            _hold(hold)
+            for hold in held
+            if hold.deployment == row.deployment and hold.run_seq in (None, row.seq)
+        ]
+        for row in live
+    }
+
+
+def _hold(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "reason": row.reason,
+        "message": row.message,
+        "author": row.author,
+        "since": when(row.since),
+        "until": when(row.until),
+    }

@@ -1,0 +1,225 @@
+"""What people read of devices, events and the repository, in the shapes of the API."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
+
+from towline.reconciler.store import tables as t
+from towline.reconciler.store.reading import Page
+from towline.reconciler.store.reading_batches import when
+from towline.schemas.identifiers import is_id
+
+SILENT_POLLS = 3
+"""A device that missed so many polls counts as offline."""
+
+
+def devices(
+    connection: Connection, organization: str, page: Page, *, seen_after: int
+) -> tuple[list[dict[str, Any]], int]:
+    """One page of devices by id, and how many there are."""
+    where = t.edge_devices.c.organization == organization
+    total = connection.execute(
+        select(func.count()).select_from(t.edge_devices).where(where)
+    ).scalar_one()
+    rows = connection.execute(
+        _select_devices()
+        .where(where)
+        .order_by(t.edge_devices.c.slug)
+        .limit(page.size)
+        .offset((page.number - 1) * page.size)
+    ).all()
+    return _documents(connection, rows, seen_after), total
+
+
+def device(
+    connection: Connection, organization: str, text: str, *, seen_after: int
+) -> dict[str, Any] | None:
+    """The device of that id or UUID; None when the organization has none."""
+    try:
+        wanted = or_(t.edge_devices.c.id == UUID(text), t.edge_devices.c.slug == text)
+    except ValueError:
+        if not is_id(text):
+            return None
+        wanted = t.edge_devices.c.slug == text
+    rows = connection.execute(
+        _select_devices().where(t.edge_devices.c.organization == organization, wanted).limit(1)
+    ).all()
+    documents = _documents(connection, rows, seen_after)
+    return documents[0] if documents else None
+
+
+def _select_devices() -> Any:
+    return (
+        select(
+            t.edge_devices,
+            t.label_sets.c.labels,
+            t.device_state.c.last_seen,
+            t.device_state.c.facts,
+            t.device_state.c.rejected,
+        )
+        .join(t.label_sets, t.label_sets.c.id == t.edge_devices.c.label_set_id)
+        .outerjoin(t.device_state, t.device_state.c.device_seq == t.edge_devices.c.seq)
+    )
+
+
+def _documents(
+    connection: Connection, rows: Sequence[Row[Any]], seen_after: int
+) -> list[dict[str, Any]]:
+    seqs = [row.seq for row in rows]
+    components = _components(connection, seqs)
+    return [
+        {
+            "id": row.slug,
+            "uuid": str(row.id),
+            "organization": row.organization,
+            "deviceType": row.device_type,
+            "labels": row.labels,
+            "state": row.state,
+            "online": row.last_seen is not None and row.last_seen >= seen_after,
+            "lastSeen": when(row.last_seen),
+            "facts": row.facts or {},
+            "rejected": row.rejected or "",
+            "seq": row.seq,
+            "components": components.get(row.seq, {}),
+        }
+        for row in rows
+    ]
+
+
+def _components(
+    connection: Connection, seqs: Sequence[int]
+) -> dict[int, dict[str, dict[str, Any]]]:
+    found: dict[int, dict[str, dict[str, Any]]] = {}
+    for row in _newest_targets(connection, seqs):
+        found.setdefault(row.device_seq, {})[row.component] = _wanted(row)
+    for row in _installed(connection, seqs):
+        mine = found.setdefault(row.device_seq, {})
+        mine.setdefault(row.component, dict(_NOTHING_WANTED))["current"] = row.version
+    return found
+
+
+_NOTHING_WANTED: dict[str, Any] = {
+    "current": None,
+    "desired": None,
+    "state": None,
+    "reason": "",
+    "message": "",
+    "deployment": None,
+    "attempt": None,
+    "commit": None,
+}
+
+
+def _newest_targets(connection: Connection, seqs: Sequence[int]) -> Sequence[Any]:
+    newest = (
+        select(
+            t.targets.c.device_seq,
+            t.targets.c.component,
+            func.max(t.targets.c.run_seq).label("run_seq"),
+        )
+        .where(t.targets.c.device_seq.in_(seqs))
+        .group_by(t.targets.c.device_seq, t.targets.c.component)
+        .subquery()
+    )
+    is_newest = and_(
+        t.targets.c.device_seq == newest.c.device_seq, t.targets.c.run_seq == newest.c.run_seq
+    )
+    return connection.execute(
+        select(t.targets, t.runs.c.target_version, t.runs.c.deployment, t.runs.c.source_commit)
+        .join(newest, is_newest)
+        .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
+    ).all()
+
+
+def _wanted(row: Row[Any]) -> dict[str, Any]:
+    return _NOTHING_WANTED | {
+        "desired": row.target_version,
+        "state": row.status,
+        "reason": row.reason,
+        "message": row.error_message or "",
+        "deployment": row.deployment,
+        "attempt": row.attempt,
+        "commit": row.source_commit,
+    }
+
+
+def _installed(connection: Connection, seqs: Sequence[int]) -> Sequence[Any]:
+    return connection.execute(
+        select(
+            t.device_components.c.device_seq,
+            t.device_components.c.component,
+            t.component_versions.c.version,
+        )
+        .join(t.component_versions, t.component_versions.c.id == t.device_components.c.version_id)
+        .where(t.device_components.c.device_seq.in_(seqs))
+    ).all()
+
+
+def events(
+    connection: Connection,
+    organization: str,
+    *,
+    deployment: str | None,
+    device: str | None,
+    after: int,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """Events after the id `after`, oldest first; `after` 0 gives the newest ones."""
+    where: list[ColumnElement[bool]] = [t.events.c.organization == organization]
+    if deployment is not None:
+        where.append(t.events.c.deployment == deployment)
+    if device is not None:
+        where.append(t.events.c.device == device)
+    if after:
+        statement = select(t.events).where(*where, t.events.c.id > after).order_by(t.events.c.id)
+        return [_event(row) for row in connection.execute(statement.limit(limit))]
+    newest = select(t.events).where(*where).order_by(t.events.c.id.desc()).limit(limit)
+    return [_event(row) for row in reversed(connection.execute(newest).all())]
+
+
+def _event(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "at": when(row.at),
+        "kind": row.kind,
+        "deployment": row.deployment,
+        "run": str(row.run) if row.run else None,
+        "device": row.device,
+        "reason": row.reason,
+        "message": row.message,
+        "cause": row.cause,
+        "commit": row.commit,
+        "data": row.data,
+    }
+
+
+def repository(connection: Connection, organization: str) -> dict[str, Any] | None:
+    """What the server knows of the fleet repository, and the manifests that are broken."""
+    row = connection.execute(
+        select(t.repositories).where(t.repositories.c.organization == organization)
+    ).first()
+    if row is None:
+        return None
+    manifests = connection.execute(
+        select(t.manifests)
+        .where(t.manifests.c.organization == organization)
+        .order_by(t.manifests.c.name)
+    ).all()
+    return {
+        "organization": organization,
+        "branch": row.branch,
+        "applied_commit": row.applied_commit,
+        "applied_at": when(row.applied_at),
+        "held_commit": row.held_commit,
+        "hold_reason": row.hold_reason,
+        "last_error": row.last_error,
+        "last_fetch_at": when(row.last_fetch_at),
+        "deployments": [each.name for each in manifests],
+        "broken": [
+            {"name": each.name, "file": each.file, "commit": each.commit, "errors": each.errors}
+            for each in manifests
+            if each.errors
+        ],
+    }
