@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from towline.reconciler.store.targets import TargetGroup
 from towline.reconciler.verdict import (
     Counts,
     Judgement,
     Tally,
-    TargetGroup,
     counts_as,
     judge,
     tally,

@@ -23,7 +23,8 @@ from towline.reconciler.actions import (
     TimeOut,
     Withdraw,
 )
-from towline.reconciler.snapshot import BatchSeen, HoldSeen, Lapse, Lapsed, RunSeen, Snapshot
+from towline.reconciler.snapshot import BatchSeen, HoldSeen, RunSeen, Snapshot
+from towline.reconciler.store.clocks import Lapse, Lapsed
 from towline.reconciler.verdict import Judgement, judge
 from towline.schemas.states import LIVE_RUNS, PASSED_BATCHES, BatchState, RunState
 

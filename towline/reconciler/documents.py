@@ -31,9 +31,9 @@ def components_of(
     return tuple(wanted[name] for name in sorted(wanted))[:COMPONENTS_LIMIT]
 
 
-def _targets(connection: Connection, device_seq: int) -> Sequence[Row[Any]]:
+def _targets(connection: Connection, device_seq: int) -> Sequence[Any]:
     """The device's targets, granted ones first, then the newest run first."""
-    rows: Sequence[Row[Any]] = connection.execute(
+    rows = connection.execute(
         select(
             t.targets.c.component,
             t.targets.c.status,

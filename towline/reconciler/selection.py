@@ -6,6 +6,7 @@ from sqlalchemy import Connection, Row, update
 
 from towline.manifests.model import Deployment, Ownership
 from towline.reconciler.actions import OpenBatch
+from towline.reconciler.cohort import Order
 from towline.reconciler.fitness import Fit
 from towline.reconciler.head import Head
 from towline.reconciler.observe import (
@@ -75,6 +76,11 @@ def admit(
         _grow(connection, run.seq, batch, added)
 
 
+def _order_of(run: Row[Any]) -> Order:
+    """The order that the run froze."""
+    return Order(run.perm_p, run.perm_step, run.perm_off)
+
+
 def _grow(connection: Connection, run_seq: int, batch: int, members: int) -> None:
     connection.execute(
         update(t.batches)
@@ -117,7 +123,7 @@ class _Scope:
             choice,
             wanted,
             limit=limit,
-            order=None if self.manifest.order == "name" else runs.order_of(self.run).position,
+            order=None if self.manifest.order == "name" else _order_of(self.run).position,
             only_seen=only_seen or self.manifest.eligibility.status == "online",
         )
         rows = [

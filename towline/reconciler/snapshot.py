@@ -5,10 +5,10 @@ what changed and not what exists.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 from uuid import UUID
 
 from towline.manifests.model import BatchPlan, Deployment
+from towline.reconciler.store.clocks import Lapsed
 from towline.reconciler.verdict import Tally
 from towline.schemas.states import BatchState, RunState
 
@@ -67,29 +67,6 @@ class FleetSeen:
     """Of `matching`: seen within three poll intervals."""
     busy: int = 0
     """Would match, but finish another run of the component first."""
-
-
-class Lapse(StrEnum):
-    """A clock that ran out for one device."""
-
-    NOT_FETCHED = "not_fetched"
-    """The grant was not fetched within three poll intervals."""
-    TIMED_OUT = "timed_out"
-    """deviceTimeout since the first fetch of the grant."""
-    OFFLINE = "offline"
-    """offline.after since the selection or the last contact, without a grant."""
-    RETURNED = "returned"
-    """A deferred device is back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lapsed:
-    """One device for which a clock ran out, in the newest run or in one that still finishes."""
-
-    run_seq: int
-    device_seq: int
-    batch: int
-    lapse: Lapse
 
 
 @dataclass(frozen=True, slots=True)

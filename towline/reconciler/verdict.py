@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from towline.reconciler.store.targets import TargetGroup
 from towline.schemas.states import TargetState
 
 
@@ -35,17 +36,6 @@ FAILED_REASONS = frozenset(
     }
 )
 """Reasons of `failed` that count against the release; a failed download, a full disk do not."""
-
-
-@dataclass(frozen=True, slots=True)
-class TargetGroup:
-    """How many targets of a batch are in one and the same condition."""
-
-    status: TargetState
-    reason: str
-    is_granted: bool
-    is_verified: bool
-    n: int
 
 
 def counts_as(group: TargetGroup) -> Counts:

@@ -6,14 +6,37 @@ batch after offline.after, before it after three poll intervals, as another take
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
-from towline.reconciler.snapshot import Lapse, Lapsed
 from towline.reconciler.store.tables import batches, device_state, runs, targets
 from towline.schemas.states import ACTIVE_TARGETS, TargetState
 
 _ACTIVE = [state.value for state in ACTIVE_TARGETS]
+
+
+class Lapse(StrEnum):
+    """A clock that ran out for one device."""
+
+    NOT_FETCHED = "not_fetched"
+    """The grant was not fetched within three poll intervals."""
+    TIMED_OUT = "timed_out"
+    """deviceTimeout since the first fetch of the grant."""
+    OFFLINE = "offline"
+    """offline.after since the selection or the last contact, without a grant."""
+    RETURNED = "returned"
+    """A deferred device is back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lapsed:
+    """One device for which a clock ran out, in the newest run or in one that still finishes."""
+
+    run_seq: int
+    device_seq: int
+    batch: int
+    lapse: Lapse
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
 
-from towline.reconciler.cohort import Order
 from towline.reconciler.store.tables import batches, edge_devices, holds, runs, targets
 from towline.schemas.states import BatchState, RunState, TargetState, move_batch, move_run
 
@@ -60,11 +59,6 @@ def change_run(connection: Connection, run: Row[Any], status: RunState, **values
     connection.execute(
         update(runs).where(runs.c.seq == run.seq).values(status=status.value, **values)
     )
-
-
-def order_of(run: Row[Any]) -> Order:
-    """The order that the run froze."""
-    return Order(run.perm_p, run.perm_step, run.perm_off)
 
 
 def highest_seq(connection: Connection) -> int:

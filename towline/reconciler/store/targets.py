@@ -6,14 +6,25 @@ transaction: `deployment_counts` equals a GROUP BY at any time.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from towline.reconciler.store.tables import deployment_counts, targets
-from towline.reconciler.verdict import TargetGroup
 from towline.schemas.states import TargetState
+
+
+@dataclass(frozen=True, slots=True)
+class TargetGroup:
+    """How many targets of a batch are in one and the same condition."""
+
+    status: TargetState
+    reason: str
+    is_granted: bool
+    is_verified: bool
+    n: int
 
 
 def insert_ignoring(connection: Connection, table: Any) -> Any:
