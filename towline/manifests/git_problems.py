@@ -7,7 +7,9 @@ from git.exc import GitCommandNotFound, GitError
 
 from towline.schemas.problems import Problem
 
-_GONE = re.compile(r"not a valid (commit|object) name|bad object|unknown revision", re.IGNORECASE)
+_GONE = re.compile(
+    r"not a valid (commit|object) name|bad object|not a tree object|unknown revision", re.IGNORECASE
+)
 
 
 def is_gone(said: str) -> bool:

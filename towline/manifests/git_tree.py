@@ -32,13 +32,16 @@ class Blob:
 
 
 def listing(git: Git, tree: str) -> Iterator[Blob]:
-    """Every regular file below a tree; raises GitError."""
+    """Every regular file below a tree; raises GitError, or Problem on a lost one."""
     output = git.execute(
         ["git", "ls-tree", "-r", "-l", "-z", "--full-tree", tree], stdout_as_string=False
     )
-    for entry in output.split(b"\0"):
+    for entry in filter(None, output.split(b"\0")):
         found = _ENTRY.fullmatch(entry)
-        if found is not None and found[1] in _REGULAR:
+        if found is None:
+            # Git writes BAD for the size of a lost object. A lost file is no removed one.
+            raise _lost(entry)
+        if found[1] in _REGULAR:
             path = found[5].decode("utf-8", "backslashreplace")
             yield Blob(path, found[3].decode(), int(found[4]))
 
@@ -86,13 +89,17 @@ def _answers(output: bytes, count: int) -> Iterator[tuple[str, bytes]]:
         end = output.index(b"\n", at)
         header = output[at:end].split()
         if len(header) != 3:
-            raise Problem(
-                f"the repository lacks an object: {output[at:end].decode('utf-8', 'replace')}",
-                remedy="run `git fsck` in it, and fetch or clone it again",
-            )
+            raise _lost(output[at:end])
         begin, size = end + 1, int(header[2])
         yield header[0].decode(), output[begin : begin + size]
         at = begin + size + 1
+
+
+def _lost(said: bytes) -> Problem:
+    return Problem(
+        f"the repository lacks an object: {said.decode('utf-8', 'replace')}",
+        remedy="run `git fsck` in it, and fetch or clone it again",
+    )
 
 
 def _beginning(git: Git, oid: str) -> bytes:

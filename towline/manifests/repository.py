@@ -89,8 +89,8 @@ class Repository:
         self._require()
         try:
             self._git.execute(["git", "merge-base", "--is-ancestor", _checked(old), _checked(new)])
-        except GitCommandError as error:
-            if error.status == 1 or is_gone(str(error.stderr)):
+        except GitError as error:
+            if isinstance(error, GitCommandError) and _is_no(error):
                 return False
             raise self._problem(error) from None
         return True
@@ -140,6 +140,11 @@ def is_fleet_file(path: str) -> bool:
     if path.startswith("trust/root/"):
         return path.endswith(".json") and path.count("/") == 2
     return is_manifest_path(path)
+
+
+def _is_no(error: GitCommandError) -> bool:
+    """Git's answer no, or an `old` that it does not have (any more)."""
+    return error.status == 1 or is_gone(str(error.stderr))
 
 
 def _checked(sha: str) -> str:
