@@ -48,16 +48,8 @@ def commit_reports(
     return touched
 
 
-def mark_seen(connection: Connection, seen: Mapping[int, int], silent_s: int = 900) -> None:
-    """Presence: when each device last polled; one back after `silent_s` wakes its Deployments."""
-    before = connection.execute(
-        select(t.edge_devices.c.seq, t.edge_devices.c.organization, t.device_state.c.last_seen)
-        .join(t.device_state, t.device_state.c.device_seq == t.edge_devices.c.seq)
-        .where(t.edge_devices.c.seq.in_(list(seen)))
-    ).all()
-    back = {row.organization for row in before if seen[row.seq] - (row.last_seen or 0) > silent_s}
-    for organization in sorted(back):
-        dirt.mark_all(connection, organization)
+def mark_seen(connection: Connection, seen: Mapping[int, int]) -> None:
+    """Presence: when each device last polled."""
     for device_seq, at in seen.items():
         connection.execute(
             update(t.device_state)
