@@ -1,0 +1,246 @@
+"""The API for people under /api/v1/admin/ota: the contract's calls on Deployments, and ours.
+
+Every call sees one organization, that of the token; what belongs to another one is 404.
+"""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from towline.reconciler import acts
+from towline.reconciler.explain import explain_device
+from towline.reconciler.server.desk import (
+    Administrator,
+    AtDesk,
+    Declined,
+    Desk,
+    Operator,
+    Viewer,
+    wall_clock,
+)
+from towline.reconciler.store import access, reading, reading_devices
+from towline.reconciler.store.access import Person
+from towline.reconciler.store.reading import Page
+from towline.schemas.identifiers import is_id
+from towline.schemas.states import RunState, Verb
+
+router = APIRouter(prefix="/api/v1/admin/ota")
+
+PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
+PageSize = Annotated[int, Query(ge=1, le=100)]
+
+
+class VerbRequest(BaseModel):
+    """Why a person does something to a run."""
+
+    model_config = ConfigDict(extra="forbid")
+    reason: str = Field(default="", max_length=1000)
+    accept: bool = False
+    """resume only: set the verdicts of a failed gate aside."""
+
+
+class AcceptRequest(BaseModel):
+    """Which held commit may be applied, and why."""
+
+    model_config = ConfigDict(extra="forbid")
+    commit: str = Field(pattern=r"^[0-9a-f]{7,64}$")
+    reason: str = Field(min_length=1, max_length=1000)
+
+
+class JoinRequest(BaseModel):
+    """What devices get that join with the token."""
+
+    model_config = ConfigDict(extra="forbid")
+    labels: dict[str, str] = Field(default_factory=dict, max_length=64)
+    max_uses: int = Field(default=1, ge=1, le=100_000)
+
+
+@router.get("/deployments")
+def list_deployments(
+    desk: AtDesk,
+    person: Viewer,
+    status: RunState | None = None,
+    name: str | None = None,
+    page: PageNumber = 1,
+    page_size: PageSize = 20,
+) -> dict[str, Any]:
+    """The contract's list, newest run first."""
+    wanted = Page(page, page_size)
+    with desk.store.read() as connection:
+        items, total = reading.deployments(
+            connection, person.organization, wanted, status=status, name=name
+        )
+    return {"deployments": items, "pagination": wanted.document(total)}
+
+
+@router.get("/deployments/{deployment}")
+def get_deployment(desk: AtDesk, person: Viewer, deployment: str) -> dict[str, Any]:
+    """The contract's detail; a Deployment's name stands for its newest run."""
+    with desk.store.read() as connection:
+        run = reading.find_run(connection, person.organization, deployment)
+        if run is None:
+            raise _no_deployment(deployment)
+        return reading.deployment(connection, run)
+
+
+@router.get("/deployments/{deployment}/batches")
+def get_batches(desk: AtDesk, person: Viewer, deployment: str) -> dict[str, Any]:
+    """The batches that were opened so far."""
+    return {"batches": get_deployment(desk, person, deployment)["batches"]}
+
+
+@router.post("/deployments/{deployment}/{verb}")
+def act(
+    desk: AtDesk, person: Operator, deployment: str, verb: Verb, body: VerbRequest | None = None
+) -> dict[str, Any]:
+    """Start, pause, resume, cancel or retry a run; 409 says what is allowed."""
+    with desk.store.read() as connection:
+        run = reading.find_run(connection, person.organization, deployment)
+    if run is None:
+        raise _no_deployment(deployment)
+    _carry_out(desk, person, run.id, verb, body or VerbRequest())
+    with desk.store.read() as connection:
+        after = reading.find_run(connection, person.organization, str(run.id))
+    assert after is not None
+    return {
+        "deployment_id": str(after.id),
+        "status": after.status,
+        "reason": after.reason,
+        "message": after.message,
+    }
+
+
+def _carry_out(desk: Desk, person: Person, run_id: Any, verb: Verb, body: VerbRequest) -> None:
+    try:
+        touched = acts.act(
+            desk.store,
+            person.organization,
+            run_id,
+            verb,
+            author=person.name,
+            reason=body.reason,
+            accept=body.accept,
+            now=wall_clock(),
+        )
+    except acts.NotAllowed as refused:
+        raise Declined(409, "not-allowed", str(refused)) from None
+    except acts.Unknown:
+        raise _no_deployment(str(run_id)) from None
+    desk.ring(touched)
+    desk.wake()
+
+
+@router.get("/devices")
+def list_devices(
+    desk: AtDesk, person: Viewer, page: PageNumber = 1, page_size: PageSize = 100
+) -> dict[str, Any]:
+    """Devices by id."""
+    wanted = Page(page, page_size)
+    with desk.store.read() as connection:
+        items, total = reading_devices.devices(
+            connection, person.organization, wanted, seen_after=desk.seen_after()
+        )
+    return {"devices": items, "pagination": wanted.document(total)}
+
+
+@router.get("/devices/{device}")
+def get_device(desk: AtDesk, person: Viewer, device: str) -> dict[str, Any]:
+    """One device."""
+    with desk.store.read() as connection:
+        found = reading_devices.device(
+            connection, person.organization, device, seen_after=desk.seen_after()
+        )
+    if found is None:
+        raise _no_device(device)
+    return found
+
+
+@router.get("/devices/{device}/explain")
+def explain(desk: AtDesk, person: Viewer, device: str) -> dict[str, Any]:
+    """One device's story in words."""
+    found = get_device(desk, person, device)
+    with desk.store.read() as connection:
+        story = explain_device(connection, person.organization, found["id"], wall_clock())
+    if story is None:
+        raise _no_device(device)
+    return story
+
+
+@router.get("/events")
+def list_events(
+    desk: AtDesk,
+    person: Viewer,
+    deployment: str | None = None,
+    device: str | None = None,
+    after: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> dict[str, Any]:
+    """Events in order; without `after` the newest ones."""
+    with desk.store.read() as connection:
+        items = reading_devices.events(
+            connection,
+            person.organization,
+            deployment=deployment,
+            device=device,
+            after=after,
+            limit=limit,
+        )
+    return {"events": items}
+
+
+@router.get("/repository")
+def get_repository(desk: AtDesk, person: Viewer) -> dict[str, Any]:
+    """The commit in force, what holds the next one, and the manifests that are broken."""
+    with desk.store.read() as connection:
+        found = reading_devices.repository(connection, person.organization)
+    if found is None:
+        raise Declined(404, "not-found", "no repository is followed yet")
+    return found
+
+
+@router.post("/repository/accept")
+def accept_commit(desk: AtDesk, person: Administrator, body: AcceptRequest) -> dict[str, Any]:
+    """Let a held commit be applied."""
+    try:
+        acts.accept_commit(
+            desk.store,
+            person.organization,
+            body.commit,
+            author=person.name,
+            reason=body.reason,
+            now=wall_clock(),
+        )
+    except acts.NotAllowed as refused:
+        raise Declined(409, "not-allowed", str(refused)) from None
+    desk.wake()
+    return {"status": "accepted", "commit": body.commit}
+
+
+@router.post("/join-tokens", status_code=201)
+def create_join_token(
+    desk: AtDesk, person: Administrator, request: Request, body: JoinRequest | None = None
+) -> dict[str, Any]:
+    """A join string; it is shown this once."""
+    wanted = body or JoinRequest()
+    if not all(is_id(key) and len(value) <= 63 for key, value in wanted.labels.items()):
+        raise Declined(422, "bad-field", "labels: keys are ids, values at most 63 characters")
+    host = request.headers.get("host", "")
+    with desk.store.write() as connection:
+        token = access.create_join_token(
+            connection,
+            person.organization,
+            labels=wanted.labels,
+            max_uses=wanted.max_uses,
+            author=person.name,
+            now=wall_clock(),
+        )
+        return {"join": desk.join_string(person.organization, token, host)}
+
+
+def _no_deployment(text: str) -> Declined:
+    return Declined(404, "not-found", f"there is no deployment {text[:80]}")
+
+
+def _no_device(text: str) -> Declined:
+    return Declined(404, "not-found", f"there is no device {text[:80]}")

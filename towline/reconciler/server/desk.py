@@ -1,0 +1,129 @@
+"""The desk where people are received: who they are, what they may do, and how they are refused."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from towline.reconciler.server.wire import problem_document
+from towline.reconciler.store import access
+from towline.reconciler.store.access import Person, Role
+from towline.reconciler.store.engine import Store
+from towline.reconciler.store.reading_devices import SILENT_POLLS
+from towline.schemas.enrolment import JoinString
+from towline.schemas.verifier import root_fingerprint
+
+
+def wall_clock() -> int:
+    """Seconds since the epoch."""
+    return int(time.time())
+
+
+class Declined(Exception):
+    """A request that is answered with a problem."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the calls of people need."""
+
+    store: Store
+    poll_interval_s: int
+    ring: Callable[[set[int]], None]
+    wake: Callable[[], None]
+    roots: Callable[[], Sequence[bytes]]
+    address: str | None
+    """`https://host:port` for devices; None: as the caller reached the server."""
+    certificate: str | None
+    """The certificate's fingerprint for join strings; None when a public CA vouches for it."""
+
+    def seen_after(self) -> int:
+        """Devices that were not seen after this time are offline."""
+        return wall_clock() - SILENT_POLLS * self.poll_interval_s
+
+    def join_string(self, organization: str, token: str, host: str) -> str:
+        """The line that brings a device here; raises Declined before a root is in force."""
+        roots = self.roots()
+        if not roots:
+            raise Declined(503, "not-ready", "no commit of the fleet repository is in force yet")
+        line = JoinString(
+            server=self.address or f"https://{host}",
+            organization=organization,
+            token=token,
+            root=root_fingerprint(roots[0]),
+            certificate=self.certificate,
+        )
+        return str(line)
+
+
+def desk_of(request: Request) -> Desk:
+    """The application's desk."""
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+AtDesk = Annotated[Desk, Depends(desk_of)]
+
+
+def recognise(desk: Desk, token: str) -> Person | None:
+    """Whom a token speaks for."""
+    with desk.store.read() as connection:
+        return access.find_person(connection, token, wall_clock())
+
+
+def _require(role: Role) -> Callable[[Request], Person]:
+    def person_of(request: Request) -> Person:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        person = recognise(desk_of(request), token) if scheme == "Bearer" else None
+        if person is None:
+            raise Declined(401, "token", "an admin token is needed: Authorization: Bearer TOKEN")
+        if not person.role.may_act_as(role):
+            raise Declined(403, "role", f"this needs the role {role}; the token has {person.role}")
+        return person
+
+    return person_of
+
+
+Viewer = Annotated[Person, Depends(_require(Role.VIEWER))]
+Operator = Annotated[Person, Depends(_require(Role.OPERATOR))]
+Administrator = Annotated[Person, Depends(_require(Role.ADMIN))]
+
+
+def install_problems(app: FastAPI) -> None:
+    """Answer every error as an RFC 9457 problem."""
+
+    async def declined(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, Declined)
+        return _problem(error.status, error.code, error.detail)
+
+    async def invalid(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return _problem(422, "bad-field", f"{place}: {first['msg']}")
+
+    async def refused(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        code = "not-found" if error.status_code == 404 else "http"
+        return _problem(error.status_code, code, error.detail)
+
+    app.add_exception_handler(Declined, declined)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, refused)
+
+
+def _problem(status: int, code: str, detail: str) -> JSONResponse:
+    document: dict[str, Any] = problem_document(status, code, detail)
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    return JSONResponse(document, status, headers, media_type="application/problem+json")
