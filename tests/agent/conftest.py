@@ -1,0 +1,22 @@
+"""A server and one enrolled device."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.agent.fleet_server import FleetServer
+from tests.agent.packages import AgentProcess
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[FleetServer]:
+    with FleetServer(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def agent(tmp_path: Path, server: FleetServer) -> AgentProcess:
+    device = AgentProcess(tmp_path / "device")
+    device.enrol(server)
+    return device

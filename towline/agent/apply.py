@@ -1,0 +1,145 @@
+"""Performs one action: a step of an attempt and the journal's word of it.
+
+Each step is begun in the journal, done, and left in the journal with what follows from it. A stop
+between any two instructions repeats the step, so that each step can be done twice.
+"""
+
+from dataclasses import replace
+
+from towline.agent import install, saved
+from towline.agent.attempt import AttemptRecord, Key, Outcome, Step
+from towline.agent.decide import (
+    Abandon,
+    Action,
+    Begin,
+    Confirm,
+    GiveUp,
+    Hold,
+    Perform,
+    ReportVersions,
+)
+from towline.agent.device import LOG, Device
+from towline.agent.install import End, Next
+from towline.agent.layout import release_name
+from towline.agent.scripts import end_leftover
+from towline.schemas.desired_state import ComponentAction, ComponentWanted
+from towline.schemas.states import TargetState
+
+_ANNOUNCED = {
+    Step.DOWNLOAD: TargetState.DOWNLOADING,
+    Step.SAVE: TargetState.INSTALLING,
+    Step.CHECK: TargetState.VERIFYING,
+}
+"""What is reported as a step begins."""
+
+
+def apply(device: Device, action: Action) -> None:
+    """Do it; raises only what leaves the journal as it was (a full disk, a wish to stop)."""
+    match action:
+        case Begin():
+            _begin(device, action)
+        case Confirm():
+            _confirm(device, action.wanted)
+        case Perform():
+            _perform(device, action)
+        case GiveUp():
+            _leave(device, install.give_up(device, _record(device)))
+        case Abandon():
+            LOG.info("%s: no longer wanted, nothing was changed", action.component)
+            device.journal.write(replace(device.journal.state, attempt=None))
+        case ReportVersions():
+            state = replace(device.journal.state, versions_owed_after=None)
+            device.journal.write(state.with_report(device.report_for()))
+        case Hold():
+            return
+
+
+def _record(device: Device) -> AttemptRecord:
+    record = device.journal.state.attempt
+    if record is None:
+        raise RuntimeError("no attempt is under way")
+    return record
+
+
+def _key(wanted: ComponentWanted) -> Key:
+    return Key(wanted.name, wanted.deployment, wanted.revision, wanted.attempt, wanted.commit)
+
+
+def _begin(device: Device, action: Begin) -> None:
+    wanted, layout = action.wanted, device.layout
+    current, previous = layout.current(wanted.name), layout.previous(wanted.name)
+    statement = device.accepted.statements[wanted.name] if device.accepted else None
+    record = AttemptRecord(
+        key=_key(wanted),
+        version=wanted.version,
+        sha256=wanted.sha256,
+        release=release_name(wanted.version, wanted.sha256),
+        rollback_index=statement.rollback_index if statement else 0,
+        step=action.step,
+        from_release=current.name if current else None,
+        from_previous=previous.name if previous else None,
+        is_preparation=wanted.action is ComponentAction.PREPARE,
+        install_timeout_s=wanted.install_timeout_s,
+        health=wanted.health,
+    )
+    device.journal.write(replace(device.journal.state, attempt=record))
+
+
+def _confirm(device: Device, wanted: ComponentWanted) -> None:
+    outcome = Outcome(_key(wanted), wanted.version, wanted.sha256, TargetState.COMPLETED)
+    LOG.info("%s %s runs already", wanted.name, wanted.version)
+    _conclude(device, outcome)
+
+
+def _perform(device: Device, action: Perform) -> None:
+    record = _record(device)
+    if (record.key.component, record.step) != (action.component, action.step):
+        raise RuntimeError(f"the attempt stands at {record.step}, not at {action.step}")
+    if end_leftover(record.process):
+        LOG.warning("%s: ended a script that an earlier agent left", action.component)
+    state = device.journal.state
+    if record.runs == 0 and record.step in _ANNOUNCED and not record.is_preparation:
+        outcome = Outcome(record.key, record.version, record.sha256, _ANNOUNCED[record.step])
+        state = state.with_report(device.report_for(install.told(outcome)))
+    record = replace(record, runs=record.runs + 1, process=None)
+    device.journal.write(replace(state, attempt=record))
+    device.send_reports()
+    _leave(device, install.perform(device, record))
+
+
+def _leave(device: Device, following: Next | End) -> None:
+    """Write what a step led to."""
+    state = device.journal.state
+    record = _record(device)
+    if isinstance(following, Next):
+        record = replace(
+            record,
+            step=following.step,
+            runs=0,
+            process=None,
+            cause=following.cause or record.cause,
+            message=following.message or record.message,
+        )
+        device.journal.write(replace(state, attempt=record))
+    elif following.outcome is None:
+        device.journal.write(replace(state, attempt=None))
+    else:
+        _conclude(device, following.outcome)
+
+
+def _conclude(device: Device, outcome: Outcome) -> None:
+    """The attempt is over: outcome and report in one write."""
+    component = outcome.key.component
+    state = device.journal.state
+    LOG.info("%s %s %s %s", component, outcome.version, outcome.state, outcome.message)
+    is_completed = outcome.state is TargetState.COMPLETED
+    owed = device.trust.state.sequence if is_completed else state.versions_owed_after
+    device.journal.write(
+        replace(
+            state.with_report(device.report_for(install.told(outcome))),
+            attempt=None,
+            outcomes=state.outcomes | {component: outcome},
+            versions_owed_after=owed,
+        )
+    )
+    saved.forget(device.layout.saved(component))

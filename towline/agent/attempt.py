@@ -1,0 +1,129 @@
+"""One attempt to change one component: its steps in order, and how it ended.
+
+The record holds all that is needed to finish it without the document that began it, because that
+document may be gone when the device starts again.
+"""
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from towline.schemas.states import TargetState
+
+
+class Step(StrEnum):
+    """What is to be done next; each may be done again after a stop at any instruction."""
+
+    DOWNLOAD = "download"
+    STAGE = "stage"
+    SAVE = "save"
+    INSTALL = "install"
+    SWAP = "swap"
+    CHECK = "check"
+    COMMIT = "commit"
+    ROLL_BACK = "roll-back"
+    CHECK_PREVIOUS = "check-previous"
+
+
+UNTOUCHED = frozenset({Step.DOWNLOAD, Step.STAGE, Step.SAVE})
+"""Steps before the first irreversible one: what runs was not touched yet."""
+
+RUNS_LIMIT: dict[Step, int] = {
+    Step.INSTALL: 2,
+    Step.CHECK: 3,
+    Step.ROLL_BACK: 3,
+    Step.CHECK_PREVIOUS: 3,
+}
+"""How often a step may be begun: one that takes the device down with it must end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A running script, told apart from a later process with the same number."""
+
+    pid: int
+    started: int
+    """Clock ticks since the boot."""
+    boot: str
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Which attempt of which run: what a report names."""
+
+    component: str
+    deployment: str
+    revision: str
+    attempt: int
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """The attempt under way."""
+
+    key: Key
+    version: str
+    sha256: str
+    release: str
+    rollback_index: int
+    step: Step
+    from_release: str | None = None
+    """What `current` was when the attempt began."""
+    from_previous: str | None = None
+    is_preparation: bool = False
+    """Stop once the release is staged."""
+    runs: int = 0
+    """How often the step was begun; more than 0 at a start means that it was interrupted."""
+    process: Process | None = None
+    cause: str = ""
+    """Why it is being rolled back: a Reason."""
+    message: str = ""
+    install_timeout_s: int = 600
+    health: tuple[dict[str, Any], ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """The record as JSON."""
+        return asdict(self)
+
+    @classmethod
+    def parse(cls, document: dict[str, Any]) -> "AttemptRecord":
+        """From its JSON."""
+        process = document["process"]
+        return cls(
+            **document
+            | {
+                "key": Key(**document["key"]),
+                "step": Step(document["step"]),
+                "process": None if process is None else Process(**process),
+                "health": tuple(document["health"]),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the last attempt of a component ended."""
+
+    key: Key
+    version: str
+    sha256: str
+    state: TargetState
+    reason: str = ""
+    message: str = ""
+
+    @classmethod
+    def parse(cls, document: dict[str, Any]) -> "Outcome":
+        """From its JSON."""
+        return cls(
+            **document | {"key": Key(**document["key"]), "state": TargetState(document["state"])}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBad:
+    """A package that failed on this device in one attempt; another attempt may try it again."""
+
+    sha256: str
+    deployment: str
+    attempt: int

@@ -1,0 +1,159 @@
+"""The agent's parts, wired in one place, and the few acts that several of them share."""
+
+import fcntl
+import json
+import logging
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import Any
+
+import towline
+from towline.agent import durable, trust_store
+from towline.agent.attempt import KnownBad
+from towline.agent.clock import Timekeeper
+from towline.agent.fetch import Fetcher, FetchLimits
+from towline.agent.identity import Identity
+from towline.agent.journal import Journal, report
+from towline.agent.layout import Layout
+from towline.agent.observe import Snapshot, observe
+from towline.agent.server import Denied, Server, SessionClaims
+from towline.agent.stop import Stop
+from towline.agent.trust_store import TrustStore
+from towline.agent.wire import Unreachable, authority, split_https
+from towline.schemas import reports
+from towline.schemas.problems import Problem, Refused
+from towline.schemas.verifier import Accepted, Clock
+
+LOG = logging.getLogger("towline.agent")
+
+
+@contextmanager
+def lock(layout: Layout) -> Iterator[None]:
+    """Be the only agent of this root; raises Problem when there is one already."""
+    descriptor = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise Problem(f"another agent is running in {layout.root}") from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def facts() -> dict[str, Any]:
+    """What the device says of itself."""
+    return {
+        "agent": towline.__version__,
+        "system": platform.system(),
+        "kernel": platform.release(),
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+    }
+
+
+class Device:
+    """Everything that the loop works with."""
+
+    def __init__(
+        self, layout: Layout, identity: Identity, stop: Stop, limits: FetchLimits | None = None
+    ) -> None:
+        self.layout = layout
+        self.identity = identity
+        self.stop = stop
+        self.journal = Journal(layout.journal)
+        self.trust = TrustStore(layout, identity.organization)
+        self.timekeeper = Timekeeper(self.trust.state.time_floor)
+        pin = trust_store.pin(layout)
+        self.server = Server(identity.server, pin)
+        pins = {authority(split_https(identity.server)): pin} if pin else {}
+        self.fetcher = Fetcher(layout.downloads, pins, limits, pause=stop.wait)
+        self.accepted: Accepted | None = None
+        self._answered: float | None = None
+        stop.on_stop(self.server.abort)
+        stop.on_stop(self.fetcher.abort)
+
+    def claims(self) -> SessionClaims:
+        """Who opens a session."""
+        identity = self.identity
+        return SessionClaims(
+            identity.organization, identity.device, identity.key, self.journal.state.journal
+        )
+
+    def note_answer(self) -> None:
+        """The server answered a poll just now."""
+        self._answered = time.monotonic()
+        durable.write_file(self.layout.contact, json.dumps({"at": int(time.time())}).encode())
+
+    def recall(self) -> None:
+        """Verify the stored document again for this moment: it may have expired."""
+        clock = Clock(self.timekeeper.now(), is_synchronised=True)
+        self.accepted = self.trust.recall(self.identity.claims(), clock)
+
+    def snapshot(self) -> Snapshot:
+        """The device as it is now."""
+        return observe(
+            self.layout,
+            self.journal.state,
+            self.accepted.document if self.accepted else None,
+            read_known_bad(self.layout),
+            None if self._answered is None else time.monotonic() - self._answered,
+        )
+
+    def report_for(
+        self, attempt: reports.Attempt | None = None, *, rejected: str = ""
+    ) -> reports.Report:
+        """A report of this moment, with what runs now."""
+        return report(
+            self.trust.state.sequence,
+            self.layout.versions(),
+            facts=facts(),
+            attempt=attempt,
+            rejected=rejected,
+        )
+
+    def send_reports(self) -> None:
+        """Send what waits, in order; what is not acknowledged stays and is sent again.
+
+        A report that the server cannot read would block all later ones for ever: it is dropped.
+        """
+        while waiting := self.journal.state.outbox[: reports.REPORTS_LIMIT]:
+            try:
+                self.server.open_session(self.claims(), self.trust.state.sequence)
+                self.server.report(waiting)
+            except (Unreachable, Refused) as error:
+                LOG.warning("reports wait: %s", error)
+                return
+            except Denied as denied:
+                if denied.status != 400:
+                    LOG.warning("reports wait: %s", denied)
+                    return
+                LOG.error("the server does not take %d reports: %s", len(waiting), denied)
+            self.journal.write(self.journal.state.acknowledged(waiting[-1]["reportSeq"]))
+
+    def report_facts(self) -> None:
+        """Tell the server what the device is, when that has changed."""
+        state = self.journal.state
+        if state.facts != facts():
+            self.journal.write(replace(state.with_report(self.report_for()), facts=facts()))
+
+
+def read_known_bad(layout: Layout) -> frozenset[KnownBad]:
+    """Packages that failed here; a broken file is as none, a package just gets one more try."""
+    try:
+        entries: list[Mapping[str, Any]] = json.loads(layout.known_bad.read_bytes())
+        return frozenset(KnownBad(**entry) for entry in entries)
+    except (OSError, ValueError, TypeError):
+        return frozenset()
+
+
+def remember_bad(layout: Layout, bad: KnownBad) -> None:
+    """Add a package to the known-bad ones; the newest entry of a checksum counts."""
+    others = [known for known in read_known_bad(layout) if known.sha256 != bad.sha256]
+    data = json.dumps([asdict(known) for known in (*others, bad)], indent=1).encode()
+    durable.write_file(layout.known_bad, data, 0o644)

@@ -1,0 +1,291 @@
+"""Downloads one package file: resumed, bounded in time, size and slowness, verified when done.
+
+Only https, redirects by hand, never more bytes than were signed. A file is moved to its place only
+after its whole content, from byte 0 on, has the signed checksum.
+"""
+
+import hashlib
+import http.client
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urljoin
+
+from towline.agent import durable
+from towline.agent.wire import WIRE_ERRORS, Line, Watchdog, authority, split_https
+from towline.schemas.problems import Refused
+
+CHUNK_BYTES = 64 * 1024
+MARGIN_BYTES = 1024 * 1024
+"""Left free for the journal and for others."""
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_PASSING = frozenset({408, 416, 425, 429})
+"""Client errors that a later try may not meet."""
+
+
+class FetchFailed(Exception):
+    """The file could not be had; `reason` is the word to report, nothing was changed."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class _Passing(Exception):
+    """This try failed; another may not."""
+
+
+class _WireFailed(Exception):
+    """The connection failed, as opposed to the disk."""
+
+
+class Stopped(Exception):
+    """The agent was told to stop; what is there stays for the next start."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchLimits:
+    """Every number of a download, with its unit."""
+
+    deadline_s: float = 3600.0
+    """For the whole of it, tries and pauses included."""
+    floor_bytes_per_s: int = 1000
+    floor_window_s: float = 60.0
+    tries: int = 5
+    """For each URL in turn."""
+    backoff_s: float = 1.0
+    """Doubled after each try."""
+    redirects: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The file as it was signed, and where it may be had."""
+
+    urls: tuple[str, ...]
+    size: int
+    sha256: str
+    room: int = 0
+    """Further bytes that must be free: what comes out of it."""
+
+
+def _sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
+
+
+class Fetcher:
+    """Downloads into one folder; `pins` are certificates by (host, port), others by the CAs."""
+
+    def __init__(
+        self,
+        folder: Path,
+        pins: Mapping[tuple[str, int], str],
+        limits: FetchLimits | None = None,
+        *,
+        free_bytes: Callable[[Path], int] = durable.free_bytes,
+        pause: Callable[[float], bool] = _sleep,
+    ) -> None:
+        self._folder = folder
+        self._pins = pins
+        self._limits = limits or FetchLimits()
+        self._free_bytes = free_bytes
+        self._pause = pause
+        """Waits; True when the agent is to stop."""
+        self._line: Line | None = None
+
+    def abort(self) -> None:
+        """End a download under way, from a signal handler."""
+        if self._line is not None:
+            self._line.cut()
+
+    def fetch(self, wanted: Wanted, deadline_s: float | None = None) -> Path:
+        """The whole, verified file; raises FetchFailed or Stopped."""
+        done = self._folder / f"{wanted.sha256}.tar.gz"
+        if done.exists():
+            return done
+        part = self._folder / f"{wanted.sha256}.part"
+        end = time.monotonic() + min(self._limits.deadline_s, deadline_s or float("inf"))
+        self._check_room(wanted, part)
+        failure = FetchFailed("DownloadFailed", "the document names no address")
+        for url in wanted.urls:
+            try:
+                self._persist(url, wanted, part, end)
+            except FetchFailed as error:
+                failure = failure if failure.reason == "ChecksumMismatch" else error
+                if error.reason == "NoSpace":
+                    break
+                continue
+            part.replace(done)
+            durable.sync_folder(self._folder)
+            _validator(part).unlink(missing_ok=True)
+            return done
+        raise failure
+
+    def _check_room(self, wanted: Wanted, part: Path) -> None:
+        have = part.stat().st_size if part.exists() else 0
+        needed = max(0, wanted.size - have) + wanted.room + MARGIN_BYTES
+        free = self._free_bytes(self._folder)
+        if free < needed:
+            raise FetchFailed("NoSpace", f"{needed} bytes are needed, {free} are free")
+
+    def _persist(self, url: str, wanted: Wanted, part: Path, end: float) -> None:
+        """One URL, tried until it is whole, is refused, or tries and time are used up."""
+        problem = ""
+        for turn in range(self._limits.tries):
+            pause_s = min(self._limits.backoff_s * 2 ** (turn - 1), 60.0) if turn else 0.0
+            if self._pause(min(pause_s, max(0.0, end - time.monotonic()))):
+                raise Stopped
+            if time.monotonic() >= end:
+                raise FetchFailed("DownloadFailed", f"{url}: no time is left ({problem})")
+            try:
+                self._try(url, wanted, part, end)
+                return
+            except _Passing as error:
+                problem = str(error)
+            except Refused as error:
+                raise FetchFailed("DownloadFailed", f"{url}: {error}") from None
+            except OSError as error:
+                reason = "NoSpace" if error.errno in durable.NO_SPACE_ERRNOS else "DownloadFailed"
+                raise FetchFailed(reason, f"{part.name}: {error.strerror}") from None
+        if self._pause(0.0):
+            raise Stopped
+        raise FetchFailed("DownloadFailed", f"{url}: {problem}")
+
+    def _try(self, url: str, wanted: Wanted, part: Path, end: float) -> None:
+        """Take what is missing, then verify all of it."""
+        is_whole = part.exists() and part.stat().st_size == wanted.size
+        resumed = is_whole or self._transfer(url, wanted, part, end)
+        if part.stat().st_size < wanted.size:
+            raise _Passing(f"ended after {part.stat().st_size} of {wanted.size} bytes")
+        with part.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found == wanted.sha256:
+            return
+        _forget(part)
+        if resumed:
+            raise _Passing("the resumed file has another checksum")
+        raise FetchFailed("ChecksumMismatch", f"{url}: sha256 is {found}, signed {wanted.sha256}")
+
+    def _transfer(self, url: str, wanted: Wanted, part: Path, end: float) -> bool:
+        """Append to `part` what the server sends; True when it went on from an earlier piece."""
+        for _ in range(self._limits.redirects + 1):
+            parts = split_https(url)
+            host, port = authority(parts)
+            line = self._line = Line(host, port, self._pins.get((host, port)))
+            limits = self._limits
+            watchdog = Watchdog(
+                line,
+                max(0.0, end - time.monotonic()),
+                floor_bytes=int(limits.floor_bytes_per_s * limits.floor_window_s),
+                window_s=limits.floor_window_s,
+            )
+            try:
+                with watchdog:
+                    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+                    location = self._ask(line, target, wanted, part, watchdog)
+            except _WireFailed as error:
+                raise _Passing(watchdog.verdict or str(error)) from None
+            finally:
+                self._line = None
+                line.close()
+            if isinstance(location, bool):
+                return location
+            url = urljoin(url, location)
+        raise Refused("redirects", f"more than {self._limits.redirects}")
+
+    def _ask(
+        self, line: Line, target: str, wanted: Wanted, part: Path, watchdog: Watchdog
+    ) -> str | bool:
+        """One request: where it redirects to, or whether it went on from an earlier piece."""
+        have = part.stat().st_size if part.exists() else 0
+        headers = {"Accept-Encoding": "identity", "User-Agent": "towline-agent"}
+        validator = _read_validator(part)
+        if 0 < have < wanted.size and validator:
+            headers |= {"Range": f"bytes={have}-", "If-Range": validator}
+        try:
+            line.request("GET", target, headers=headers)
+            response = line.getresponse()
+        except WIRE_ERRORS as error:
+            raise _WireFailed(error) from None
+        if response.status in _REDIRECTS:
+            return response.getheader("Location") or ""
+        if response.status == 416:
+            _forget(part)
+        offset = _begin(response, wanted, have if "Range" in headers else 0)
+        if offset == 0:
+            _validator(part).write_text(response.getheader("ETag") or "", "utf-8")
+        _receive(response, part, offset, wanted.size, watchdog)
+        return offset > 0
+
+
+def _begin(response: http.client.HTTPResponse, wanted: Wanted, have: int) -> int:
+    """At which byte of the file this answer begins; raises when it is not our file."""
+    if response.status >= 500 or response.status in _PASSING:
+        raise _Passing(f"the server answers {response.status}")
+    if response.status not in (200, 206):
+        raise FetchFailed("DownloadFailed", f"the server answers {response.status}")
+    coding = response.getheader("Content-Encoding", "identity")
+    if coding.lower() != "identity":
+        raise Refused("content-coding", coding[:40])
+    offset = have if response.status == 206 else 0
+    expected = f"bytes {offset}-{wanted.size - 1}/{wanted.size}"
+    if response.status == 206 and response.getheader("Content-Range") != expected:
+        raise Refused("content-range", str(response.getheader("Content-Range"))[:60])
+    length = response.getheader("Content-Length")
+    if length is not None and length != str(wanted.size - offset):
+        message = f"the file served has {length[:20]} bytes, signed are {wanted.size - offset}"
+        raise FetchFailed("ChecksumMismatch", message)
+    return offset
+
+
+def _receive(
+    response: http.client.HTTPResponse, part: Path, offset: int, size: int, watchdog: Watchdog
+) -> None:
+    """Write the body at `offset`, at most one byte more than `size`."""
+    with part.open("r+b" if offset else "wb") as file:
+        file.seek(offset)
+        file.truncate()
+        while True:
+            try:
+                chunk = response.read1(CHUNK_BYTES)
+            except WIRE_ERRORS as error:
+                raise _WireFailed(error) from None
+            if not chunk:
+                break
+            watchdog.received += len(chunk)
+            offset += len(chunk)
+            if offset > size:
+                file.close()
+                _forget(part)
+                raise FetchFailed("ChecksumMismatch", f"more than the signed {size} bytes came")
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _validator(part: Path) -> Path:
+    return part.with_suffix(".etag")
+
+
+def _read_validator(part: Path) -> str:
+    """A strong entity tag of the piece at hand (RFC 9110: If-Range takes no weak one)."""
+    try:
+        text = _validator(part).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return text if text.startswith('"') and text.isascii() and text.isprintable() else ""
+
+
+def _forget(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _validator(part).unlink(missing_ok=True)
+
+
+def clear(folder: Path, kept: Sequence[str]) -> None:
+    """Remove downloads of packages that nobody wants any more."""
+    for path in folder.iterdir():
+        if path.name.split(".")[0] not in kept:
+            path.unlink(missing_ok=True)

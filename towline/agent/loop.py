@@ -1,0 +1,213 @@
+"""Poll, converge, report, wait: for ever, or until there is nothing more to do.
+
+What a document says is acted on only after it is stored, and what has begun is finished before the
+server is asked for more. Nothing is asked faster than the poll interval unless something changed.
+"""
+
+import hashlib
+import random
+import secrets
+import time
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from towline.agent.apply import apply
+from towline.agent.clock import system_clock
+from towline.agent.decide import Action, Hold, decide
+from towline.agent.device import LOG, Device
+from towline.agent.fetch import Stopped
+from towline.agent.server import Answer, Denied
+from towline.agent.wire import Unreachable
+from towline.schemas.desired_state import DesiredState
+from towline.schemas.problems import Refused
+
+LONG_POLL_S = 25
+FIRST_INTERVAL_S = 30
+"""Between polls as long as no document names an interval."""
+LEAST_PAUSE_S = 1.0
+BACKOFF_LIMIT_S = 3600
+_ROOT_MAY_HELP = frozenset({"threshold", "root-version", "root-expired"})
+
+
+class Polled(Enum):
+    """What came of a poll."""
+
+    CHANGED = "changed"
+    PARKED = "parked"
+    """Nothing new, and the server held the request as long as it was asked to."""
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+    REVOKED = "revoked"
+
+
+@dataclass(slots=True)
+class Rhythm:
+    """How long to wait after a poll, in seconds."""
+
+    interval_s: int = FIRST_INTERVAL_S
+    failures: int = 0
+
+    def after(self, polled: Polled) -> float:
+        """Jitter spreads a fleet; failures in a row double the interval."""
+        self.failures = self.failures + 1 if polled is Polled.FAILED else 0
+        if polled in (Polled.CHANGED, Polled.PARKED):
+            return LEAST_PAUSE_S
+        if polled is Polled.REVOKED:
+            return BACKOFF_LIMIT_S
+        backoff = self.interval_s * 2 ** min(self.failures - 1, 6) if self.failures else 0
+        limit = max(self.interval_s, BACKOFF_LIMIT_S)
+        return min(max(self.interval_s, backoff), limit) * random.uniform(1.0, 1.3)  # noqa: S311
+
+
+def run(device: Device) -> None:
+    """Until `device.stop` is set."""
+    rhythm = Rhythm()
+    while not device.stop.is_set:
+        try:
+            converge(device)
+            polled = poll(device, LONG_POLL_S)
+            if device.accepted is not None:
+                rhythm.interval_s = device.accepted.document.poll_after_s
+            is_changed = converge(device)
+        except Stopped:
+            return
+        except OSError as error:
+            LOG.error("the disk fails: %s", error)
+            polled, is_changed = Polled.FAILED, False
+        device.stop.wait(LEAST_PAUSE_S if is_changed else rhythm.after(polled))
+
+
+def once(device: Device) -> bool:
+    """Poll and converge until nothing more is to be done; False when the server was not reached."""
+    converge(device)
+    polled = poll(device, 0)
+    while polled in (Polled.CHANGED, Polled.PARKED, Polled.UNCHANGED):
+        is_changed = converge(device)
+        if not is_changed and device.journal.state.versions_owed_after is None:
+            return True
+        owes = device.journal.state.versions_owed_after is not None
+        before = device.trust.state.sequence
+        polled = poll(device, ONCE_WAIT_S if owes else 0)
+        if device.trust.state.sequence == before:
+            return polled is not Polled.FAILED
+    return False
+
+
+ONCE_WAIT_S = 5
+"""How long `once` waits for the document that follows a completion."""
+
+
+def converge(device: Device) -> bool:
+    """Decide and apply until only holds are left; True when something was done."""
+    is_changed = False
+    while action := _next(decide_now(device)):
+        if device.stop.is_set:
+            raise Stopped
+        apply(device, action)
+        device.send_reports()
+        is_changed = True
+    return is_changed
+
+
+def decide_now(device: Device) -> list[Action]:
+    """The decision of this moment; a document that has expired is none."""
+    device.recall()
+    return decide(device.snapshot())
+
+
+def _next(actions: list[Action]) -> Action | None:
+    return next((action for action in actions if not isinstance(action, Hold)), None)
+
+
+def poll(device: Device, wait_s: int) -> Polled:
+    """Ask for the document, accept it or report why not; what waits to be reported is sent."""
+    began = time.monotonic()
+    try:
+        device.server.open_session(device.claims(), device.trust.state.sequence)
+        device.report_facts()
+        device.send_reports()
+        answer, nonce = _ask(device, wait_s)
+        device.note_answer()
+        if answer.status == 304:
+            is_parked = wait_s > 0 and time.monotonic() - began >= wait_s / 2
+            return Polled.PARKED if is_parked else Polled.UNCHANGED
+        return _accept(device, answer, nonce)
+    except Denied as denied:
+        return _denied(device, denied)
+    except (Unreachable, Refused) as error:
+        if not device.stop.is_set:
+            LOG.warning("%s", error)
+        return Polled.FAILED
+
+
+def _denied(device: Device, denied: Denied) -> Polled:
+    LOG.warning("the server refuses: %s", denied)
+    if denied.code in ("unknown-device", "threshold"):
+        LOG.warning("this device waits for approval, or was removed on the server")
+    return Polled.REVOKED if denied.code == "revoked" else Polled.FAILED
+
+
+def _ask(device: Device, wait_s: int) -> tuple[Answer, str]:
+    """One request, with one new session if the old one has ended."""
+    for is_last in (False, True):
+        nonce = secrets.token_urlsafe(16)
+        try:
+            etag = _etag(device)
+            answer = device.server.desired_state(
+                nonce, device.trust.state.sequence, etag, wait_s if etag else 0
+            )
+            if answer.status == 304 and etag is None:
+                raise Refused("not-modified", "a document was asked for unconditionally")
+            return answer, nonce
+        except Denied as denied:
+            if denied.code != "session" or is_last:
+                raise
+            device.server.open_session(device.claims(), device.trust.state.sequence)
+    raise Unreachable("no session can be had")
+
+
+def _etag(device: Device) -> str | None:
+    """The tag of the document at hand, unless it is time to renew it."""
+    device.recall()
+    stored, accepted = device.trust.stored, device.accepted
+    if stored is None or accepted is None or not stored.etag:
+        return None
+    return stored.etag if device.timekeeper.now() < renew_at(accepted.document) else None
+
+
+def renew_at(document: DesiredState) -> int:
+    """When this device asks for a fresh document: at 0.4 to 0.8 of the life, by its id."""
+    spread = hashlib.sha256(document.device.encode()).digest()[0] / 255
+    life = document.expires - document.issued_at
+    return document.issued_at + int(life * (0.4 + 0.4 * spread))
+
+
+def _accept(device: Device, answer: Answer, nonce: str) -> Polled:
+    identity = device.identity.claims()
+    etag = answer.headers.get("etag", "")[:100]
+    before = device.trust.stored
+    try:
+        try:
+            device.trust.accept(answer.body, identity, nonce, system_clock(), etag)
+        except Refused as refused:
+            if refused.code not in _ROOT_MAY_HELP or not device.trust.follow(device.server.root):
+                raise
+            device.trust.accept(answer.body, identity, nonce, system_clock(), etag)
+    except Refused as refused:
+        _refuse(device, refused)
+        return Polled.FAILED
+    device.timekeeper.raise_floor(device.trust.state.time_floor)
+    if device.journal.state.refused:
+        device.journal.write(replace(device.journal.state, refused=""))
+    is_new = before is None or before.etag != etag
+    return Polled.CHANGED if is_new else Polled.UNCHANGED
+
+
+def _refuse(device: Device, refused: Refused) -> None:
+    """Keep running what runs, and say so once for each code."""
+    LOG.error("the document is refused: %s", refused)
+    state = device.journal.state
+    if state.refused != refused.code:
+        state = state.with_report(device.report_for(rejected=refused.code))
+        device.journal.write(replace(state, refused=refused.code))
+    device.send_reports()
