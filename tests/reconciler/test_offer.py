@@ -1,0 +1,103 @@
+"""Offers: only a fitting statement of the release key makes one; fitness is judged per condition."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.reconciler.simulation import RELEASE_KEY, ROOT, checksum, manifest, statement
+from towline.manifests.load import load
+from towline.manifests.model import Deployment
+from towline.reconciler.fitness import Fit, fit
+from towline.reconciler.offer import Offer, find_offer
+from towline.reconciler.store.fleet import Condition
+from towline.schemas.keys import PrivateKey
+from towline.schemas.statement import Statement
+
+PATH = "releases/app/2.0.0/app-2.0.0.tar.gz.json"
+
+
+def deployment(more: str = "", version: str = "2.0.0") -> Deployment:
+    loaded = load({"d.yaml": manifest(version, more).encode()})
+    assert not loaded.errors
+    return loaded.deployments["app"]
+
+
+def problem(word: Statement, key: PrivateKey = RELEASE_KEY) -> str:
+    return find_offer(deployment(), {PATH: word.sign(key).to_bytes()}, ROOT)[1]
+
+
+def offer(**changes: object) -> Offer:
+    word = replace(statement("2.0.0"), **changes)  # type: ignore[arg-type]
+    found, why = find_offer(deployment(), {PATH: word.sign(RELEASE_KEY).to_bytes()}, ROOT)
+    assert found is not None, why
+    return found
+
+
+def test_a_fitting_statement_makes_an_offer() -> None:
+    found = offer()
+    assert (found.sha256, found.size) == (checksum("2.0.0"), 10)
+    assert Offer.parse(found.document()) == found
+
+
+def test_without_a_statement_the_exact_line_to_sign_is_named() -> None:
+    found, why = find_offer(deployment(), {}, ROOT)
+    assert found is None
+    assert "towline release sign app-2.0.0.tar.gz --component app --version 2.0.0" in why
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"sha256": "ab" * 32}, "checksum"),
+        ({"version": "2.0.1"}, "version"),
+        ({"component": "other"}, "component"),
+        ({"organization": "evil"}, "organization"),
+    ],
+)
+def test_a_statement_for_something_else_is_named(change: dict[str, str], words: str) -> None:
+    assert words in problem(replace(statement("2.0.0"), **change))  # type: ignore[arg-type]
+
+
+def test_a_statement_by_another_key_is_not_trusted() -> None:
+    assert "threshold" in problem(statement("2.0.0"), PrivateKey.generate())
+
+
+def condition(version: str | None, **changes: object) -> Condition:
+    sha256 = checksum(version) if version else None
+    base = Condition(version, sha256, None, 0, "generic")
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("seen", "more", "expected"),
+    [
+        (condition(None), "", Fit.FITS),
+        (condition("1.0.0"), "", Fit.FITS),
+        (condition("2.0.0"), "", Fit.THERE),
+        (condition("2.0.0", sha256="ab" * 32), "", Fit.FITS),
+        (condition("3.0.0"), "", Fit.NEWER_INSTALLED),
+        (condition("3.0.0"), "  allowDowngrade: true\n", Fit.FITS),
+        (condition("factory"), "", Fit.FITS),
+        (condition("factory"), '  requires: ">=1.0"\n', Fit.NOT_COMPARABLE),
+        (condition("0.9.0"), '  requires: ">=1.0"\n', Fit.BELOW_BARRIER),
+        (condition("1.0.0"), '  filters: {current_version: ">=1.5"}\n', Fit.UNMATCHED),
+        (condition("1.0.0", known_bad=checksum("2.0.0")), "", Fit.KNOWN_BAD),
+        (condition("1.0.0", rollback_index=1), "", Fit.BELOW_INDEX),
+    ],
+)
+def test_each_condition_is_judged_as_the_manual_says(
+    seen: Condition, more: str, expected: Fit
+) -> None:
+    assert fit(deployment(more), offer(), seen) is expected
+
+
+def test_a_return_needs_no_leave_to_go_down_and_a_retry_forgives() -> None:
+    newer, bad = condition("3.0.0"), condition("1.0.0", known_bad=checksum("2.0.0"))
+    assert fit(deployment(), offer(), newer, is_return=True) is Fit.FITS
+    assert fit(deployment(), offer(), bad, is_retry=True) is Fit.FITS
+
+
+def test_a_package_for_other_device_types_is_skipped() -> None:
+    only_pi = offer(device_types=("raspberry_pi",))
+    assert fit(deployment(), only_pi, condition("1.0.0")) is Fit.NO_PACKAGE
+    assert fit(deployment(), only_pi, condition(None, device_type="raspberry_pi")) is Fit.FITS
