@@ -19,7 +19,7 @@ from towline.reconciler.server.desk import (
     Viewer,
     wall_clock,
 )
-from towline.reconciler.store import access, reading, reading_devices
+from towline.reconciler.store import reading, reading_devices
 from towline.reconciler.store.access import Person
 from towline.reconciler.store.reading import Page
 from towline.schemas.identifiers import is_id
@@ -225,17 +225,14 @@ def create_join_token(
     wanted = body or JoinRequest()
     if not all(is_id(key) and len(value) <= 63 for key, value in wanted.labels.items()):
         raise Declined(422, "bad-field", "labels: keys are ids, values at most 63 characters")
-    host = request.headers.get("host", "")
-    with desk.store.write() as connection:
-        token = access.create_join_token(
-            connection,
-            person.organization,
-            labels=wanted.labels,
-            max_uses=wanted.max_uses,
-            author=person.name,
-            now=wall_clock(),
-        )
-        return {"join": desk.join_string(person.organization, token, host)}
+    join = desk.new_join_string(
+        person.organization,
+        request.headers.get("host", ""),
+        labels=wanted.labels,
+        max_uses=wanted.max_uses,
+        author=person.name,
+    )
+    return {"join": join}
 
 
 def _no_deployment(text: str) -> Declined:

@@ -1,7 +1,7 @@
 """The desk where people are received: who they are, what they may do, and how they are refused."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -52,11 +52,31 @@ class Desk:
         """Devices that were not seen after this time are offline."""
         return wall_clock() - SILENT_POLLS * self.poll_interval_s
 
-    def join_string(self, organization: str, token: str, host: str) -> str:
-        """The line that brings a device here; raises Declined before a root is in force."""
+    def new_join_string(
+        self,
+        organization: str,
+        host: str,
+        *,
+        labels: Mapping[str, str],
+        max_uses: int,
+        author: str,
+    ) -> str:
+        """A line that brings devices here, valid for one hour.
+
+        `host` is how the caller reached the server. Raises Declined before a root is in force.
+        """
         roots = self.roots()
         if not roots:
             raise Declined(503, "not-ready", "no commit of the fleet repository is in force yet")
+        with self.store.write() as connection:
+            token = access.create_join_token(
+                connection,
+                organization,
+                labels=labels,
+                max_uses=max_uses,
+                author=author,
+                now=wall_clock(),
+            )
         line = JoinString(
             server=self.address or f"https://{host}",
             organization=organization,

@@ -8,8 +8,9 @@ from typing import Any
 import orjson
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
 DEVICE_BODY_LIMIT = 64 * 1024
 PERSON_BODY_LIMIT = 1024 * 1024

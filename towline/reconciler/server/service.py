@@ -1,0 +1,207 @@
+"""The HTTP server put together: devices in front as raw ASGI, people behind by FastAPI.
+
+Owns the inlet's thread; the reconciler is known only by the callables in `FleetView`.
+"""
+
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy import literal, select
+
+import towline
+from towline.manifests.model import DeviceEntry
+from towline.reconciler.server import admin, device, packages, web, wire
+from towline.reconciler.server.admission import Admission
+from towline.reconciler.server.desk import AtDesk, Desk, install_problems
+from towline.reconciler.server.device import DeviceProtocol
+from towline.reconciler.server.doorbell import Doorbell
+from towline.reconciler.server.inlet import Inlet
+from towline.reconciler.server.packages import Packages
+from towline.reconciler.server.served_documents import ServedDocuments
+from towline.reconciler.server.sessions import Sessions
+from towline.reconciler.server.tls import Certificate
+from towline.reconciler.server.wire import Receive, Scope, Send
+from towline.reconciler.store.engine import Store
+from towline.schemas.keys import PrivateKey
+
+GRACE_S = 5
+"""How long a request in progress may go on when the server ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetView:
+    """What the server needs of the reconciler."""
+
+    roots: Callable[[], Sequence[bytes]]
+    """The signed roots of the commit in force, version 1 first."""
+    devices: Callable[[], Mapping[str, DeviceEntry]]
+    """The Device manifests of the commit in force."""
+    wake: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """What the server needs to know."""
+
+    organization: str
+    poll_interval_s: int
+    packages: Path
+    certificate: Certificate
+    is_certificate_pinned: bool
+    """Put the certificate's fingerprint into join strings: no public CA vouches for it."""
+    address: str | None
+    """`https://host:port` for join strings; None: as the caller reached the server."""
+
+
+class Service:
+    """One server; `run` serves until `end` is called or a signal comes."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: ServiceSettings,
+        online_key: PrivateKey,
+        doorbell: Doorbell,
+        fleet: FleetView,
+    ) -> None:
+        self._settings = settings
+        self._doorbell = doorbell
+        sessions = Sessions()
+        sessions.load(store)
+        self._inlet = Inlet(
+            store,
+            poll_interval_s=settings.poll_interval_s,
+            ring=doorbell.ring,
+            wake=fleet.wake,
+            end_sessions=sessions.end,
+        )
+        protocol = DeviceProtocol(
+            admission=Admission(store, sessions, settings.organization, fleet.devices, fleet.wake),
+            sessions=sessions,
+            documents=ServedDocuments(
+                store, doorbell, online_key, settings.organization, settings.poll_interval_s
+            ),
+            doorbell=doorbell,
+            inlet=self._inlet,
+            roots=fleet.roots,
+        )
+        self.desk = _desk(store, settings, doorbell, fleet)
+        self.application = Application(protocol, Packages(settings.packages), people(self.desk))
+        self._server: Server | None = None
+
+    def run(self, listener: socket.socket) -> None:
+        """Serve on a bound socket until the end; blocks."""
+        certificate = self._settings.certificate
+        config = uvicorn.Config(
+            self.application,
+            loop="uvloop",
+            http="httptools",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ssl_certfile=certificate.certificate,
+            ssl_keyfile=certificate.key,
+            timeout_graceful_shutdown=GRACE_S,
+        )
+        self._server = Server(config, self._doorbell)
+        self._inlet.start()
+        try:
+            self._server.run(sockets=[listener])
+        finally:
+            self._inlet.stop()
+
+    def end(self) -> None:
+        """Let `run` return; from any thread."""
+        if self._server is not None:
+            self._server.should_exit = True
+
+
+class Server(uvicorn.Server):
+    """Opens the doorbell on its loop, and answers parked polls before it waits for the others."""
+
+    def __init__(self, config: uvicorn.Config, doorbell: Doorbell) -> None:
+        super().__init__(config)
+        self._doorbell = doorbell
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin."""
+        self._doorbell.open()
+        await super().startup(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End."""
+        self._doorbell.close()
+        await super().shutdown(sockets)
+
+
+class Application:
+    """Sends each request where it belongs."""
+
+    def __init__(self, protocol: DeviceProtocol, files: Packages, desk: FastAPI) -> None:
+        self._protocol = protocol
+        self._files = files
+        self._desk = desk
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            return
+        if scope["path"].startswith(device.PREFIX):
+            await self._protocol(scope, receive, send)
+        elif scope["path"].startswith(packages.PREFIX):
+            await self._files(scope, receive, send)
+        else:
+            await self._receive_person(scope, receive, send)
+
+    async def _receive_person(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The whole body is taken in first, so that it is counted whoever reads it."""
+        try:
+            body = await wire.read_body(receive, wire.PERSON_BODY_LIMIT)
+        except wire.Disconnected:
+            return
+        except wire.TooLarge:
+            await wire.too_large(wire.PERSON_BODY_LIMIT).send(send)
+            return
+        parts = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+        async def replay() -> wire.Message:
+            part = next(parts, None)
+            return part if part is not None else await receive()
+
+        await self._desk(scope, replay, send)
+
+
+def people(desk: Desk) -> FastAPI:
+    """The application for people: API, page, health."""
+    app = FastAPI(title="Towline", version=towline.__version__, docs_url=None, redoc_url=None)
+    app.state.desk = desk
+    install_problems(app)
+    app.include_router(admin.router)
+    app.include_router(web.router)
+
+    @app.get("/healthz")
+    def healthz(desk: AtDesk) -> dict[str, str]:
+        """The store answers."""
+        with desk.store.read() as connection:
+            connection.execute(select(literal(1)))
+        return {"status": "ok", "version": towline.__version__}
+
+    return app
+
+
+def _desk(store: Store, settings: ServiceSettings, doorbell: Doorbell, fleet: FleetView) -> Desk:
+    certificate = settings.certificate.fingerprint() if settings.is_certificate_pinned else None
+    return Desk(
+        store=store,
+        poll_interval_s=settings.poll_interval_s,
+        ring=doorbell.ring,
+        wake=fleet.wake,
+        roots=fleet.roots,
+        address=settings.address,
+        certificate=certificate,
+    )
