@@ -34,6 +34,7 @@ def _batches(*entries: str) -> str:
         ("strategy: batches", "spec.strategy.batches", "missing", "add `batches`"),
         ("strategy: manual", "spec.strategy", "named, and none is", "devices: [ID]"),
         ("strategy: {type: manual}", "spec.strategy", "named, and none is", "devices: [ID]"),
+        ("strategy: manual\n  filters: {devices: []}", "spec.strategy", "none is", "devices: [ID]"),
         (_batches(), "spec.strategy.batches", "too few", "at least 1"),
         (
             _batches("{name: a, size: 5%}", "{name: a, size: 10%}"),

@@ -201,8 +201,21 @@ def test_thousands_of_files_take_two_runs_of_git(fleet: Path) -> None:
     assert read["d/1234.yaml"] == b"n: 1234"
 
 
+def _signed_commit(fleet: Path) -> str:
+    """A commit with a signature that somebody's program would be asked to verify."""
+    signer = fleet.parent / "signer"
+    signer.write_text(
+        "#!/bin/sh\ncat >&2\nprintf '\\n[GNUPG:] SIG_CREATED D\\n' >&2\necho signed\n"
+    )
+    signer.chmod(0o755)
+    _commit(fleet, {"a.yaml": "a"})
+    _git(fleet, "-c", f"gpg.program={signer}", "commit", "-q", "--amend", "-S", "-m", "Signed")
+    assert "gpgsig signed" in _git(fleet, "cat-file", "commit", "HEAD")
+    return _git(fleet, "rev-parse", "HEAD")
+
+
 def test_nothing_that_a_repository_configures_is_run(fleet: Path) -> None:
-    head = _commit(fleet, {"a.yaml": "a"})
+    head = _signed_commit(fleet)
     ran = fleet.parent / "ran"
     trap = fleet.parent / "trap"
     trap.write_text(f"#!/bin/sh\ntouch {ran}\nexit 1\n")
