@@ -3,8 +3,11 @@
 Owns the inlet's thread; the reconciler is known only by the callables in `FleetView`.
 """
 
+import signal
 import socket
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +31,7 @@ from towline.reconciler.server.wire import Receive, Scope, Send
 from towline.reconciler.store.engine import Store
 from towline.schemas.keys import PrivateKey
 
+END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GRACE_S = 5
 """How long a request in progress may go on when the server ends."""
 
@@ -69,7 +73,6 @@ class Service:
         fleet: FleetView,
     ) -> None:
         self._settings = settings
-        self._doorbell = doorbell
         sessions = Sessions()
         sessions.load(store)
         self._inlet = Inlet(
@@ -91,12 +94,23 @@ class Service:
         )
         self.desk = _desk(store, settings, doorbell, fleet)
         self.application = Application(protocol, Packages(settings.packages), people(self.desk))
-        self._server: Server | None = None
+        self._server = Server(self._config(), doorbell)
 
     def run(self, listener: socket.socket) -> None:
         """Serve on a bound socket until the end; blocks."""
+        self._inlet.start()
+        try:
+            self._server.run(sockets=[listener])
+        finally:
+            self._inlet.stop()
+
+    def end(self) -> None:
+        """Let `run` return; from any thread, even before it was called."""
+        self._server.should_exit = True
+
+    def _config(self) -> uvicorn.Config:
         certificate = self._settings.certificate
-        config = uvicorn.Config(
+        return uvicorn.Config(
             self.application,
             loop="uvloop",
             http="httptools",
@@ -108,17 +122,6 @@ class Service:
             ssl_keyfile=certificate.key,
             timeout_graceful_shutdown=GRACE_S,
         )
-        self._server = Server(config, self._doorbell)
-        self._inlet.start()
-        try:
-            self._server.run(sockets=[listener])
-        finally:
-            self._inlet.stop()
-
-    def end(self) -> None:
-        """Let `run` return; from any thread."""
-        if self._server is not None:
-            self._server.should_exit = True
 
 
 class Server(uvicorn.Server):
@@ -127,6 +130,19 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, doorbell: Doorbell) -> None:
         super().__init__(config)
         self._doorbell = doorbell
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """End on SIGTERM and SIGINT, and return to the caller, who has threads to join."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        former = {number: signal.signal(number, self.handle_exit) for number in END_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin."""

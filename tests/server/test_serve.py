@@ -1,0 +1,167 @@
+"""`serve` as a whole: a real git repository, one process per data folder, the right key."""
+
+import signal
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from towline.reconciler.serve import ServeSettings, serve
+from towline.reconciler.server.service import Service
+from towline.schemas.enrolment import JoinString
+from towline.schemas.keys import PrivateKey
+from towline.schemas.problems import Problem
+from towline.schemas.root import Role, Root
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> ServeSettings:
+    """A fleet repository with a root, and its online key."""
+    fleet = tmp_path / "fleet"
+    (fleet / "trust" / "root").mkdir(parents=True)
+    keys = [PrivateKey.generate() for _ in range(3)]
+    of_root, of_release, of_online = (Role((key.public,), 1) for key in keys)
+    root = Root(1, "acme", int(time.time()) + 10**7, of_root, of_release, of_online)
+    (fleet / "trust" / "root" / "1.json").write_bytes(root.sign(keys[0]))
+    (tmp_path / "online.pem").write_bytes(keys[2].pem())
+    identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
+    for command in (("init", "-q", "-b", "main"), ("add", "."), ("commit", "-qm", "Begin")):
+        subprocess.run(["git", *identity, *command], cwd=fleet, check=True)
+    (tmp_path / "packages").mkdir()
+    return ServeSettings(
+        organization="acme",
+        repository=fleet,
+        path="",
+        branch="main",
+        data=tmp_path / "data",
+        host="127.0.0.1",
+        port=0,
+        is_lan=False,
+        online_key=tmp_path / "online.pem",
+        packages=tmp_path / "packages",
+    )
+
+
+@contextmanager
+def serving(settings: ServeSettings) -> Iterator[list[str]]:
+    """Serve in a thread; yields the announced lines."""
+    lines: list[str] = []
+    services: list[Service] = []
+    failures: list[Problem] = []
+    is_ready = threading.Event()
+
+    def ready(service: Service) -> None:
+        services.append(service)
+        is_ready.set()
+
+    def run() -> None:
+        try:
+            serve(settings, lines.extend, ready)
+        except Problem as problem:
+            failures.append(problem)
+            is_ready.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    is_ready.wait()
+    try:
+        assert not failures, failures
+        yield lines
+    finally:
+        for service in services:
+            service.end()
+        thread.join()
+
+
+def client_of(settings: ServeSettings, lines: list[str]) -> httpx.Client:
+    url = next(word for line in lines for word in line.split() if word.startswith("https://"))
+    context = ssl.create_default_context(cafile=str(settings.data / "tls.crt"))
+    return httpx.Client(base_url=url.removesuffix("/admin/edge/ota"), verify=context, timeout=30)
+
+
+def test_the_first_start_makes_certificate_and_token_and_applies_the_branch(
+    settings: ServeSettings,
+) -> None:
+    with serving(settings) as lines, client_of(settings, lines) as client:
+        token_file = settings.data / "admin.token"
+        assert token_file.stat().st_mode & 0o777 == 0o600
+        assert (settings.data / "tls.key").stat().st_mode & 0o777 == 0o600
+        headers = {"Authorization": f"Bearer {token_file.read_text().strip()}"}
+        deadline = time.monotonic() + 30
+        while True:
+            repository = client.get("/api/v1/admin/ota/repository", headers=headers).json()
+            if repository["applied_commit"] or time.monotonic() > deadline:
+                break
+            threading.Event().wait(0.05)
+        assert repository["applied_commit"] is not None
+        assert client.get("/api/v1/ota/root/1").status_code == 200
+
+
+def test_a_second_start_keeps_certificate_and_token(settings: ServeSettings) -> None:
+    kept = []
+    for _ in range(2):
+        with serving(settings):
+            kept.append([(settings.data / n).read_bytes() for n in ("tls.crt", "admin.token")])
+    assert kept[0] == kept[1]
+
+
+def test_lan_prints_a_line_for_a_device(settings: ServeSettings) -> None:
+    with serving(replace(settings, is_lan=True)) as lines:
+        (line,) = [line for line in lines if "towline-agent enroll" in line]
+        assert JoinString.parse(line.split("'")[1]).organization == "acme"
+
+
+def test_a_data_folder_serves_one_process(settings: ServeSettings) -> None:
+    with serving(settings), pytest.raises(Problem, match="another server uses"):
+        serve(settings, lambda _: None)
+
+
+def test_a_key_that_the_root_does_not_name_is_refused(settings: ServeSettings) -> None:
+    settings.online_key.write_bytes(PrivateKey.generate().pem())
+    with pytest.raises(Problem, match="may not sign documents"):
+        serve(settings, lambda _: None)
+
+
+def test_a_taken_port_is_a_problem(settings: ServeSettings) -> None:
+    with serving(settings) as lines:
+        port = int(lines[0].rpartition(":")[2])
+        other = replace(settings, data=settings.data.parent / "other", port=port)
+        with pytest.raises(Problem, match="cannot listen"):
+            serve(other, lambda _: None)
+
+
+_PROGRAM = """
+import sys
+from pathlib import Path
+from towline.reconciler.serve import ServeSettings, serve
+base = Path(sys.argv[1])
+serve(
+    ServeSettings("acme", base / "fleet", "", "main", base / "data", "127.0.0.1", 0, False,
+                  base / "online.pem", base / "packages"),
+    lambda lines: print(lines[0], flush=True),
+)
+print("ended", flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly(settings: ServeSettings, number: signal.Signals) -> None:
+    base = settings.data.parent
+    with subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, str(base)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[-1]
+        context = ssl.create_default_context(cafile=str(settings.data / "tls.crt"))
+        assert httpx.get(f"{url}/healthz", verify=context, timeout=30).status_code == 200
+        process.send_signal(number)
+        rest = process.stdout.read()
+    assert (process.returncode, rest.splitlines()[-1]) == (0, "ended")
