@@ -1,4 +1,4 @@
-"""Offers: only a fitting statement of the release key makes one; fitness is judged per condition."""
+"""Only a fitting statement of the release key makes an offer; fitness is judged by condition."""
 
 from dataclasses import replace
 
@@ -81,6 +81,9 @@ def condition(version: str | None, **changes: object) -> Condition:
         (condition("factory"), '  requires: ">=1.0"\n', Fit.NOT_COMPARABLE),
         (condition("0.9.0"), '  requires: ">=1.0"\n', Fit.BELOW_BARRIER),
         (condition("1.0.0"), '  filters: {current_version: ">=1.5"}\n', Fit.UNMATCHED),
+        (condition(None), '  filters: {current_version: ">=1.5"}\n', Fit.UNMATCHED),
+        (condition(None), '  filters: {current_version: "!=1.5"}\n', Fit.FITS),
+        (condition(None), '  requires: ">=1.5"\n', Fit.BELOW_BARRIER),
         (condition("1.0.0", known_bad=checksum("2.0.0")), "", Fit.KNOWN_BAD),
         (condition("1.0.0", rollback_index=1), "", Fit.BELOW_INDEX),
     ],

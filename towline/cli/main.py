@@ -13,12 +13,30 @@ from towline.cli.exit_codes import ExitCode, NotAuthorised
 from towline.schemas.problems import Problem, Refused
 
 FLEET = "Fleet repository"
+SERVER = "Server and devices"
+LOOK = "Looking at it"
+ACT = "Acting on it"
 
 COMMANDS = (
     ("init", "towline.cli.init:init", "Make a fleet repository.", FLEET),
     ("publish", "towline.cli.publish:publish", "Ship a folder as a new version.", FLEET),
     ("package", "towline.cli.package:app", "Build packages.", FLEET),
     ("release", "towline.cli.release:app", "Sign and verify releases.", FLEET),
+    ("validate", "towline.cli.validate:validate", "Check manifests.", FLEET),
+    ("serve", "towline.cli.serve:serve", "Serve a fleet.", SERVER),
+    ("join", "towline.cli.join:app", "Bring devices in.", SERVER),
+    ("repo", "towline.cli.verbs:repo", "The repository that the server follows.", SERVER),
+    ("demo", "towline.cli.demo:demo", "The whole story on this machine.", SERVER),
+    ("get", "towline.cli.look:get", "List deployments, devices, batches, events.", LOOK),
+    ("describe", "towline.cli.look:describe", "Show one deployment or device.", LOOK),
+    ("explain", "towline.cli.look:explain", "Tell one device's story.", LOOK),
+    ("watch", "towline.cli.watch:watch", "Watch rollouts as they happen.", LOOK),
+    ("wait", "towline.cli.wait:wait", "Wait for a rollout's outcome.", LOOK),
+    ("start", "towline.cli.verbs:start", "Begin a run that waits for it.", ACT),
+    ("pause", "towline.cli.verbs:pause", "Grant nothing new.", ACT),
+    ("resume", "towline.cli.verbs:resume", "End a pause.", ACT),
+    ("cancel", "towline.cli.verbs:cancel", "End a run for good.", ACT),
+    ("retry", "towline.cli.verbs:retry", "Try failed devices again.", ACT),
 )
 """Name, where it lies, what it does, its heading in the help: in the order of the help."""
 

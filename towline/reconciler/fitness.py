@@ -44,8 +44,8 @@ def fit(
         by_version = _fit_version(manifest, condition.version, is_return)
         if by_version is not Fit.FITS:
             return by_version
-    elif manifest.eligibility.current_version or manifest.eligibility.requires:
-        return Fit.UNMATCHED if manifest.eligibility.current_version else Fit.BELOW_BARRIER
+    elif (without := _fit_nothing_installed(manifest)) is not Fit.FITS:
+        return without
     if offer.device_types and condition.device_type not in offer.device_types:
         return Fit.NO_PACKAGE
     if condition.rollback_index > offer.rollback_index:
@@ -53,6 +53,20 @@ def fit(
     if condition.known_bad == offer.sha256 and not is_retry:
         return Fit.KNOWN_BAD
     return Fit.FITS
+
+
+def _fit_nothing_installed(manifest: Deployment) -> Fit:
+    wanted, barrier = manifest.eligibility.current_version, manifest.eligibility.requires
+    if wanted and not _holds_for_none(wanted):
+        return Fit.UNMATCHED
+    if barrier and not _holds_for_none(barrier):
+        return Fit.BELOW_BARRIER
+    return Fit.FITS
+
+
+def _holds_for_none(text: str) -> bool:
+    """Where nothing is installed, only "not this one" is true."""
+    return all(term.operator == "!=" for term in Range.parse(text).terms)
 
 
 def _fit_version(manifest: Deployment, version: str, is_return: bool) -> Fit:

@@ -35,6 +35,12 @@ class _Candidate:
     root: Root | None
     root_error: str = ""
 
+    def keeps_device(self, name: str) -> bool:
+        """A Device manifest that is broken, or may lie in an unreadable file, is no removal."""
+        if name in self.loaded.devices:
+            return False
+        return name in self.loaded.broken_devices or bool(self.loaded.unreadable)
+
 
 class Follower:
     """Keeps `head` at what is in force; `look` is called by the loop's thread only."""
@@ -44,17 +50,20 @@ class Follower:
         self.repository = repository
         self.organization = organization
         self.head: Head | None = None
+        self._former: dict[str, Loaded] = {}
 
     def look(self, now: int) -> bool:
         """Fetch and judge the branch; returns True when another commit came into force."""
         try:
-            sha = self.repository.head()
+            return self._look(now)
         except Problem as problem:
             self._note_error(problem.what, now)
             return False
+
+    def _look(self, now: int) -> bool:
+        sha = self.repository.head()
         if sha is None:
-            self._note_error(f"the repository {self.repository.path} has no commit yet", now)
-            return False
+            raise Problem(f"the repository {self.repository.path} has no commit yet")
         with self.store.read() as connection:
             row = repositories.get(connection, self.organization)
         if self.head is None and row.applied_commit is not None:
@@ -126,6 +135,7 @@ class Follower:
                 self.organization,
                 {name: dict(entry.labels) for name, entry in head.devices.items()},
                 {name for name, entry in head.devices.items() if entry.revoked},
+                is_kept=candidate.keeps_device,
             )
             dirt.mark_all(connection, self.organization)
             repositories.change(
@@ -190,9 +200,15 @@ class Follower:
 
     def _last_good(self, name: str, sha: str, loaded: Loaded) -> Deployment | None:
         """The last good form of a Deployment that is broken now; None when it was removed."""
-        old = load(self.repository.read(sha)).deployments.get(name)
+        old = self._loaded_at(sha).deployments.get(name)
         is_broken = name in loaded.broken or (old is not None and old.file in loaded.unreadable)
         return old if is_broken else None
+
+    def _loaded_at(self, sha: str) -> Loaded:
+        """What a former commit said; several Deployments may have loaded last at the same one."""
+        if sha not in self._former:
+            self._former = {sha: load(self.repository.read(sha))}
+        return self._former[sha]
 
     def _in_force(self, sha: str) -> Head | None:
         """After a restart: what the applied commit said."""

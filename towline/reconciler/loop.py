@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
-from watchfiles import watch
+from watchfiles import Change, watch
 
 from towline.manifests.repository import Repository
 from towline.reconciler.actions import Hold
@@ -63,6 +63,11 @@ def pass_over(
     with store.write() as connection:
         dirt.mark(connection, head.organization, deployment)
     return touched
+
+
+def _is_branch(_change: Change, path: str) -> bool:
+    """True for what moves when a branch moves; the store's own files may lie near by."""
+    return "/refs/heads" in path or path.endswith(("/packed-refs", "/HEAD"))
 
 
 class Reconciler:
@@ -140,7 +145,11 @@ class Reconciler:
             self._bell.wait(self._sleep_s())
 
     def _watch(self, working_copy: Path) -> None:
-        for _ in watch(working_copy, stop_event=self._stopping, debounce=200, recursive=True):
+        git = working_copy / ".git"
+        folder = git if git.is_dir() else working_copy
+        for _ in watch(
+            folder, watch_filter=_is_branch, stop_event=self._stopping, debounce=200, step=50
+        ):
             self._git_due = 0
             self.wake()
 

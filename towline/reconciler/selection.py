@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, update
+from sqlalchemy import Connection, Row, func, select, update
 
 from towline.manifests.model import Deployment, Ownership
 from towline.reconciler.actions import OpenBatch
@@ -52,6 +52,7 @@ def open_batch(
         action.number, action.plan.ownership, action.size, now, only_seen=action.only_seen
     )
     _grow(connection, run.seq, action.number, members)
+    scope.note_total()
     return members
 
 
@@ -146,6 +147,19 @@ class _Scope:
                     for seq, position in chosen
                 ]
                 add(self.connection, rows)
+
+    def note_total(self) -> None:
+        """Keep how many devices the run has or will have: the targets and whatever still fits."""
+        choice = choice_of(self.head, self.manifest, self.run.seq, None, self.seen_after)
+        groups = fleet.conditions(self.connection, choice)
+        fits = fits_of(self.manifest, self.offer, self.run, {g.condition for g in groups})
+        waiting = sum(group.n for group in groups if fits[group.condition] is Fit.FITS)
+        opened = select(func.count()).where(t.targets.c.run_seq == self.run.seq)
+        self.connection.execute(
+            update(t.runs)
+            .where(t.runs.c.seq == self.run.seq)
+            .values(target_count=opened.scalar_subquery() + waiting)
+        )
 
     def _row(
         self, seq: int, batch: int, status: TargetState, reason: str, position: int, now: int

@@ -1,7 +1,7 @@
 """Labels: interned sets, merged from git, people and the join token, in this order of rank."""
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
@@ -33,14 +33,19 @@ def set_from_git(
     organization: str,
     labels: Mapping[str, Mapping[str, str]],
     revoked: Collection[str],
+    is_kept: Callable[[str], bool],
 ) -> bool:
-    """Bring labels and admission in line with the Device manifests; True when any changed."""
+    """Bring labels and admission in line with the Device manifests; True when any changed.
+
+    Devices that `is_kept` names stay as they are.
+    """
     rows = connection.execute(
         select(edge_devices).where(edge_devices.c.organization == organization)
     ).all()
     changes = [
         _set_device(connection, row, dict(labels.get(row.slug, {})), row.slug in revoked)
         for row in rows
+        if not is_kept(row.slug)
     ]
     return any(changes)
 

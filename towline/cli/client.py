@@ -1,0 +1,126 @@
+"""Speaking to the server over HTTP: where it is, who we are, and what its answers mean.
+
+Found by TOWLINE_SERVER, TOWLINE_TOKEN and TOWLINE_CA, else by the `towline.toml` of the folder on
+the server's own machine: its address, its certificate and its first admin token.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from towline.cli.exit_codes import NotAuthorised
+from towline.cli.settings import Settings, load
+from towline.schemas.problems import Problem
+
+API = "/api/v1/admin/ota"
+TIMEOUT_S = 30
+PAGE_SIZE = 100
+TOKEN_FILE = "admin.token"  # noqa: S105 a file's name
+CERTIFICATE_FILE = "tls.crt"
+
+
+class Client:
+    """Calls of the admin API; every failure is a Problem for the person who called."""
+
+    def __init__(self, server: str, token: str, ca: Path | None) -> None:
+        self.server = server.rstrip("/")
+        self._session = requests.Session()
+        # Only what is said here counts: no proxy and no netrc of the environment.
+        self._session.trust_env = False
+        self._session.headers["Authorization"] = f"Bearer {token}"
+        self._session.verify = str(ca) if ca else True
+
+    def get(self, path: str, **query: Any) -> dict[str, Any]:
+        """GET under the admin API."""
+        wanted = {key: value for key, value in query.items() if value is not None}
+        return self._call("GET", path, params=wanted)
+
+    def post(self, path: str, **body: Any) -> dict[str, Any]:
+        """POST under the admin API."""
+        return self._call("POST", path, json=body)
+
+    def pages(self, path: str, key: str, **query: Any) -> Iterator[dict[str, Any]]:
+        """All items of a list, page by page."""
+        page = 1
+        while True:
+            found = self.get(path, page=page, page_size=PAGE_SIZE, **query)
+            yield from found[key]
+            if page >= found["pagination"]["total_pages"]:
+                return
+            page += 1
+
+    def newest_run(self, name: str) -> dict[str, Any]:
+        """The newest run of a Deployment; raises Problem when there is none."""
+        return self.get(f"/deployments/{name}")
+
+    def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+        try:
+            answer = self._session.request(
+                method, f"{self.server}{API}{path}", timeout=TIMEOUT_S, **arguments
+            )
+        except requests.exceptions.SSLError:
+            raise Problem(
+                f"the certificate of {self.server} is not vouched for",
+                remedy="name it with TOWLINE_CA; `towline serve` keeps its own in its data folder",
+            ) from None
+        except requests.exceptions.RequestException as error:
+            raise Problem(
+                f"no server answers at {self.server}: {type(error).__name__}",
+                remedy="start it with `towline serve`, or name another with TOWLINE_SERVER",
+            ) from None
+        return _checked(answer)
+
+
+def _checked(answer: requests.Response) -> dict[str, Any]:
+    try:
+        document = answer.json()
+    except requests.exceptions.JSONDecodeError:
+        document = {}
+    if answer.ok and isinstance(document, dict):
+        return document
+    detail = document.get("detail") if isinstance(document, dict) else None
+    words = str(detail or f"the server answered {answer.status_code} {answer.reason}")
+    if answer.status_code in (401, 403):
+        raise NotAuthorised(words, remedy="set TOWLINE_TOKEN to a token with the role for this")
+    raise Problem(words)
+
+
+def connect(settings: Settings | None = None) -> Client:
+    """The client for the server that holds here; raises Problem when nothing names one."""
+    settings = settings or load()
+    if settings.server is not None:
+        return Client(settings.server, _token(settings), settings.ca)
+    if settings.organization is None:
+        raise Problem(
+            "nothing here names a server",
+            remedy="go to the fleet repository, or set TOWLINE_SERVER and TOWLINE_TOKEN",
+        )
+    certificate = settings.ca or settings.data / CERTIFICATE_FILE
+    if settings.tls_cert is None and not certificate.is_file():
+        raise Problem(
+            f"no server has run here yet: {certificate} is missing",
+            remedy="start it with `towline serve`, or name another with TOWLINE_SERVER",
+        )
+    ca = certificate if certificate.is_file() else None
+    return Client(f"https://{_reachable(settings.listen)}", _token(settings), ca)
+
+
+def _reachable(listen: str) -> str:
+    """Where to reach a server that listens on all interfaces."""
+    host, _, port = listen.rpartition(":")
+    return f"127.0.0.1:{port}" if host in ("", "0.0.0.0", "[::]") else listen  # noqa: S104
+
+
+def _token(settings: Settings) -> str:
+    if settings.token is not None:
+        return settings.token
+    file = settings.data / TOKEN_FILE
+    try:
+        return file.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise NotAuthorised(
+            f"there is no token: {file}: {error.strerror}",
+            remedy="set TOWLINE_TOKEN, or run this where the server keeps its data",
+        ) from None

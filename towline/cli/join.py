@@ -1,0 +1,36 @@
+"""`towline join create`: one line that brings a device in."""
+
+from typing import Annotated
+
+import typer
+
+from towline.cli.client import connect
+from towline.cli.printing import give
+from towline.schemas.problems import Problem
+
+app = typer.Typer(help="Bring devices in.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Bring devices in."""
+
+
+@app.command("create")
+def create(
+    label: Annotated[
+        list[str] | None, typer.Option("--label", help="KEY=VALUE that the device gets; repeatable")
+    ] = None,
+    max_uses: Annotated[int, typer.Option(help="so many devices may use it", min=1)] = 1,
+) -> None:
+    """Print one join string; it is good for an hour."""
+    body = {"labels": _labels(label or []), "max_uses": max_uses}
+    give(connect().post("/join-tokens", **body)["join"])
+
+
+def _labels(texts: list[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    for text, (key, equals, value) in zip(texts, pairs, strict=True):
+        if not (key and equals and value):
+            raise Problem(f"{text!r} is no label", remedy="write --label KEY=VALUE")
+    return {key: value for key, _, value in pairs}

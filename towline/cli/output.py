@@ -1,0 +1,117 @@
+"""Rows as tables for people, as lines for pipes, as JSON, YAML or names for scripts.
+
+Columns are defined once per kind. Status words come with their glyph and colour, never with colour
+alone; NO_COLOR and pipes get plain text.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from towline.cli.printing import give
+from towline.schemas.states import COLOURS, GLYPHS
+
+API_VERSION = "towline/v1"
+
+
+class Format(StrEnum):
+    """`-o`."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a kind."""
+
+    title: str
+    key: str
+    """`a.b` looks up nested."""
+    is_wide: bool = False
+    is_status: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What is listed."""
+
+    name: str
+    """`Device`; a list is a `DeviceList`."""
+    id_key: str
+    columns: tuple[Column, ...]
+
+
+def show_list(kind: Kind, items: Sequence[Mapping[str, Any]], form: Format) -> None:
+    """Print items in the wanted form."""
+    if form in (Format.JSON, Format.YAML):
+        document = {"apiVersion": API_VERSION, "kind": f"{kind.name}List", "items": list(items)}
+        show_document(document, form)
+    elif form is Format.NAME:
+        for item in items:
+            give(str(item[kind.id_key]))
+    else:
+        columns = [c for c in kind.columns if form is Format.WIDE or not c.is_wide]
+        _show_table(columns, items)
+
+
+def show_document(document: Mapping[str, Any], form: Format) -> None:
+    """Print one document as JSON or YAML."""
+    if form is Format.YAML:
+        import yaml  # noqa: PLC0415 only where it is asked for
+
+        give(yaml.safe_dump(dict(document), sort_keys=False, allow_unicode=True).rstrip())
+    else:
+        give(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _show_table(columns: Sequence[Column], items: Sequence[Mapping[str, Any]]) -> None:
+    rows = [[_text(item, column) for column in columns] for item in items]
+    if not sys.stdout.isatty():
+        for row in rows:
+            give("\t".join(row))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column.title)
+    for row in rows:
+        table.add_row(
+            *(status(c) if column.is_status else c for column, c in zip(columns, row, strict=True))
+        )
+    Console().print(table)
+
+
+def _text(item: Mapping[str, Any], column: Column) -> str:
+    value: Any = item
+    for part in column.key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case Mapping():
+            return ",".join(f"{key}={each}" for key, each in value.items()) or "-"
+        case list():
+            return ",".join(map(str, value)) or "-"
+    return str(value) or "-"
+
+
+def status(word: str) -> Text:
+    """A status word with its glyph and colour."""
+    return Text(f"{GLYPHS.get(word, ' ')} {word}", style=COLOURS.get(word, ""))
+
+
+def plain_status(word: str) -> str:
+    """A status word with its glyph."""
+    return f"{GLYPHS.get(word, ' ')} {word}"

@@ -1,0 +1,76 @@
+"""`towline serve`: the settings of the fleet repository, overlaid by flags, in a running server."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from towline.cli.printing import tell
+from towline.cli.settings import Settings, load_fleet
+from towline.schemas.problems import Problem
+
+
+def serve(
+    lan: Annotated[bool, typer.Option("--lan", help="all interfaces; prints a join line")] = False,
+    repo: Annotated[Path | None, typer.Option(help="the fleet repository")] = None,
+    path: Annotated[str | None, typer.Option(help="the fleet's folder in it")] = None,
+    branch: Annotated[str | None, typer.Option(help="the branch to follow")] = None,
+    data: Annotated[Path | None, typer.Option(help="where the server keeps its data")] = None,
+    listen: Annotated[str | None, typer.Option(help="ADDRESS:PORT")] = None,
+    online_key: Annotated[Path | None, typer.Option(help="signs documents")] = None,
+    packages: Annotated[Path | None, typer.Option(help="served as /packages/")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="a certificate of one's own")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="its key")] = None,
+) -> None:
+    """Serve a fleet; in a fleet repository no flag is needed."""
+    flags: dict[str, Any] = {
+        "path": path,
+        "branch": branch,
+        "data": data,
+        "listen": listen,
+        "online_key": online_key,
+        "packages": packages,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+    }
+    given: dict[str, Any] = {
+        key: value.resolve() if isinstance(value, Path) else value
+        for key, value in flags.items()
+        if value is not None
+    }
+    settings = replace(load_fleet(repo), **given)
+    _serve(settings, is_lan=lan)
+
+
+def _serve(settings: Settings, *, is_lan: bool) -> None:
+    from towline.reconciler.serve import ServeSettings, serve  # noqa: PLC0415 heavy
+
+    host, port = _address(settings.listen)
+    assert settings.organization is not None
+    serve(
+        ServeSettings(
+            organization=settings.organization,
+            repository=settings.repository,
+            path=settings.path,
+            branch=settings.branch,
+            data=settings.data,
+            host=host,
+            port=port,
+            is_lan=is_lan,
+            online_key=settings.online_key,
+            packages=settings.packages,
+            poll_interval_s=settings.poll_interval,
+            git_interval_s=settings.git_interval,
+            tls_cert=settings.tls_cert,
+            tls_key=settings.tls_key,
+        ),
+        announce=lambda lines: tell("\n".join(lines)),
+    )
+
+
+def _address(listen: str) -> tuple[str, int]:
+    host, colon, port = listen.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise Problem(f"{listen} is no address", remedy="write ADDRESS:PORT, as 127.0.0.1:8443")
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 as asked
