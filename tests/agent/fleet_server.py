@@ -127,7 +127,7 @@ class FleetServer:
         self.requests: list[str] = []
         self.changed = threading.Condition()
         self.tamper: Callable[[DesiredState], DesiredState] = lambda document: document
-        self.keeps_after_completion = True
+        self.takes_reports = True
         self.poll_after_s = 1
         self._reported: dict[tuple[str, str], int] = {}
         context, self.pin = make_certificate(folder)
@@ -193,7 +193,7 @@ class FleetServer:
             if device is None:
                 return problem(401, "session")
             if url.path == "/api/v1/ota/reports":
-                return self.take(device, body)
+                return self.take(device, body) if self.takes_reports else Answer(503)
             wait = int(parse_qs(url.query).get("wait", ["0"])[0])
             return self.document(device, headers, wait)
         except Refused as refused:

@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,13 @@ def publish(
     folder: Path,
     version: str,
     files: Mapping[str, str] | None = None,
+    signed: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> ComponentWanted:
-    """Build and sign a package, serve it, and return it as a device is to have it."""
+    """Build and sign a package, serve it, and return it as a device is to have it.
+
+    `signed` overwrites what the statement says, `changes` what the document says.
+    """
     contents = {"install.sh": INSTALL, "version.txt": version} | dict(files or {})
     members = [
         member(name, text.encode(), mode=0o755 if name.endswith(".sh") else 0o644)
@@ -41,11 +46,6 @@ def publish(
     archive = write_archive(folder / file_name, *members)
     measured = measure(archive)
     server.packages[file_name] = archive.read_bytes()
-    signed = {
-        name: changes.pop(name)
-        for name in ("rollback_index", "device_types", "files")
-        if name in changes
-    }
     statement = sign_statement(
         server.keys,
         component=component,
@@ -55,7 +55,7 @@ def publish(
         size=measured.size,
         unpacked_size=measured.unpacked_size,
         content_sha256=measured.content_sha256,
-        **{"files": measured.files} | signed,
+        **{"files": measured.files} | dict(signed or {}),
     )
     values: dict[str, Any] = {
         "name": component,
@@ -123,3 +123,11 @@ class AgentProcess:
         """The version that `current` leads to."""
         path = self.root / "components" / component / "current" / "version.txt"
         return path.read_text() if path.exists() else None
+
+
+def until(is_so: Callable[[], bool], seconds: float = 20) -> None:
+    """Poll until it is so; fails when it never is."""
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "it never came to be"
+        time.sleep(0.02)

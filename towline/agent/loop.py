@@ -29,6 +29,10 @@ BACKOFF_LIMIT_S = 3600
 _ROOT_MAY_HELP = frozenset({"threshold", "root-version", "root-expired"})
 
 
+ONCE_WAIT_S = 5
+"""How long `once` waits for the document that follows a completion."""
+
+
 class Polled(Enum):
     """What came of a poll."""
 
@@ -38,6 +42,9 @@ class Polled(Enum):
     UNCHANGED = "unchanged"
     FAILED = "failed"
     REVOKED = "revoked"
+
+
+_ANSWERED = frozenset({Polled.CHANGED, Polled.PARKED, Polled.UNCHANGED})
 
 
 @dataclass(slots=True)
@@ -81,20 +88,17 @@ def once(device: Device) -> bool:
     """Poll and converge until nothing more is to be done; False when the server was not reached."""
     converge(device)
     polled = poll(device, 0)
-    while polled in (Polled.CHANGED, Polled.PARKED, Polled.UNCHANGED):
+    while polled in _ANSWERED:
         is_changed = converge(device)
-        if not is_changed and device.journal.state.versions_owed_after is None:
+        state = device.journal.state
+        owes = state.versions_owed_after is not None
+        if not is_changed and not owes:
             return True
-        owes = device.journal.state.versions_owed_after is not None
         before = device.trust.state.sequence
-        polled = poll(device, ONCE_WAIT_S if owes else 0)
+        polled = poll(device, ONCE_WAIT_S if owes and not state.outbox else 0)
         if device.trust.state.sequence == before:
-            return polled is not Polled.FAILED
+            return polled in _ANSWERED
     return False
-
-
-ONCE_WAIT_S = 5
-"""How long `once` waits for the document that follows a completion."""
 
 
 def converge(device: Device) -> bool:
