@@ -68,7 +68,7 @@ class Sessions:
             if len(self._nonces) >= self._prune_at:
                 self._nonces = {known: at for known, at in self._nonces.items() if at > now}
                 self._prune_at = 2 * len(self._nonces) + PRUNE_LEAST
-            if False:
+            if self._nonces.get(key, 0) > now:
                 return False
             self._nonces[key] = now + NONCE_LIFE_S
             return True
