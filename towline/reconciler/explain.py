@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from towline.reconciler.store import runs
 from towline.reconciler.store import tables as t
 from towline.schemas import times
 from towline.schemas.states import TargetState
@@ -20,6 +21,14 @@ class _Component:
     name: str
     runs_version: str | None
     target: Row[Any] | None
+    """The device's newest target."""
+    run: Row[Any] | None
+    """The newest run of that target's Deployment: what git wants now."""
+
+    @property
+    def is_selected(self) -> bool:
+        """True when the newest run has a target for the device."""
+        return bool(self.target and self.run and self.target.run_seq == self.run.seq)
 
 
 def explain_device(
@@ -67,8 +76,8 @@ def _components(connection: Connection, device_seq: int) -> list[_Component]:
     found: dict[str, str | None] = {row.component: row.version for row in versions}
     newest: dict[str, Row[Any]] = {}
     for row in connection.execute(
-        select(t.targets, t.runs.c.deployment, t.runs.c.target_version, t.runs.c.author,
-               t.runs.c.source_commit, t.runs.c.status.label("run_status"),
+        select(t.targets, t.runs.c.deployment, t.runs.c.organization,
+               t.runs.c.status.label("run_status"),
                t.runs.c.reason.label("run_reason"), t.runs.c.message.label("run_message"))
         .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
         .where(t.targets.c.device_seq == device_seq)
@@ -76,37 +85,59 @@ def _components(connection: Connection, device_seq: int) -> list[_Component]:
     ):  # fmt: skip
         newest[row.component] = row
         found.setdefault(row.component, None)
-    return [_Component(name, found[name], newest.get(name)) for name in sorted(found)]
+    return [
+        _Component(name, found[name], newest.get(name), _newest_run(connection, newest.get(name)))
+        for name in sorted(found)
+    ]
+
+
+def _newest_run(connection: Connection, target: Row[Any] | None) -> Row[Any] | None:
+    if target is None:
+        return None
+    return runs.newest_run(connection, target.organization, target.deployment)
 
 
 def _document(component: _Component) -> dict[str, Any]:
-    target = component.target
+    target, run = component.target, component.run
     return {
         "component": component.name,
         "current": component.runs_version,
-        "desired": target.target_version if target else None,
-        "state": target.status if target else None,
-        "reason": target.reason if target else None,
-        "deployment": target.deployment if target else None,
-        "commit": target.source_commit if target else None,
-        "author": target.author if target else None,
-        "blocks": _blocks(target) if target else "",
+        "desired": run.target_version if run else None,
+        "state": target.status if target and component.is_selected else None,
+        "reason": target.reason if target and component.is_selected else None,
+        "deployment": run.deployment if run else None,
+        "commit": run.source_commit if run else None,
+        "author": run.author if run else None,
+        "blocks": _first_block(component),
     }
 
 
 def _sentences(component: _Component) -> list[str]:
-    runs = component.runs_version or "nothing that Towline installed"
-    lines = [f"{component.name}: it runs {runs}."]
-    target = component.target
-    if target is None:
+    current = component.runs_version or "nothing that Towline installed"
+    lines = [f"{component.name}: it runs {current}."]
+    run = component.run
+    if run is None:
         return lines
     lines.append(
-        f"  Deployment {target.deployment} wants {target.target_version},"
-        f" by commit {target.source_commit[:12]} of {target.author}."
+        f"  Deployment {run.deployment} wants {run.target_version},"
+        f" by commit {run.source_commit[:12]} of {run.author}."
     )
-    if blocks := _blocks(target):
+    if blocks := _first_block(component):
         lines.append(f"  {blocks}")
     return lines
+
+
+def _first_block(component: _Component) -> str:
+    """The first thing that keeps the device from what git wants; empty when nothing does."""
+    target, run = component.target, component.run
+    if target is None or run is None:
+        return ""
+    if component.is_selected:
+        return _blocks(target)
+    if component.runs_version == run.target_version:
+        return ""
+    held = f"{run.reason} {run.message}".strip()
+    return f"It was not selected yet; the run is {run.status}: {held}".rstrip(": ")
 
 
 def _blocks(target: Row[Any]) -> str:

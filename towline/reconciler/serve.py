@@ -19,9 +19,9 @@ from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.service import FleetView, Service, ServiceSettings
 from towline.reconciler.server.tls import Certificate
 from towline.reconciler.server.web import PATH as PAGE
-from towline.reconciler.store import access, repositories
-from towline.reconciler.store.access import Role
+from towline.reconciler.store import people, repositories
 from towline.reconciler.store.engine import Store, open_store
+from towline.reconciler.store.people import Role
 from towline.schemas import root as roots
 from towline.schemas.keys import PrivateKey
 from towline.schemas.problems import Problem, Refused
@@ -107,18 +107,7 @@ def _run(
             wake=reconciler.wake,
         )
         service = Service(
-            store,
-            ServiceSettings(
-                organization=settings.organization,
-                poll_interval_s=settings.poll_interval_s,
-                packages=settings.packages,
-                certificate=certificate,
-                is_certificate_pinned=settings.tls_cert is None,
-                address=address,
-            ),
-            trust.key,
-            doorbell,
-            fleet,
+            store, _service_settings(settings, certificate, address), trust.key, doorbell, fleet
         )
         reconciler.start(settings.repository)
         try:
@@ -127,6 +116,19 @@ def _run(
             service.run(listener)
         finally:
             reconciler.stop()
+
+
+def _service_settings(
+    settings: ServeSettings, certificate: Certificate, address: str | None
+) -> ServiceSettings:
+    return ServiceSettings(
+        organization=settings.organization,
+        poll_interval_s=settings.poll_interval_s,
+        packages=settings.packages,
+        certificate=certificate,
+        is_certificate_pinned=settings.tls_cert is None,
+        address=address,
+    )
 
 
 def _prepare(store: Store, settings: ServeSettings) -> None:
@@ -143,7 +145,7 @@ def _prepare(store: Store, settings: ServeSettings) -> None:
             now,
         )
         if not token_file.exists():
-            token = access.create_admin_token(
+            token = people.create_admin_token(
                 connection, settings.organization, name="admin", role=Role.ADMIN, now=now
             )
             tls.write_private(token_file, f"{token}\n".encode())

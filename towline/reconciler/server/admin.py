@@ -20,7 +20,7 @@ from towline.reconciler.server.desk import (
     wall_clock,
 )
 from towline.reconciler.store import reading, reading_devices
-from towline.reconciler.store.access import Person
+from towline.reconciler.store.people import Person
 from towline.reconciler.store.reading import Page
 from towline.schemas.identifiers import is_id
 from towline.schemas.states import RunState, Verb

@@ -11,9 +11,9 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from towline.reconciler.server.wire import problem_document
-from towline.reconciler.store import access
-from towline.reconciler.store.access import Person, Role
+from towline.reconciler.store import access, people
 from towline.reconciler.store.engine import Store
+from towline.reconciler.store.people import Person, Role
 from towline.reconciler.store.reading_devices import SILENT_POLLS
 from towline.schemas.enrolment import JoinString
 from towline.schemas.verifier import root_fingerprint
@@ -99,7 +99,7 @@ AtDesk = Annotated[Desk, Depends(desk_of)]
 def recognise(desk: Desk, token: str) -> Person | None:
     """Whom a token speaks for."""
     with desk.store.read() as connection:
-        return access.find_person(connection, token, wall_clock())
+        return people.find_person(connection, token, wall_clock())
 
 
 def _require(role: Role) -> Callable[[Request], Person]:

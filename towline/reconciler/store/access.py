@@ -1,14 +1,12 @@
-"""Who may speak: enrolment, join tokens, device sessions, and the tokens of people.
+"""Which devices may speak: enrolment, join tokens and sessions.
 
 Of every secret only the SHA-256 is kept. A join token is used up in one SQL statement, so that no
 two devices share its last use; an id that is taken is never given to another key.
 """
 
-import hmac
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -16,7 +14,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from towline.reconciler.store import dirt
 from towline.reconciler.store.labels import intern_labels, merged
 from towline.reconciler.store.tables import (
-    admin_tokens,
     device_state,
     edge_devices,
     enrolments,
@@ -34,29 +31,6 @@ JOIN_TOKEN_LIFE_S = 3600
 PENDING_LIFE_S = 24 * 3600
 PENDING_LIMIT = 1000
 PENDING_PER_SOURCE = 20
-
-
-class Role(StrEnum):
-    """What a person may do; each role may do all that the ones before it may."""
-
-    VIEWER = "viewer"
-    PLANNER = "planner"
-    OPERATOR = "operator"
-    ADMIN = "admin"
-
-    def may_act_as(self, needed: "Role") -> bool:
-        """True when this role is at least the one that is needed."""
-        ranks = list(Role)
-        return ranks.index(self) >= ranks.index(needed)
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Who an admin token speaks for."""
-
-    name: str
-    organization: str
-    role: Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,38 +256,3 @@ def end_revoked_sessions(connection: Connection) -> set[str]:
         delete(sessions).where(sessions.c.device_seq.in_(revoked)).returning(sessions.c.digest)
     )
     return set(ended.scalars())
-
-
-def create_admin_token(
-    connection: Connection, organization: str, *, name: str, role: Role, now: int
-) -> str:
-    """A new token `tow_<id>_<secret>` of a person; only the secret's digest is kept."""
-    number, secret = secrets.token_hex(6), secrets.token_hex(32)
-    connection.execute(
-        insert(admin_tokens).values(
-            id=number,
-            organization=organization,
-            name=name,
-            role=role.value,
-            digest=secret_digest(secret),
-            created_at=now,
-        )
-    )
-    return f"tow_{number}_{secret}"
-
-
-def find_person(connection: Connection, token: str, now: int) -> Person | None:
-    """Whom a token speaks for; None when it is unknown, expired or revoked."""
-    parts = token.split("_")
-    if len(parts) != 3 or parts[0] != "tow":
-        return None
-    row = connection.execute(
-        select(admin_tokens).where(
-            admin_tokens.c.id == parts[1],
-            admin_tokens.c.revoked_at.is_(None),
-            func.coalesce(admin_tokens.c.expires_at, now + 1) > now,
-        )
-    ).first()
-    if row is None or not hmac.compare_digest(row.digest, secret_digest(parts[2])):
-        return None
-    return Person(row.name, row.organization, Role(row.role))
