@@ -18,10 +18,10 @@ from towline.manifests.model import DeviceEntry
 from towline.reconciler.server import tls
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.service import FleetView, Service, ServiceSettings
-from towline.reconciler.store import access, repositories
+from towline.reconciler.store import access, people, repositories
 from towline.reconciler.store import tables as t
-from towline.reconciler.store.access import Role
 from towline.reconciler.store.engine import Store, open_store
+from towline.reconciler.store.people import Role
 from towline.schemas.enrolment import EnrolmentRequest, SessionRequest
 from towline.schemas.keys import PrivateKey
 from towline.schemas.root import Role as KeyRole
@@ -196,7 +196,7 @@ def server(tmp_path: Path, store: Store) -> Iterator[Running]:
         )
         with store.write() as connection:
             for role in Role:
-                running.tokens[role] = access.create_admin_token(
+                running.tokens[role] = people.create_admin_token(
                     connection, ORGANIZATION, name=f"{role} person", role=role, now=NOW
                 )
         try:

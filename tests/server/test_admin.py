@@ -17,9 +17,9 @@ from tests.server.conftest import (
     wall,
 )
 from tests.server.test_device import device_seq
-from towline.reconciler.store import access
+from towline.reconciler.store import people
 from towline.reconciler.store import tables as t
-from towline.reconciler.store.access import Role
+from towline.reconciler.store.people import Role
 from towline.schemas.enrolment import JoinString
 from towline.schemas.verifier import root_fingerprint
 
@@ -183,7 +183,7 @@ def test_another_organizations_objects_are_404(server: Running, enrolled: Device
     values = run_values(server, "theirs")
     with server.store.write() as connection:
         connection.execute(insert(t.runs), values | {"organization": "other"})
-        stranger = access.create_admin_token(
+        stranger = people.create_admin_token(
             connection, "other", name="stranger", role=Role.ADMIN, now=NOW
         )
     for path in ("/deployments/theirs", f"/deployments/{values['id']}"):
