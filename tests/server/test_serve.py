@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from towline.reconciler.serve import ServeSettings, serve
+from towline.reconciler.server.serve import ServeSettings, serve
 from towline.reconciler.server.service import Service
 from towline.schemas.enrolment import JoinString
 from towline.schemas.keys import PrivateKey
@@ -141,7 +141,7 @@ def test_a_taken_port_is_a_problem(settings: ServeSettings) -> None:
 _PROGRAM = """
 import sys
 from pathlib import Path
-from towline.reconciler.serve import ServeSettings, serve
+from towline.reconciler.server.serve import ServeSettings, serve
 base = Path(sys.argv[1])
 serve(
     ServeSettings("acme", base / "fleet", "", "main", base / "data", "127.0.0.1", 0, False,

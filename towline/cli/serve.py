@@ -44,7 +44,7 @@ def serve(
 
 
 def _serve(settings: Settings, *, is_lan: bool) -> None:
-    from towline.reconciler.serve import ServeSettings, serve  # noqa: PLC0415 heavy
+    from towline.reconciler.server.serve import ServeSettings, serve  # noqa: PLC0415 heavy
 
     host, port = _address(settings.listen)
     assert settings.organization is not None
