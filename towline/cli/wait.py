@@ -3,17 +3,14 @@
 import re
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from git import Repo
-from git.exc import GitError
 
-from towline.cli.client import Client, connect
+from towline.cli.client import connect
 from towline.cli.exit_codes import ExitCode
 from towline.cli.printing import tell
-from towline.cli.settings import load
+from towline.cli.wanted_run import find_run, wanted_here
 from towline.schemas.problems import Problem
 from towline.schemas.states import RunState
 
@@ -45,15 +42,17 @@ def wait(
     """Wait until the rollout is over: 0 completed, 5 failed or held by a gate, 124 timed out."""
     ends_at = time.monotonic() + seconds(timeout)
     client = connect()
-    if (wanted := commit or _head()) is not None:
-        _wait_for_commit(client, wanted, ends_at)
+    wanted = wanted_here(name, commit)
     while True:
-        run = client.newest_run(name)
-        code = judge(run)
-        if code is not None:
-            _tell_outcome(run, code)
+        found = find_run(client, name, wanted)
+        if isinstance(found, str):
+            waits_for = found
+        elif (code := judge(found)) is not None:
+            _tell_outcome(found, code)
             raise typer.Exit(code)
-        _rest(ends_at, f"{name} is {run['status']}: {run['reason']} {run['message']}")
+        else:
+            waits_for = f"{name} is {found['status']}: {found['reason']} {found['message']}"
+        _rest(ends_at, waits_for)
 
 
 def seconds(text: str) -> int:
@@ -62,30 +61,6 @@ def seconds(text: str) -> int:
     if found is None:
         raise Problem(f"{text!r} is no duration", remedy="write 90s, 30m or 2h")
     return int(found[1]) * _UNITS[found[2]]
-
-
-def _head() -> str | None:
-    """HEAD of the fleet repository that this is called in."""
-    settings = load()
-    if settings.organization is None or not (Path(settings.repository) / ".git").exists():
-        return None
-    try:
-        return str(Repo(settings.repository).head.commit.hexsha)
-    except (GitError, ValueError):
-        return None
-
-
-def _wait_for_commit(client: Client, commit: str, ends_at: float) -> None:
-    """Until the server has applied it: else a former run would be judged."""
-    while True:
-        found = client.get("/repository")
-        if (found["applied_commit"] or "").startswith(commit):
-            return
-        if (found["held_commit"] or "").startswith(commit):
-            tell(f"commit {commit[:12]} is held: {found['hold_reason']}")
-            raise typer.Exit(ExitCode.ROLLOUT_FAILED)
-        why = f": {found['last_error']}" if found["last_error"] else ""
-        _rest(ends_at, f"the server has not applied commit {commit[:12]} yet{why}")
 
 
 def _rest(ends_at: float, waits_for: str) -> None:

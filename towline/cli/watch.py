@@ -16,7 +16,9 @@ from rich.tree import Tree
 
 from towline.cli.client import Client, connect
 from towline.cli.output import plain_status, status
-from towline.cli.printing import give
+from towline.cli.printing import give, tell
+from towline.cli.settings import load
+from towline.cli.wanted_run import find_run, wanted_here
 from towline.schemas.states import FINISHED_RUNS, RunState
 
 REFRESH_S = 1.0
@@ -28,10 +30,28 @@ def watch(
 ) -> None:
     """Watch rollouts; ends when they are over or paused, unless --follow."""
     client = connect()
+    _await_head(client, name)
     if sys.stdout.isatty():
         _watch_live(client, name, follow)
     else:
         _watch_lines(client, name, follow)
+
+
+def _await_head(client: Client, name: str | None) -> None:
+    """What was committed just now is to be watched, and not the run before it.
+
+    Only beside the server, whose repository this is; another one may be behind or ahead of it.
+    """
+    settings = load()
+    if name is None or settings.server is not None:
+        return
+    wanted = wanted_here(name, settings.branch)
+    said = ""
+    while isinstance(found := find_run(client, name, wanted), str):
+        if found != said:
+            tell(found)
+            said = found
+        time.sleep(REFRESH_S)
 
 
 def _newest_runs(client: Client, name: str | None) -> list[dict[str, Any]]:
