@@ -1,0 +1,81 @@
+"""Rows in every form, and what a run has to say."""
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from towline.cli.look import DEPLOYMENT, DEVICE
+from towline.cli.output import Format, plain_status, show_list
+from towline.cli.watch import lines_of
+
+RUN: dict[str, Any] = {
+    "name": "hello",
+    "id": "1f",
+    "target_version": "2.0.0",
+    "status": "paused",
+    "health": "paused",
+    "progress": "1/8",
+    "reason": "ThresholdNotMet",
+    "message": "1 of 2 verdicts failed",
+    "strategy": "canary",
+    "commit": "c0ffee",
+    "batches": [{"name": "canary", "state": "passed"}, {"name": "rest", "state": "failed"}],
+    "devices": [
+        {"device_id": "till-1", "status": "completed", "reason": "", "error_message": None},
+        {
+            "device_id": "till-4",
+            "status": "rolled_back",
+            "reason": "HealthCheckFailed",
+            "error_message": "health.sh exited with 1",
+        },
+    ],
+}
+
+
+def test_a_pipe_gets_one_line_of_tab_separated_columns_and_no_escape_codes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show_list(DEPLOYMENT, [RUN], Format.TABLE)
+    line = "hello\t2.0.0\tpaused\tpaused\t1/8\tThresholdNotMet\t1 of 2 verdicts failed\n"
+    assert capsys.readouterr().out == line
+
+
+def test_wide_has_more_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    show_list(DEPLOYMENT, [RUN], Format.WIDE)
+    assert capsys.readouterr().out.endswith("\tcanary\tc0ffee\t1f\n")
+
+
+def test_names_are_one_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    show_list(DEVICE, [{"id": "till-1"}, {"id": "till-2"}], Format.NAME)
+    assert capsys.readouterr().out == "till-1\ntill-2\n"
+
+
+def test_json_and_yaml_are_versioned_lists_of_the_whole_items(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    wanted = {"apiVersion": "towline/v1", "kind": "DeploymentList", "items": [RUN]}
+    show_list(DEPLOYMENT, [RUN], Format.JSON)
+    assert json.loads(capsys.readouterr().out) == wanted
+    show_list(DEPLOYMENT, [RUN], Format.YAML)
+    assert yaml.safe_load(capsys.readouterr().out) == wanted
+
+
+def test_what_is_not_there_is_a_dash(capsys: pytest.CaptureFixture[str]) -> None:
+    device = {"id": "till-1", "online": False, "runs": "", "lastSeen": None}
+    show_list(DEVICE, [device], Format.TABLE)
+    assert capsys.readouterr().out == "till-1\tno\t-\t-\t-\t-\t-\n"
+
+
+def test_a_status_word_has_a_glyph() -> None:
+    assert plain_status("completed") == "✓ completed"
+
+
+def test_a_watched_run_is_its_state_its_batches_and_only_the_devices_that_failed() -> None:
+    assert lines_of(RUN) == [
+        "hello 2.0.0: ‖ paused ThresholdNotMet 1 of 2 verdicts failed",
+        "hello 2.0.0: batch canary ✓ passed",
+        "hello 2.0.0: batch rest ✗ failed",
+        "hello 2.0.0: rolled_back till-4: HealthCheckFailed: health.sh exited with 1",
+    ]
