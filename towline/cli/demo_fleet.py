@@ -31,7 +31,7 @@ class DemoFleet:
         self.repository = folder / "fleet"
         self.devices = devices
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._environment = _environment()
+        self.environment = _environment()
 
     def begin(self) -> None:
         """Make the repository and start the server; raises Problem when it does not answer."""
@@ -134,7 +134,7 @@ class DemoFleet:
             process = subprocess.Popen(
                 command,
                 cwd=within,
-                env=self._environment,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -147,7 +147,7 @@ class DemoFleet:
         done = subprocess.run(
             command,
             cwd=within,
-            env=self._environment,
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

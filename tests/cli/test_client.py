@@ -1,0 +1,77 @@
+"""Finding the server and its token, and what a person hears when there is none."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from towline.cli import main, settings
+from towline.cli.client import Client, connect
+from towline.cli.exit_codes import ExitCode, NotAuthorised
+from towline.schemas.problems import Problem
+
+
+def test_outside_a_fleet_repository_nothing_names_a_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Problem, match="nothing here names a server") as problem:
+        connect()
+    assert "TOWLINE_SERVER" in problem.value.remedy
+
+
+def test_before_the_first_serve_the_remedy_is_to_serve(fleet: Path) -> None:
+    with pytest.raises(Problem, match="no server has run here yet") as problem:
+        connect(settings.load(fleet, environment={}))
+    assert "towline serve" in problem.value.remedy
+
+
+def test_without_a_token_one_is_not_authorised(tmp_path: Path) -> None:
+    environment = {"TOWLINE_SERVER": "https://fleet.example.com"}
+    with pytest.raises(NotAuthorised, match="there is no token"):
+        connect(settings.load(tmp_path, environment=environment))
+
+
+def test_the_environment_names_another_server(tmp_path: Path) -> None:
+    environment = {"TOWLINE_SERVER": "https://fleet.example.com/", "TOWLINE_TOKEN": "secret"}
+    assert connect(settings.load(tmp_path, environment=environment)).server == (
+        "https://fleet.example.com"
+    )
+
+
+@pytest.mark.parametrize(
+    ("listen", "server"),
+    [
+        ("127.0.0.1:8443", "https://127.0.0.1:8443"),
+        ("0.0.0.0:9443", "https://127.0.0.1:9443"),
+        ("192.0.2.7:8443", "https://192.0.2.7:8443"),
+    ],
+)
+def test_beside_the_server_its_own_files_are_enough(fleet: Path, listen: str, server: str) -> None:
+    data = fleet / ".towline" / "data"
+    data.mkdir(parents=True)
+    (data / "admin.token").write_text("secret\n", encoding="ascii")
+    (data / "tls.crt").touch()
+    found = settings.load(fleet, environment={"TOWLINE_LISTEN": listen})
+    assert connect(found).server == server
+
+
+def test_a_server_that_does_not_answer_is_said_with_its_address() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with pytest.raises(Problem, match=f"no server answers at https://127.0.0.1:{port}") as problem:
+        Client(f"https://127.0.0.1:{port}", "secret", None).get("/devices")
+    assert "towline serve" in problem.value.remedy
+
+
+def test_a_label_without_a_value_is_refused_before_any_call(
+    fleet: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(fleet)
+    assert main.run(["join", "create", "--label", "region"]) == ExitCode.ERROR
+    assert "write --label KEY=VALUE" in capsys.readouterr().err
+
+
+def test_a_verb_needs_a_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["pause", "hello"]) == ExitCode.USAGE
+    assert "--reason" in capsys.readouterr().err
