@@ -161,6 +161,11 @@ class FleetServer:
             self.wanted[device] = components
             self.changed.notify_all()
 
+    def forget_reports(self) -> None:
+        """As if no device had ever reported."""
+        self.reports.clear()
+        self._reported.clear()
+
     def states(self, device: str, component: str = "hello") -> list[str]:
         """The states that a device reported, in order."""
         return [
@@ -306,6 +311,7 @@ def sign_statement(keys: Keys, **values: Any) -> envelope.Envelope:
 def _make_handler(fleet: FleetServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))

@@ -191,6 +191,8 @@ class Fetcher:
             finally:
                 self._line = None
                 line.close()
+            if watchdog.verdict:  # a socket that was shut reads like the end of the body
+                raise _Passing(watchdog.verdict)
             if isinstance(location, bool):
                 return location
             url = urljoin(url, location)

@@ -57,8 +57,8 @@ def restore(folder: Path) -> int:
 
 def forget(folder: Path) -> None:
     """Remove the copies, the index first."""
-    with contextlib.suppress(FileNotFoundError):
-        (folder / _INDEX).unlink()
+    if folder.exists():
+        (folder / _INDEX).unlink(missing_ok=True)
         shutil.rmtree(folder)
 
 

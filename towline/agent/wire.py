@@ -48,6 +48,15 @@ def authority(parts: SplitResult) -> tuple[str, int]:
     return parts.hostname or "", parts.port or 443
 
 
+def _unverified() -> ssl.SSLContext:
+    """TLS without authorities: for `Line`, which compares the pin itself."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 class Line(http.client.HTTPSConnection):
     """A connection whose socket another thread may shut at any time.
 
@@ -56,18 +65,16 @@ class Line(http.client.HTTPSConnection):
     """
 
     def __init__(self, host: str, port: int, pin: str | None) -> None:
-        self._context_used = ssl.create_default_context()
-        if pin is not None:
-            self._context_used.check_hostname = False
-            self._context_used.verify_mode = ssl.CERT_NONE  # the pin is compared below instead
-        super().__init__(host, port, timeout=CONNECT_TIMEOUT_S, context=self._context_used)
+        self._tls = ssl.create_default_context() if pin is None else _unverified()
+        super().__init__(host, port, timeout=CONNECT_TIMEOUT_S, context=self._tls)
         self._pin = pin
         self._is_cut = False
 
     def connect(self) -> None:
         """Connect and shake hands; raises Refused `server-certificate` before anything is sent."""
         raw = socket.create_connection((self.host, self.port), CONNECT_TIMEOUT_S)
-        secured = self._context_used.wrap_socket(
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        secured = self._tls.wrap_socket(
             raw, server_hostname=self.host, do_handshake_on_connect=False
         )
         self.sock = secured
