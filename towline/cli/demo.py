@@ -65,7 +65,8 @@ def _close(
     if is_kept:
         tell(f"the server is up: {fleet.client.server}{PAGE}")
         tell(f"  token: {fleet.repository / '.towline/data/admin.token'}")
-        tell(f"  stop it with: pkill -f {fleet.folder}; folder: {fleet.folder}")
+        tell(f"  folder: {fleet.folder}")
+        tell(f"  end it: kill -- {' '.join(f'-{group}' for group in fleet.groups)}")
     if as_json:
         give(json.dumps(outcome.document, ensure_ascii=False))
     if outcome.untrue:

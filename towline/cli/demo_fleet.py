@@ -107,6 +107,11 @@ class DemoFleet:
                 raise Problem(f"waited {timeout_s:.0f} s in vain for {what}: {self.log('server')}")
             time.sleep(0.25)
 
+    @property
+    def groups(self) -> list[int]:
+        """The process groups that run, as `kill` takes them."""
+        return [process.pid for process in self._processes if process.poll() is None]
+
     def stop(self) -> None:
         """End all processes, agents first."""
         for process in reversed(self._processes):
