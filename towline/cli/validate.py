@@ -1,5 +1,7 @@
 """`towline validate`: what the loader says of manifests, before anyone merges them."""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,9 +11,10 @@ from towline.cli.exit_codes import ExitCode
 from towline.cli.manifest_files import read_manifests
 from towline.cli.output import Format, show_document
 from towline.cli.printing import give
+from towline.cli.settings import load as load_settings
 from towline.cli.settings import load_fleet
 from towline.manifests.errors import LoadError
-from towline.manifests.load import Loaded, load
+from towline.manifests.load import load
 from towline.manifests.model import Deployment
 from towline.schemas.problems import Problem
 from towline.schemas.statement import statement_path
@@ -24,29 +27,53 @@ def validate(
     output: Annotated[Format, typer.Option("-o", "--output", help="table or json")] = Format.TABLE,
 ) -> None:
     """Check manifests; every error of every file at once, with its place and a remedy."""
-    base = Path.cwd() if paths else load_fleet().fleet
-    files = _named(paths) if paths else read_manifests(base)
-    loaded = load(files)
-    warnings = _warnings(loaded, base)
+    checked = _named(paths) if paths else _fleet()
+    loaded = load(checked.files)
+    errors = [error for error in loaded.errors if error.place.file in checked.named]
+    deployments = [each for each in loaded.deployments.values() if each.file in checked.named]
+    warnings = _warnings(deployments, checked.fleet) if checked.fleet else []
     if output is Format.TABLE:
-        _show(loaded, warnings, len(files))
+        _show(errors, warnings, len(checked.named), len(deployments))
     else:
-        show_document(_document(loaded, warnings), output)
-    if loaded.errors:
+        show_document(_document(errors, warnings, deployments), output)
+    if errors:
         raise typer.Exit(ExitCode.ERROR)
 
 
-def _named(paths: list[Path]) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What is loaded, and which of it was asked for."""
+
+    files: dict[str, bytes]
+    named: frozenset[str]
+    fleet: Path | None
+    """Where statements lie; None outside of a fleet repository."""
+
+
+def _fleet() -> _Checked:
+    fleet = load_fleet().fleet
+    files = read_manifests(fleet)
+    return _Checked(files, frozenset(files), fleet)
+
+
+def _named(paths: list[Path]) -> _Checked:
+    """Files of a fleet repository are read beside all others there: they may name its groups."""
+    found: list[Path] = []
     for path in paths:
         if not path.exists():
             raise Problem(f"{path} does not exist")
-        files = sorted(path.rglob("*.y*ml")) if path.is_dir() else [path]
-        found |= {str(file): file.read_bytes() for file in files}
-    return found
+        found += sorted(path.rglob("*.y*ml")) if path.is_dir() else [path]
+    settings = load_settings()
+    fleet = settings.fleet.resolve()
+    is_ours = all(file.resolve().is_relative_to(fleet) for file in found)
+    if settings.organization is None or not is_ours:
+        alone = {str(file): file.read_bytes() for file in found}
+        return _Checked(alone, frozenset(alone), None)
+    names = {file.resolve().relative_to(fleet).as_posix(): file.read_bytes() for file in found}
+    return _Checked(read_manifests(fleet) | names, frozenset(names), fleet)
 
 
-def _warnings(loaded: Loaded, base: Path) -> list[dict[str, str]]:
+def _warnings(deployments: Iterable[Deployment], fleet: Path) -> list[dict[str, str]]:
     """A package without a statement is no load error: the run waits for it."""
     return [
         {
@@ -55,8 +82,8 @@ def _warnings(loaded: Loaded, base: Path) -> list[dict[str, str]]:
             "message": f"{_statement(each)} is missing: the run will wait for it;"
             " `towline release sign` writes it",
         }
-        for each in loaded.deployments.values()
-        if not (base / _statement(each)).is_file()
+        for each in deployments
+        if not (fleet / _statement(each)).is_file()
     ]
 
 
@@ -65,25 +92,35 @@ def _statement(manifest: Deployment) -> str:
     return statement_path(manifest.component, manifest.target_version, package.file_name)
 
 
-def _show(loaded: Loaded, warnings: list[dict[str, str]], files: int) -> None:
-    for error in loaded.errors:
+def _show(
+    errors: Sequence[LoadError], warnings: Sequence[dict[str, str]], files: int, deployments: int
+) -> None:
+    for error in errors:
         give(f"error: {error}")
     for warning in warnings:
         give(f"warning: {warning['file']}: {warning['message']}")
     give(
-        f"{files} files: {len(loaded.deployments)} Deployments, {len(loaded.groups)} DeviceGroups,"
-        f" {len(loaded.devices)} Devices; {len(loaded.errors)} errors, {len(warnings)} warnings"
+        f"{_count(files, 'file')}, {_count(deployments, 'good Deployment')}:"
+        f" {_count(len(errors), 'error')}, {_count(len(warnings), 'warning')}"
     )
 
 
-def _document(loaded: Loaded, warnings: list[dict[str, str]]) -> dict[str, Any]:
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def _document(
+    errors: Sequence[LoadError],
+    warnings: Sequence[dict[str, str]],
+    deployments: Sequence[Deployment],
+) -> dict[str, Any]:
     return {
         "apiVersion": "towline/v1",
         "kind": "Validation",
-        "ok": not loaded.errors,
-        "deployments": sorted(loaded.deployments),
-        "errors": [_error(error) for error in loaded.errors],
-        "warnings": warnings,
+        "ok": not errors,
+        "deployments": sorted(each.name for each in deployments),
+        "errors": [_error(error) for error in errors],
+        "warnings": list(warnings),
     }
 
 
