@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 
 from towline.cli.look import DEPLOYMENT, DEVICE
 from towline.cli.output import Format, plain_status, show_list
-from towline.cli.watch import lines_of
+from towline.cli.watch import lines_of, tree_of
 
 RUN: dict[str, Any] = {
     "name": "hello",
@@ -79,3 +80,36 @@ def test_a_watched_run_is_its_state_its_batches_and_only_the_devices_that_failed
         "hello 2.0.0: batch rest ✗ failed",
         "hello 2.0.0: rolled_back till-4: HealthCheckFailed: health.sh exited with 1",
     ]
+
+
+def test_the_live_tree_shows_what_devices_say_as_they_say_it() -> None:
+    words = "[/red] exit [bold]1[/bold]"
+    (done, failed) = RUN["devices"]
+    devices = [done | {"batch": 1}, failed | {"batch": 2, "error_message": words}]
+    batches = [batch | {"number": n} for n, batch in enumerate(RUN["batches"], 1)]
+    console = Console(width=120, no_color=True)
+    with console.capture() as shown:
+        console.print(tree_of(RUN | {"message": words, "devices": devices, "batches": batches}))
+    assert shown.get().splitlines() == [
+        "hello 2.0.0 ‖ paused",
+        f"├── ThresholdNotMet {words}",
+        "├── canary ✓ passed",
+        "│   └── 1 completed",
+        "└── rest ✗ failed",
+        "    ├── 1 rolled_back",
+        f"    └── ↩ rolled_back till-4: HealthCheckFailed: {words}",
+    ]
+
+
+def test_a_terminal_gets_a_table_with_glyphs_and_no_markup_of_devices(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    show_list(DEPLOYMENT, [RUN | {"message": "[/red] dark"}], Format.TABLE)
+    title, row = capsys.readouterr().out.splitlines()
+    assert title.split() == ["NAME", "VERSION", "STATUS", "HEALTH", "DONE", "REASON", "MESSAGE"]
+    assert "‖ paused" in row
+    assert "[/red] dark" in row

@@ -85,10 +85,13 @@ def _show_table(columns: Sequence[Column], items: Sequence[Mapping[str, Any]]) -
     for column in columns:
         table.add_column(column.title)
     for row in rows:
-        table.add_row(
-            *(status(c) if column.is_status else c for column, c in zip(columns, row, strict=True))
-        )
+        table.add_row(*(_cell(column, text) for column, text in zip(columns, row, strict=True)))
     Console().print(table)
+
+
+def _cell(column: Column, text: str) -> Text:
+    """What devices say is never read as markup."""
+    return status(text) if column.is_status else Text(text)
 
 
 def _text(item: Mapping[str, Any], column: Column) -> str:

@@ -72,16 +72,17 @@ def _watch_live(client: Client, name: str | None, follow: bool) -> None:
     with Live(refresh_per_second=4) as live:
         while True:
             runs = _newest_runs(client, name)
-            live.update(Group(*map(_tree, runs)))
+            live.update(Group(*map(tree_of, runs)))
             if _is_over(runs) and not follow:
                 return
             time.sleep(REFRESH_S)
 
 
-def _tree(run: Mapping[str, Any]) -> Tree:
+def tree_of(run: Mapping[str, Any]) -> Tree:
+    """A run, its batches, and of their devices only those that failed."""
     tree = Tree(Text.assemble(f"{run['name']} {run['target_version']} ", status(run["status"])))
     if words := reason_of(run):
-        tree.add(words)
+        tree.add(Text(words))
     for batch in run["batches"]:
         branch = tree.add(Text.assemble(f"{batch['name']} ", status(batch["state"])))
         members = [d for d in run["devices"] if d["batch"] == batch.get("number")]
