@@ -212,7 +212,7 @@ SEEN = st.builds(
     current=st.none() | RELEASES,
     previous=st.none() | RELEASES,
     staged=st.lists(RELEASES, max_size=3).map(tuple),
-    outcome=st.none() | st.builds(outcome, WANTED, ENDED),
+    outcome=st.none() | st.builds(outcome, WANTED, ENDED, st.just("InstallFailed")),
 )
 SNAPSHOTS = st.builds(
     Snapshot,

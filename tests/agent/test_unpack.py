@@ -133,10 +133,12 @@ def test_what_is_measured_is_what_unpacks(tmp_path: Path) -> None:
 def test_a_hostile_member_is_refused_and_nothing_stays(
     tmp_path: Path, code: str, hostile: list[tuple[tarfile.TarInfo, bytes]]
 ) -> None:
-    archive = write_archive(tmp_path / "a.tar.gz", member("fine", b"1"), *hostile)
-    before = set(tmp_path.parent.rglob("*"))
-    assert refusals(archive, tmp_path) == (code, code)
-    assert set(tmp_path.parent.rglob("*")) == before
+    home = tmp_path / "some/where"
+    home.mkdir(parents=True)
+    archive = write_archive(home / "a.tar.gz", member("fine", b"1"), *hostile)
+    before = set(tmp_path.rglob("*"))
+    assert refusals(archive, home) == (code, code)
+    assert set(tmp_path.rglob("*")) == before
 
 
 def test_a_link_chain_past_path_max_is_refused_at_its_first_link(tmp_path: Path) -> None:
@@ -182,9 +184,9 @@ def test_a_stream_longer_than_its_members_is_stopped_before_it_is_parsed(tmp_pat
 
 
 def test_a_flood_of_members_is_stopped_by_the_signed_count(tmp_path: Path) -> None:
-    archive = write_archive(tmp_path / "a.tar.gz", *(member(f"f{n}") for n in range(2000)))
+    archive = write_archive(tmp_path / "a.tar.gz", *(member(f"f{n}") for n in range(300)))
     with pytest.raises(Refused, match="too-many-files"):
-        unpack(archive, tmp_path / "into", unpacked_limit=10, files_limit=1999)
+        unpack(archive, tmp_path / "into", unpacked_limit=10, files_limit=299)
 
 
 def test_one_byte_or_one_member_too_many_is_too_many(tmp_path: Path) -> None:
