@@ -54,7 +54,7 @@ def tell_story(fleet: DemoFleet, tell: Tell) -> Outcome:
     story = fleet.client.get(f"/devices/{MARKED[0]}/explain")["text"]
     tell(f"\n[bold]4. towline explain {MARKED[0]}[/]\n{story}")
     document = {"good": good, "bad": bad, "return": back, "explain": story}
-    return Outcome(document, tuple(_untrue(document, len(fleet.devices))))
+    return Outcome(document, tuple(untrue_claims(document, len(fleet.devices))))
 
 
 def _good_release(fleet: DemoFleet, narrator: "_Narrator") -> dict[str, Any]:
@@ -77,15 +77,15 @@ def _bad_release(fleet: DemoFleet, narrator: "_Narrator") -> dict[str, Any]:
 
 
 def _revert(fleet: DemoFleet, narrator: "_Narrator") -> dict[str, Any]:
-    before = _downloads(fleet)
+    downloads, on_bad = _downloads(fleet), _devices_on(fleet, BAD)
     fleet.git("revert", "--no-edit", "HEAD")
-    commit = fleet.git("rev-parse", "HEAD")
-    run = narrator.until(commit, "completed")
+    run = narrator.until(fleet.git("rev-parse", "HEAD"), "completed")
+    on_good = _devices_on(fleet, GOOD)
     return {
         "status": run["status"],
-        "moved": _outcomes(run).get("completed", 0),
-        "downloads": _downloads(fleet) - before,
-        "devices_on_good_version": sum(_runs(fleet, name) == GOOD for name in fleet.devices),
+        "moved": len(on_bad & on_good),
+        "downloads": _downloads(fleet) - downloads,
+        "devices_on_good_version": len(on_good),
         "commit": run["commit"],
     }
 
@@ -112,8 +112,12 @@ def _downloads(fleet: DemoFleet) -> int:
     return sum(int(fleet.status(name)["downloads"]) for name in fleet.devices)
 
 
-def _runs(fleet: DemoFleet, device: str) -> str | None:
-    """The version by the device's own word, if the installed file says the same."""
+def _devices_on(fleet: DemoFleet, version: str) -> set[str]:
+    """The devices that run it by their own word, if the installed file says the same."""
+    return {name for name in fleet.devices if _version(fleet, name) == version}
+
+
+def _version(fleet: DemoFleet, device: str) -> str | None:
     component = fleet.status(device)["components"].get(COMPONENT, {})
     installed = (fleet.root(device) / "till.version").read_text().strip()
     return installed if component.get("current") == installed else None
@@ -179,7 +183,7 @@ def _line(event: Mapping[str, Any]) -> str | None:
     return f"   [{style}]{kind:19}[/] {words.replace('[', '(')}"
 
 
-def _untrue(document: Mapping[str, Any], devices: int) -> list[str]:
+def untrue_claims(document: Mapping[str, Any], devices: int) -> list[str]:
     """Every claim of the story that does not hold."""
     good, bad, back = document["good"], document["bad"], document["return"]
     moved = bad["devices"].get("completed", 0)
