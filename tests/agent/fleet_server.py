@@ -131,7 +131,7 @@ class FleetServer:
         self.poll_after_s = 1
         self._reported: dict[tuple[str, str], int] = {}
         context, self.pin = make_certificate(folder)
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _make_handler(self))
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _route_of(self))
         self._http.daemon_threads = True
         self._http.socket = context.wrap_socket(
             self._http.socket, server_side=True, do_handshake_on_connect=False
@@ -308,8 +308,8 @@ def sign_statement(keys: Keys, **values: Any) -> envelope.Envelope:
     return Statement(organization=ORGANIZATION, built_at=1_790_000_000, **values).sign(keys.release)
 
 
-def _make_handler(fleet: FleetServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
+def _route_of(fleet: FleetServer) -> type[BaseHTTPRequestHandler]:
+    class Route(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
@@ -330,4 +330,4 @@ def _make_handler(fleet: FleetServer) -> type[BaseHTTPRequestHandler]:
         def log_message(self, *_: object) -> None:
             """Quiet."""
 
-    return Handler
+    return Route

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.agent.fleet_server import make_certificate
-from towline.agent.fetch import MARGIN_BYTES, Fetcher, FetchFailed, FetchLimits, Stopped, Wanted
+from towline.agent.fetch import MARGIN_BYTES, Fetcher, FetchLimits, Stopped
+from towline.agent.transfer import FetchFailed, Wanted
 
 DATA = bytes(range(256)) * 1024
 SHA256 = hashlib.sha256(DATA).hexdigest()

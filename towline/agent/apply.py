@@ -4,9 +4,10 @@ Each step is begun in the journal, done, and left in the journal with what follo
 between any two instructions repeats the step, so that each step can be done twice.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from towline.agent import install, saved
+from towline.agent import install, rollback, saved
 from towline.agent.attempt import AttemptRecord, Key, Outcome, Step
 from towline.agent.decide import (
     Abandon,
@@ -19,8 +20,8 @@ from towline.agent.decide import (
     ReportVersions,
 )
 from towline.agent.device import LOG, Device
-from towline.agent.install import End, Next
 from towline.agent.layout import release_name
+from towline.agent.outcome import End, Next, told
 from towline.agent.scripts import end_leftover
 from towline.schemas.desired_state import ComponentAction, ComponentWanted
 from towline.schemas.states import TargetState
@@ -31,6 +32,18 @@ _ANNOUNCED = {
     Step.CHECK: TargetState.VERIFYING,
 }
 """What is reported as a step begins."""
+
+_STEPS: dict[Step, Callable[[Device, AttemptRecord], Next | End]] = {
+    Step.DOWNLOAD: install.download,
+    Step.STAGE: install.stage,
+    Step.SAVE: install.save,
+    Step.INSTALL: install.install,
+    Step.SWAP: install.swap,
+    Step.CHECK: install.check,
+    Step.COMMIT: install.commit,
+    Step.ROLL_BACK: rollback.roll_back,
+    Step.CHECK_PREVIOUS: rollback.check_previous,
+}
 
 
 def apply(device: Device, action: Action) -> None:
@@ -43,7 +56,7 @@ def apply(device: Device, action: Action) -> None:
         case Perform():
             _perform(device, action)
         case GiveUp():
-            _leave(device, install.give_up(device, _record(device)))
+            _leave(device, rollback.give_up(device, _record(device)))
         case Abandon():
             LOG.info("%s: no longer wanted, nothing was changed", action.component)
             device.journal.write(replace(device.journal.state, attempt=None))
@@ -100,11 +113,11 @@ def _perform(device: Device, action: Perform) -> None:
     state = device.journal.state
     if record.runs == 0 and record.step in _ANNOUNCED and not record.is_preparation:
         outcome = Outcome(record.key, record.version, record.sha256, _ANNOUNCED[record.step])
-        state = state.with_report(device.report_for(install.told(outcome)))
+        state = state.with_report(device.report_for(told(outcome)))
     record = replace(record, runs=record.runs + 1, process=None)
     device.journal.write(replace(state, attempt=record))
     device.send_reports()
-    _leave(device, install.perform(device, record))
+    _leave(device, _STEPS[record.step](device, record))
 
 
 def _leave(device: Device, following: Next | End) -> None:
@@ -136,7 +149,7 @@ def _conclude(device: Device, outcome: Outcome) -> None:
     owed = device.trust.state.sequence if is_completed else state.versions_owed_after
     device.journal.write(
         replace(
-            state.with_report(device.report_for(install.told(outcome))),
+            state.with_report(device.report_for(told(outcome))),
             attempt=None,
             outcomes=state.outcomes | {component: outcome},
             versions_owed_after=owed,

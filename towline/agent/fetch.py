@@ -5,8 +5,6 @@ after its whole content, from byte 0 on, has the signed checksum.
 """
 
 import hashlib
-import http.client
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,31 +12,20 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 from towline.agent import durable
-from towline.agent.wire import WIRE_ERRORS, Line, Watchdog, authority, split_https
+from towline.agent.transfer import (
+    FetchFailed,
+    Passing,
+    Wanted,
+    WireFailed,
+    ask,
+    forget,
+    validator_of,
+)
+from towline.agent.wire import Line, Watchdog, authority, split_https
 from towline.schemas.problems import Refused
 
-CHUNK_BYTES = 64 * 1024
 MARGIN_BYTES = 1024 * 1024
 """Left free for the journal and for others."""
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_PASSING = frozenset({408, 416, 425, 429})
-"""Client errors that a later try may not meet."""
-
-
-class FetchFailed(Exception):
-    """The file could not be had; `reason` is the word to report, nothing was changed."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-class _Passing(Exception):
-    """This try failed; another may not."""
-
-
-class _WireFailed(Exception):
-    """The connection failed, as opposed to the disk."""
 
 
 class Stopped(Exception):
@@ -58,17 +45,6 @@ class FetchLimits:
     backoff_s: float = 1.0
     """Doubled after each try."""
     redirects: int = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """The file as it was signed, and where it may be had."""
-
-    urls: tuple[str, ...]
-    size: int
-    sha256: str
-    room: int = 0
-    """Further bytes that must be free: what comes out of it."""
 
 
 def _sleep(seconds: float) -> bool:
@@ -120,7 +96,7 @@ class Fetcher:
                 continue
             part.replace(done)
             durable.sync_folder(self._folder)
-            _validator(part).unlink(missing_ok=True)
+            validator_of(part).unlink(missing_ok=True)
             return done
         raise failure
 
@@ -143,7 +119,7 @@ class Fetcher:
             try:
                 self._try(url, wanted, part, end)
                 return
-            except _Passing as error:
+            except Passing as error:
                 problem = str(error)
             except Refused as error:
                 raise FetchFailed("DownloadFailed", f"{url}: {error}") from None
@@ -159,14 +135,14 @@ class Fetcher:
         is_whole = part.exists() and part.stat().st_size == wanted.size
         resumed = is_whole or self._transfer(url, wanted, part, end)
         if part.stat().st_size < wanted.size:
-            raise _Passing(f"ended after {part.stat().st_size} of {wanted.size} bytes")
+            raise Passing(f"ended after {part.stat().st_size} of {wanted.size} bytes")
         with part.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found == wanted.sha256:
             return
-        _forget(part)
+        forget(part)
         if resumed:
-            raise _Passing("the resumed file has another checksum")
+            raise Passing("the resumed file has another checksum")
         raise FetchFailed("ChecksumMismatch", f"{url}: sha256 is {found}, signed {wanted.sha256}")
 
     def _transfer(self, url: str, wanted: Wanted, part: Path, end: float) -> bool:
@@ -185,105 +161,18 @@ class Fetcher:
             try:
                 with watchdog:
                     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-                    location = self._ask(line, target, wanted, part, watchdog)
-            except _WireFailed as error:
-                raise _Passing(watchdog.verdict or str(error)) from None
+                    location = ask(line, target, wanted, part, watchdog)
+            except WireFailed as error:
+                raise Passing(watchdog.verdict or str(error)) from None
             finally:
                 self._line = None
                 line.close()
             if watchdog.verdict:  # a socket that was shut reads like the end of the body
-                raise _Passing(watchdog.verdict)
+                raise Passing(watchdog.verdict)
             if isinstance(location, bool):
                 return location
             url = urljoin(url, location)
         raise Refused("redirects", f"more than {self._limits.redirects}")
-
-    def _ask(
-        self, line: Line, target: str, wanted: Wanted, part: Path, watchdog: Watchdog
-    ) -> str | bool:
-        """One request: where it redirects to, or whether it went on from an earlier piece."""
-        have = part.stat().st_size if part.exists() else 0
-        headers = {"Accept-Encoding": "identity", "User-Agent": "towline-agent"}
-        validator = _read_validator(part)
-        if 0 < have < wanted.size and validator:
-            headers |= {"Range": f"bytes={have}-", "If-Range": validator}
-        try:
-            line.request("GET", target, headers=headers)
-            response = line.getresponse()
-        except WIRE_ERRORS as error:
-            raise _WireFailed(error) from None
-        if response.status in _REDIRECTS:
-            return response.getheader("Location") or ""
-        if response.status == 416:
-            _forget(part)
-        offset = _begin(response, wanted, have if "Range" in headers else 0)
-        if offset == 0:
-            _validator(part).write_text(response.getheader("ETag") or "", "utf-8")
-        _receive(response, part, offset, wanted.size, watchdog)
-        return offset > 0
-
-
-def _begin(response: http.client.HTTPResponse, wanted: Wanted, have: int) -> int:
-    """At which byte of the file this answer begins; raises when it is not our file."""
-    if response.status >= 500 or response.status in _PASSING:
-        raise _Passing(f"the server answers {response.status}")
-    if response.status not in (200, 206):
-        raise FetchFailed("DownloadFailed", f"the server answers {response.status}")
-    coding = response.getheader("Content-Encoding", "identity")
-    if coding.lower() != "identity":
-        raise Refused("content-coding", coding[:40])
-    offset = have if response.status == 206 else 0
-    expected = f"bytes {offset}-{wanted.size - 1}/{wanted.size}"
-    if response.status == 206 and response.getheader("Content-Range") != expected:
-        raise Refused("content-range", str(response.getheader("Content-Range"))[:60])
-    length = response.getheader("Content-Length")
-    if length is not None and length != str(wanted.size - offset):
-        message = f"the file served has {length[:20]} bytes, signed are {wanted.size - offset}"
-        raise FetchFailed("ChecksumMismatch", message)
-    return offset
-
-
-def _receive(
-    response: http.client.HTTPResponse, part: Path, offset: int, size: int, watchdog: Watchdog
-) -> None:
-    """Write the body at `offset`, at most one byte more than `size`."""
-    with part.open("r+b" if offset else "wb") as file:
-        file.seek(offset)
-        file.truncate()
-        while True:
-            try:
-                chunk = response.read1(CHUNK_BYTES)
-            except WIRE_ERRORS as error:
-                raise _WireFailed(error) from None
-            if not chunk:
-                break
-            watchdog.received += len(chunk)
-            offset += len(chunk)
-            if offset > size:
-                file.close()
-                _forget(part)
-                raise FetchFailed("ChecksumMismatch", f"more than the signed {size} bytes came")
-            file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _validator(part: Path) -> Path:
-    return part.with_suffix(".etag")
-
-
-def _read_validator(part: Path) -> str:
-    """A strong entity tag of the piece at hand (RFC 9110: If-Range takes no weak one)."""
-    try:
-        text = _validator(part).read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
-    return text if text.startswith('"') and text.isascii() and text.isprintable() else ""
-
-
-def _forget(part: Path) -> None:
-    part.unlink(missing_ok=True)
-    _validator(part).unlink(missing_ok=True)
 
 
 def clear(folder: Path, kept: Sequence[str]) -> None:

@@ -1,0 +1,62 @@
+"""The way back: the old release put back and asked whether it is healthy."""
+
+from towline.agent import health, saved, scripts
+from towline.agent.attempt import AttemptRecord, Step
+from towline.agent.device import LOG, Device
+from towline.agent.outcome import End, Next, end
+from towline.agent.release_scripts import INSTALL, ROLLBACK, run_script, runner
+from towline.schemas.states import TargetState
+
+
+def give_up(device: Device, record: AttemptRecord) -> Next | End:
+    """The step took the device down with it too often."""
+    scripts.end_leftover(record.process)
+    message = f"interrupted {record.runs} times at {record.step}"
+    if record.step in (Step.INSTALL, Step.CHECK):
+        return Next(Step.ROLL_BACK, "PowerLoss", message)
+    return end(device, record, TargetState.FAILED, "RollbackFailed", message)
+
+
+def roll_back(device: Device, record: AttemptRecord) -> Next | End:
+    """Run rollback.sh, put the saved paths back, and point to the old release.
+
+    Where there is neither, the old release's install.sh runs again.
+    """
+    component, layout = record.key.component, device.layout
+    LOG.warning("%s %s failed, going back: %s", component, record.version, record.message)
+    folder = layout.folder(component, record.release)
+    problem = ""
+    has_script = (folder / ROLLBACK).is_file()
+    if has_script:
+        ended = run_script(device, record, record.release, ROLLBACK, record.install_timeout_s)
+        problem = "" if ended.is_success else str(ended)
+    try:
+        count = saved.restore(layout.saved(component))
+    except OSError as error:
+        count, problem = 1, f"cannot put back {error.filename}: {error.strerror}"
+    if record.from_release and not has_script and not count:
+        ended = run_script(device, record, record.from_release, INSTALL, record.install_timeout_s)
+        problem = "" if ended.is_success else f"{ended} (of the previous release)"
+    layout.swap(component, record.from_release, record.from_previous)
+    return _rolled_back(device, record, problem)
+
+
+def _rolled_back(device: Device, record: AttemptRecord, problem: str) -> Next | End:
+    told_cause = f"{record.cause}: {record.message}"
+    if problem:
+        message = f"{problem}; {told_cause}"
+        return end(device, record, TargetState.FAILED, "RollbackFailed", message)
+    if record.from_release is None:
+        return end(device, record, TargetState.FAILED, "NoPrevious", told_cause)
+    return Next(Step.CHECK_PREVIOUS)
+
+
+def check_previous(device: Device, record: AttemptRecord) -> Next | End:
+    """Ask whether the old release is healthy."""
+    previous = record.from_release or ""
+    folder = device.layout.folder(record.key.component, previous)
+    run = runner(device, record, previous)
+    if problem := health.check_previous(folder, record.health, run):
+        message = f"the previous release is not healthy: {problem}; {record.message}"
+        return end(device, record, TargetState.FAILED, "RollbackFailed", message)
+    return end(device, record, TargetState.ROLLED_BACK, record.cause, record.message)
