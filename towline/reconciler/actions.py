@@ -115,6 +115,19 @@ class Readmit:
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """A device left the filters before its grant: skipped as NoLongerMatches."""
+
+    run_seq: int
+    device: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeOffer:
+    """What is tuning of the offer follows the manifest: URLs, deviceTimeout."""
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """Nothing to be done now: what the run waits for, and until when at most."""
 
@@ -137,5 +150,7 @@ Action = (
     | Defer
     | TimeOut
     | Readmit
+    | Release
+    | ChangeOffer
     | Hold
 )

@@ -7,7 +7,7 @@ never edited.
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, insert, select, true, update
+from sqlalchemy import Connection, Row, and_, insert, or_, select, update
 
 from towline.reconciler.apply import end_run, record_for, settle
 from towline.reconciler.store import dirt, grants, runs
@@ -15,7 +15,7 @@ from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.events import Event, record
 from towline.reconciler.store.targets import move
-from towline.schemas.states import VERBS, BatchState, RunState, TargetState, Verb
+from towline.schemas.states import PASSED_BATCHES, VERBS, BatchState, RunState, TargetState, Verb
 
 GATES = ("ThresholdNotMet", "NoEvidence")
 PAUSES = ("PausedByUser", "PausedInGit")
@@ -140,29 +140,42 @@ def _resume(
         _override(connection, run, "paused", False, author, reason, now, over=True)
     if gates and accept:
         _accept(connection, run)
-        _override(connection, run, "accept", True, author, reason, now)
+        _override(connection, run, "gate", "accept", author, reason, now)
+
+
+def _gated_batch(connection: Connection, run: Row[Any]) -> Row[Any] | None:
+    """The batch that a gate holds; None when no device was seen for the next one."""
+    over = {state.value for state in PASSED_BATCHES}
+    opened = runs.batches_of(connection, run.seq)
+    return next((batch for batch in opened if batch.state not in over), None)
 
 
 def _accept(connection: Connection, run: Row[Any]) -> None:
     """Verdicts so far are set aside; with no member left without one the batch is over."""
-    batch = runs.batches_of(connection, run.seq)[-1]
-    outcomes = [state.value for state in (TargetState.COMPLETED, *_FAILED)]
+    runs.remove_holds(connection, run.organization, run.deployment, *GATES)
+    batch = _gated_batch(connection, run)
+    if batch is None:
+        return
     in_batch = (t.targets.c.run_seq == run.seq, t.targets.c.batch == batch.number)
-    connection.execute(
-        update(t.targets)
-        .where(*in_batch, t.targets.c.status.in_(outcomes))
-        .values(is_set_aside=True)
+    is_passed = and_(
+        t.targets.c.status == TargetState.COMPLETED.value, t.targets.c.verified_at.is_not(None)
     )
+    is_verdict = or_(is_passed, t.targets.c.status.in_([state.value for state in _FAILED]))
+    counts = t.targets.c.is_set_aside.is_(False)
+    aside = connection.execute(
+        update(t.targets).where(*in_batch, counts, is_verdict).values(is_set_aside=True)
+    ).rowcount
     left = connection.execute(
         select(t.targets.c.device_seq)
-        .where(*in_batch, t.targets.c.is_set_aside.is_(False), t.targets.c.status != "skipped")
+        .where(*in_batch, counts, t.targets.c.status != TargetState.SKIPPED.value)
         .limit(1)
     ).first()
-    runs.remove_holds(connection, run.organization, run.deployment, *GATES)
-    if batch.state == BatchState.FAILED.value and left is not None:
-        runs.change_batch(connection, run.seq, batch.number, BatchState.OPEN)
-    elif left is None:
-        runs.change_batch(connection, run.seq, batch.number, BatchState.ACCEPTED)
+    # Whoever was set aside is not replaced: the batch is smaller by them.
+    size = {"size": max(0, batch.size - aside)}
+    if left is None:
+        runs.change_batch(connection, run.seq, batch.number, BatchState.ACCEPTED, **size)
+    elif batch.state == BatchState.FAILED.value:
+        runs.change_batch(connection, run.seq, batch.number, BatchState.OPEN, **size)
 
 
 _FAILED = (TargetState.FAILED, TargetState.ROLLED_BACK)
@@ -173,18 +186,25 @@ def _retry(connection: Connection, run: Row[Any], author: str, reason: str, now:
     if run.status != RunState.PAUSED.value:
         _override(connection, run, "retry", True, author, reason, now)
         return
-    removed = runs.remove_holds(connection, run.organization, run.deployment, *GATES)
-    if not removed:
+    if not runs.remove_holds(connection, run.organization, run.deployment, *GATES):
         raise NotAllowed("no gate holds the run; `resume` lifts a pause")
-    batch = runs.batches_of(connection, run.seq)[-1]
+    _override(connection, run, "gate", "retry", author, reason, now)
+    batch = _gated_batch(connection, run)
+    if batch is not None:
+        _reopen(connection, run, batch)
+
+
+def _reopen(connection: Connection, run: Row[Any], batch: Row[Any]) -> None:
+    """The batch's failed devices get their next attempt."""
     move(
         connection,
         run.seq,
-        t.targets.c.batch == batch.number if batch else true(),
+        t.targets.c.batch == batch.number,
         _FAILED,
         TargetState.PENDING,
         reason="Selected",
         attempt=t.targets.c.attempt + 1,
+        is_set_aside=False,
         granted_at=None,
         fetched_at=None,
         deadline=None,

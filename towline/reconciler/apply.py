@@ -16,6 +16,7 @@ from towline.reconciler.actions import (
     AddHold,
     Admit,
     BeginRun,
+    ChangeOffer,
     ClearHold,
     Defer,
     EndRun,
@@ -24,6 +25,7 @@ from towline.reconciler.actions import (
     MoveBatch,
     OpenBatch,
     Readmit,
+    Release,
     StartRun,
     TimeOut,
     Withdraw,
@@ -85,6 +87,8 @@ class Performer:
             case ClearHold(reason):
                 runs.remove_holds(self.connection, run.organization, run.deployment, reason)
                 self._record(run, Event("hold.cleared", reason=reason))
+            case ChangeOffer():
+                self._change_offer(run)
             case MoveBatch(number, state, message):
                 self._move_batch(run, number, state, message)
             case Hold(reason, message, until):
@@ -114,10 +118,13 @@ class Performer:
                 self.touched |= grants.withdraw(connection, run_seq, device)
             case Defer(run_seq, device):
                 self.touched |= grants.defer(connection, run_seq, device)
-                self._record_device(run, device, "target.deferred", "OfflineDeferred")
+                self._record_device(run_seq, device, "target.deferred", "OfflineDeferred")
             case TimeOut(run_seq, device):
                 self.touched |= grants.time_out(connection, run_seq, device, now)
-                self._record_device(run, device, "target.failed", "TimedOut")
+                self._record_device(run_seq, device, "target.failed", "TimedOut")
+            case Release(run_seq, device):
+                grants.release(connection, run_seq, device, now)
+                self._record_device(run_seq, device, "target.skipped", "NoLongerMatches")
             case Readmit(device, batch):
                 grants.readmit(connection, run.seq, batch, device)
 
@@ -133,6 +140,15 @@ class Performer:
             reason="RollingOut",
         )
         self._record(run, Event("run.started"))
+
+    def _change_offer(self, run: Row[Any]) -> None:
+        offer, _ = current_offer(self.head, self._manifest, run)
+        assert offer is not None
+        self.connection.execute(
+            update(t.runs).where(t.runs.c.seq == run.seq).values(offer=offer.document())
+        )
+        self.touched |= grants.granted(self.connection, run.seq)
+        self._record(run, Event("run.tuned", message="URLs or deviceTimeout", cause=self._cause()))
 
     def _add_hold(self, run: Row[Any], hold: AddHold) -> None:
         stays = hold.reason == "PausedInGit"
@@ -170,7 +186,8 @@ class Performer:
     def _record(self, run: Row[Any], event: Event) -> None:
         record_for(self.connection, run, event, self.now)
 
-    def _record_device(self, run: Row[Any], device: int, kind: str, reason: str) -> None:
+    def _record_device(self, run_seq: int, device: int, kind: str, reason: str) -> None:
+        run = runs.get_run(self.connection, run_seq)
         for slug in grants.slugs(self.connection, [device]):
             self._record(run, Event(kind, device=slug, reason=reason, cause="clock"))
 

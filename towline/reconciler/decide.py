@@ -11,6 +11,7 @@ from towline.reconciler.actions import (
     AddHold,
     Admit,
     BeginRun,
+    ChangeOffer,
     ClearHold,
     Defer,
     EndRun,
@@ -19,6 +20,7 @@ from towline.reconciler.actions import (
     MoveBatch,
     OpenBatch,
     Readmit,
+    Release,
     StartRun,
     TimeOut,
     Withdraw,
@@ -44,12 +46,16 @@ def decide(world: Snapshot) -> list[Action]:
         return steps
     if lapses := [_answer(lapsed, world) for lapsed in world.lapsed]:
         return lapses
-    if world.run is None or world.manifest is None:
+    if world.run is None:
         return []
+    if world.manifest is None:
+        return [_look_again(world)]
+    if world.is_offer_changed:
+        return [ChangeOffer()]
     if world.run.status is RunState.COMPLETED:
         return _serve_latecomers(world)
     if world.run.status not in LIVE_RUNS:
-        return [Hold("", until=world.next_clock)] if world.next_clock else []
+        return [_look_again(world)]
     if changes := _change_holds(world):
         return changes
     if world.run.started_at is None:
@@ -67,7 +73,7 @@ def _follow_git(world: Snapshot) -> list[Action]:
     if run is not None and run.revision == manifest.revision and not was_removed:
         is_final = run.status in (RunState.FAILED, RunState.CANCELLED)
         if is_final and world.is_retry_requested:
-            return [BeginRun(world.history.turns, is_return=False, is_retry=True)]
+            return [BeginRun(world.history.turns, run.is_return, is_retry=True)]
         return []
     is_return = (
         world.history.was_completed
@@ -79,6 +85,11 @@ def _follow_git(world: Snapshot) -> list[Action]:
     return [*ends, BeginRun(world.history.turns, is_return)]
 
 
+def _look_again(world: Snapshot) -> Hold:
+    """Nothing to say of the run itself; a device that still finishes may have a clock."""
+    return Hold("", until=world.next_clock)
+
+
 def _answer(lapsed: Lapsed, world: Snapshot) -> Action:
     """What a clock that ran out means for its device."""
     match lapsed.lapse:
@@ -86,6 +97,8 @@ def _answer(lapsed: Lapsed, world: Snapshot) -> Action:
             return TimeOut(lapsed.run_seq, lapsed.device_seq)
         case Lapse.OFFLINE:
             return Defer(lapsed.run_seq, lapsed.device_seq)
+        case Lapse.LEFT:
+            return Release(lapsed.run_seq, lapsed.device_seq)
         case Lapse.RETURNED:
             return Readmit(lapsed.device_seq, lapsed.batch)
     batch = next((b for b in world.batches if b.number == lapsed.batch), None)
@@ -137,11 +150,13 @@ def _start(world: Snapshot, run: RunSeen) -> list[Action]:
 
 
 def _roll_out(world: Snapshot, run: RunSeen) -> list[Action]:
-    batch = world.last_batch
+    for passed in world.batches:
+        if passed.state is BatchState.PASSED and _verdict(world, passed) is Judgement.FAILED:
+            return [MoveBatch(passed.number, BatchState.FAILED, _threshold_message(passed))]
+    batch, last = world.current_batch, world.last_batch
     if batch is None:
-        return _open_next(world, run)
-    if batch.state in PASSED_BATCHES:
-        return [EndRun(RunState.COMPLETED, "")] if batch.is_last else _open_next(world, run)
+        is_over = last is not None and last.is_last
+        return [EndRun(RunState.COMPLETED, "")] if is_over else _open_next(world, run)
     if batch.state is BatchState.FAILED:
         return _after_failure(world, batch)
     return _judge(world, batch)
@@ -189,15 +204,7 @@ def _wait_for_busy(world: Snapshot) -> Hold:
 def _judge(world: Snapshot, batch: BatchSeen) -> list[Action]:
     if not world.holds and (steps := _refill(world, batch)):
         return steps
-    has_evidence = any(b.state in PASSED_BATCHES and b.tally.passed for b in world.batches)
-    judgement = judge(
-        batch.tally,
-        batch.success_threshold,
-        batch.size,
-        is_last=batch.is_last,
-        has_evidence=has_evidence,
-    )
-    match judgement:
+    match _verdict(world, batch):
         case Judgement.FAILED:
             return [MoveBatch(batch.number, BatchState.FAILED, _threshold_message(batch))]
         case Judgement.NO_EVIDENCE:
@@ -205,6 +212,17 @@ def _judge(world: Snapshot, batch: BatchSeen) -> list[Action]:
         case Judgement.PASSED:
             return _pass(world, batch)
     return _grant(world, batch)
+
+
+def _verdict(world: Snapshot, batch: BatchSeen) -> Judgement:
+    has_evidence = any(b.state in PASSED_BATCHES and b.tally.passed for b in world.batches)
+    return judge(
+        batch.tally,
+        batch.success_threshold,
+        batch.size,
+        is_last=batch.is_last,
+        has_evidence=has_evidence,
+    )
 
 
 def _refill(world: Snapshot, batch: BatchSeen) -> list[Action]:
@@ -265,7 +283,8 @@ def _after_failure(world: Snapshot, batch: BatchSeen) -> list[Action]:
     message = _threshold_message(batch)
     if world.manifest.on_failure is OnFailure.ABORT:
         return [EndRun(RunState.FAILED, "Aborted", message)]
-    untouched = batch.tally.waiting + world.fleet.matching + world.fleet.busy
+    waiting = sum(each.tally.waiting for each in world.batches)
+    untouched = waiting + world.fleet.matching + world.fleet.busy
     if untouched:
         if any(hold.reason == "ThresholdNotMet" for hold in world.holds):
             return [_waits(world)]
@@ -278,12 +297,13 @@ def _after_failure(world: Snapshot, batch: BatchSeen) -> list[Action]:
 def _serve_latecomers(world: Snapshot) -> list[Action]:
     """After completion: joiners and deferred devices that are back, within maxConcurrent."""
     assert world.manifest is not None
-    if any(hold.reason in ("PausedByUser", "PausedInGit") for hold in world.holds):
-        return []
+    is_paused_in_git = world.manifest.paused and not world.is_resumed_over_git
+    if is_paused_in_git or any(hold.reason == "PausedByUser" for hold in world.holds):
+        return [_look_again(world)]
     free = world.manifest.max_concurrent - world.in_flight
     if free > 0 and world.grantable:
         return [Grant(world.grantable[:free])]
     admissible = min(world.fleet.seen, free)
     if admissible > 0 and world.last_batch is not None:
         return [Admit(world.last_batch.number, admissible, only_seen=True)]
-    return [Hold("", until=world.next_clock)] if world.next_clock else []
+    return [_look_again(world)]

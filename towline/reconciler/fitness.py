@@ -40,12 +40,9 @@ def fit(
     """Judge one condition; a return needs no allowDowngrade, a retry forgives the known-bad."""
     if (condition.version, condition.sha256) == (manifest.target_version, offer.sha256):
         return Fit.THERE
-    if condition.version is not None:
-        by_version = _fit_version(manifest, condition.version, is_return)
-        if by_version is not Fit.FITS:
-            return by_version
-    elif (without := _fit_nothing_installed(manifest)) is not Fit.FITS:
-        return without
+    # A return brings home whoever is owned: what `filters` asked of the old version is past.
+    if not is_return and (by_version := _fit_version(manifest, condition.version)) is not Fit.FITS:
+        return by_version
     if offer.device_types and condition.device_type not in offer.device_types:
         return Fit.NO_PACKAGE
     if condition.rollback_index > offer.rollback_index:
@@ -69,7 +66,9 @@ def _holds_for_none(text: str) -> bool:
     return all(term.operator == "!=" for term in Range.parse(text).terms)
 
 
-def _fit_version(manifest: Deployment, version: str, is_return: bool) -> Fit:
+def _fit_version(manifest: Deployment, version: str | None) -> Fit:
+    if version is None:
+        return _fit_nothing_installed(manifest)
     eligibility = manifest.eligibility
     try:
         if eligibility.current_version and not Range.parse(eligibility.current_version).matches(
@@ -80,7 +79,7 @@ def _fit_version(manifest: Deployment, version: str, is_return: bool) -> Fit:
             return Fit.BELOW_BARRIER
     except NotComparable:
         return Fit.NOT_COMPARABLE
-    if manifest.allow_downgrade or is_return:
+    if manifest.allow_downgrade:
         return Fit.FITS
     try:
         is_downgrade = is_newer(version, manifest.target_version)

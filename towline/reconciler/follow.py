@@ -99,7 +99,8 @@ class Follower:
     def _judge(self, candidate: _Candidate, row: Any, now: int) -> bool:
         sha = candidate.commit.sha
         with self.store.read() as connection:
-            in_force = repositories.manifests_of(connection, self.organization)
+            rows = repositories.manifests_of(connection, self.organization)
+        in_force = {name: each for name, each in rows.items() if each.commit}
         facts = CommitFacts(
             sha=sha,
             descends=row.applied_commit in (None, sha)
@@ -186,6 +187,7 @@ class Follower:
             }
             for name, manifest in deployments.items()
         ]
+        rows += self._never_loaded(loaded, deployments)
         head = Head(
             organization=self.organization,
             commit=candidate.commit,
@@ -197,6 +199,23 @@ class Follower:
             statements={k: v for k, v in candidate.files.items() if k.startswith("releases/")},
         )
         return head, rows
+
+    def _never_loaded(
+        self, loaded: Loaded, deployments: Mapping[str, Deployment]
+    ) -> list[dict[str, Any]]:
+        """Broken from the first day on: shown, with no commit at which it ever loaded."""
+        errors = [e for e in loaded.errors if e.name and e.name in loaded.broken]
+        return [
+            {
+                "organization": self.organization,
+                "name": name,
+                "file": next(e.place.file for e in errors if e.name == name),
+                "commit": "",
+                "errors": [str(e) for e in errors if e.name == name],
+            }
+            for name in sorted(loaded.broken - set(deployments))
+            if any(e.name == name for e in errors)
+        ]
 
     def _last_good(self, name: str, sha: str, loaded: Loaded) -> Deployment | None:
         """The last good form of a Deployment that is broken now; None when it was removed."""
@@ -220,7 +239,9 @@ class Follower:
             return None
         with self.store.read() as connection:
             rows = repositories.manifests_of(connection, self.organization)
-        return self._assemble(candidate, {name: row.commit for name, row in rows.items()})[0]
+        return self._assemble(
+            candidate, {name: row.commit for name, row in rows.items() if row.commit}
+        )[0]
 
 
 def _root_chain(files: Mapping[str, bytes]) -> tuple[bytes, ...]:

@@ -60,15 +60,14 @@ def mark_seen(connection: Connection, seen: Mapping[int, int]) -> None:
 
 def mark_fetched(connection: Connection, now: int, device_seqs: Iterable[int]) -> None:
     """A document with a grant was served: deviceTimeout counts from now."""
-    for device_seq in device_seqs:
-        _mark_fetched(connection, now, t.targets.c.device_seq == device_seq)
-
-
-def _mark_fetched(connection: Connection, now: int, where: Any) -> None:
     rows = connection.execute(
         select(t.targets.c.run_seq, t.targets.c.device_seq, t.runs.c.offer)
         .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
-        .where(where, t.targets.c.granted_at.is_not(None), t.targets.c.fetched_at.is_(None))
+        .where(
+            t.targets.c.device_seq.in_(list(device_seqs)),
+            t.targets.c.granted_at.is_not(None),
+            t.targets.c.fetched_at.is_(None),
+        )
     ).all()
     for run_seq, device_seq, offer in rows:
         connection.execute(
@@ -133,7 +132,13 @@ def _find(connection: Connection, device_seq: int, attempt: Attempt) -> Row[Any]
     except ValueError:
         return None
     return connection.execute(
-        select(t.targets, t.runs.c.deployment, t.runs.c.id.label("run_id"), t.runs.c.organization)
+        select(
+            t.targets,
+            t.runs.c.deployment,
+            t.runs.c.id.label("run_id"),
+            t.runs.c.organization,
+            t.runs.c.offer,
+        )
         .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
         .where(
             t.runs.c.id == run_id,
@@ -146,7 +151,8 @@ def _find(connection: Connection, device_seq: int, attempt: Attempt) -> Row[Any]
 def _may_move(target: Row[Any], after: TargetState) -> bool:
     before = TargetState(target.status)
     if after in REPORTED_MOVES[before]:
-        return True
+        # A download whose grant was taken back meanwhile counts for nothing; an install does.
+        return target.granted_at is not None or after is not TargetState.DOWNLOADING
     # What had begun when its run ended finishes and is recorded.
     if before is TargetState.SKIPPED:
         was_granted = target.granted_at is not None and target.reason in _LATE_REASONS
@@ -166,12 +172,7 @@ def _move(
     values: dict[str, Any] = {"reason": attempt.reason, "progress": attempt.progress}
     if attempt.state in ENDED:
         values |= {"completed_at": now, "error_message": attempt.message or None}
-    if target.fetched_at is None:
-        _mark_fetched(
-            connection,
-            now,
-            (t.targets.c.run_seq == target.run_seq) & (t.targets.c.device_seq == reporter.seq),
-        )
+    values |= _clocks(now, target)
     move(
         connection,
         target.run_seq,
@@ -182,6 +183,20 @@ def _move(
     )
     _after_move(connection, now, reporter, target, attempt)
     return attempt.state in ENDED
+
+
+def _clocks(now: int, target: Row[Any]) -> dict[str, Any]:
+    """Grant and deadline of a target that is at work.
+
+    One whose grant was taken back while it began to install holds its slot again; a late success
+    has deviceTimeout once more to be verified.
+    """
+    deadline = now + target.offer["deviceTimeout"]
+    if target.granted_at is None:
+        return {"granted_at": now, "fetched_at": now, "started_at": now, "deadline": deadline}
+    if target.fetched_at is None or target.reason == "TimedOut":
+        return {"fetched_at": target.fetched_at or now, "deadline": deadline}
+    return {}
 
 
 def _after_move(
@@ -218,7 +233,7 @@ def _compare_versions(
     """A report sent after `completed` that shows the wanted version makes it verified."""
     for component, installed in report.versions.items():
         target = _newest_completed(connection, reporter.seq, component)
-        if target is None or (own is not None and own.run_seq == target.run_seq):
+        if target is None or (own is not None and own.run_seq >= target.run_seq):
             continue
         if target.verified_at is None and _is_wanted(target, installed):
             _verify(connection, now, reporter, target)
@@ -227,8 +242,8 @@ def _compare_versions(
 
 
 def _newest_completed(connection: Connection, device_seq: int, component: str) -> Row[Any] | None:
-    """The device's newest target of the component, when it is completed."""
-    row = connection.execute(
+    """The newest target of the component that the device completed."""
+    return connection.execute(
         select(
             t.targets,
             t.runs.c.deployment,
@@ -238,11 +253,14 @@ def _newest_completed(connection: Connection, device_seq: int, component: str) -
             t.runs.c.status.label("run_status"),
         )
         .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
-        .where(t.targets.c.device_seq == device_seq, t.targets.c.component == component)
+        .where(
+            t.targets.c.device_seq == device_seq,
+            t.targets.c.component == component,
+            t.targets.c.status == TargetState.COMPLETED.value,
+        )
         .order_by(t.targets.c.run_seq.desc())
         .limit(1)
     ).first()
-    return row if row is not None and row.status == TargetState.COMPLETED.value else None
 
 
 def _is_wanted(target: Row[Any], installed: Installed) -> bool:

@@ -26,6 +26,8 @@ from towline.schemas.problems import Problem
 
 STEPS_LIMIT = 200
 """A Deployment that has not settled after so many steps is looked at in the next pass."""
+FAILING_REST_S = 60
+"""A Deployment whose pass failed (a bug) rests so long."""
 RESYNC_S = 3600
 """All Deployments are looked at so often even when nothing is dirty."""
 
@@ -92,6 +94,7 @@ class Reconciler:
         self._threads: list[threading.Thread] = []
         self._resync_at = 0.0
         self._git_due = 0
+        self._failing: dict[str, int] = {}
 
     @property
     def head(self) -> Head | None:
@@ -130,9 +133,19 @@ class Reconciler:
         if head is None:
             return
         for deployment in self._worklist(head, now):
+            self._pass_over(head, deployment, now)
+
+    def _pass_over(self, head: Head, deployment: str, now: int) -> None:
+        """One Deployment's trouble is its own: the others go on, and it is tried again later."""
+        try:
             touched = pass_over(self._store, head, deployment, now, self._settings.poll_interval_s)
-            if touched:
-                self._on_touched(touched)
+        except Exception:
+            log.exception("deployment.failed", deployment=deployment)
+            self._failing[deployment] = now + FAILING_REST_S
+            return
+        self._failing.pop(deployment, None)
+        if touched:
+            self._on_touched(touched)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -177,7 +190,8 @@ class Reconciler:
                     *head.deployments,
                     *repositories.manifests_of(connection, organization),
                 }
-        return sorted(names)
+        names |= set(self._failing)
+        return sorted(name for name in names if self._failing.get(name, 0) <= now)
 
     def _sleep_s(self) -> float:
         """Until git is looked at again or a clock of a run matters."""

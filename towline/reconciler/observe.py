@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, select, true
 
 from towline.manifests.model import BatchPlan, Deployment, Ownership
 from towline.reconciler.decide import RETURN_PLANS
@@ -50,15 +50,21 @@ def observe(
     opened = runs.batches_of(connection, run.seq)
     world = replace(
         world,
-        run=_run_seen(run, opened),
+        run=_run_seen(run, opened, _gate_cleared_at(connection, run.seq)),
         is_retry_requested=_is_retry_requested(connection, run.seq),
         holds=_holds_seen(connection, run),
         batches=tuple(_batch_seen(row, tally(groups.get(row.number, ()))) for row in opened),
-        lapsed=clocks.lapsed(connection, organization, deployment, run.seq, patience, now),
-        in_flight=sum(tally(group).working for group in groups.values()),
-        next_clock=_future(
-            clocks.next_clock(connection, organization, deployment, run.seq, patience), now
+        lapsed=clocks.lapsed(
+            connection,
+            organization,
+            deployment,
+            run.seq,
+            patience,
+            now,
+            _still_owned(connection, head, manifest),
         ),
+        in_flight=_in_flight(connection, organization, deployment),
+        next_clock=clocks.next_clock(connection, organization, deployment, run.seq, patience, now),
         grantable=_grantable(connection, run, manifest, now - patience.seen_s),
     )
     if manifest is None or manifest.revision != run.revision:
@@ -72,8 +78,30 @@ def patience_of(manifest: Deployment | None, poll_interval_s: int) -> Patience:
     return Patience(SEEN_POLLS * poll_interval_s, offline_s)
 
 
-def _future(time: int | None, now: int) -> int | None:
-    return time if time is not None and time > now else None
+def _still_owned(
+    connection: Connection, head: Head, manifest: Deployment | None
+) -> ColumnElement[bool]:
+    if manifest is None:
+        return true()
+    owned = fleet.owned_by(connection, manifest.ownership, head.groups)
+    return and_(t.edge_devices.c.state == "active", owned)
+
+
+def _in_flight(connection: Connection, organization: str, deployment: str) -> int:
+    """Slots in use: a former run's devices that still finish hold theirs."""
+    statement = (
+        select(func.count())
+        .select_from(t.targets)
+        .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
+        .where(
+            t.runs.c.organization == organization,
+            t.runs.c.deployment == deployment,
+            t.targets.c.granted_at.is_not(None),
+            t.targets.c.is_set_aside.is_(False),
+            clocks.awaits_verdict(),
+        )
+    )
+    return connection.execute(statement).scalar_one()
 
 
 def _history(connection: Connection, organization: str, manifest: Deployment) -> History:
@@ -81,7 +109,17 @@ def _history(connection: Connection, organization: str, manifest: Deployment) ->
     return History(runs.count_turns(connection, *key), runs.was_completed(connection, *key))
 
 
-def _run_seen(run: Row[Any], opened: Sequence[Row[Any]]) -> RunSeen:
+def _gate_cleared_at(connection: Connection, run_seq: int) -> int:
+    """When a person last cleared a gate: patience begins anew."""
+    found = connection.execute(
+        select(func.max(t.overrides.c.created_at)).where(
+            t.overrides.c.run_seq == run_seq, t.overrides.c.key == "gate"
+        )
+    ).scalar_one()
+    return found or 0
+
+
+def _run_seen(run: Row[Any], opened: Sequence[Row[Any]], gate_cleared_at: int) -> RunSeen:
     ended = [row.ended_at for row in opened if row.ended_at is not None]
     return RunSeen(
         seq=run.seq,
@@ -93,7 +131,7 @@ def _run_seen(run: Row[Any], opened: Sequence[Row[Any]]) -> RunSeen:
         start_requested=run.start_requested,
         created_at=run.created_at,
         started_at=run.started_at,
-        idle_since=max([run.started_at or run.created_at, *ended]),
+        idle_since=max([run.started_at or run.created_at, gate_cleared_at, *ended]),
     )
 
 
@@ -167,15 +205,18 @@ def _with_fleet(
 ) -> Snapshot:
     """Add the statement, the next batch and the devices it may take."""
     offer, problem = current_offer(head, manifest, run)
-    plans = RETURN_PLANS if run.is_return else manifest.batches
+    plans = plans_of(manifest, run)
     last = world.last_batch
     next_plan = None if last and last.is_last else plan_number(plans, len(world.batches))
-    open_plan = _open_plan(plans, last)
+    open_plan = _open_plan(plans, world.current_batch)
     within = (open_plan or next_plan or plans[-1]).ownership
     choice = choice_of(head, manifest, run.seq, within, seen_after)
     return replace(
         world,
         statement_problem=problem,
+        is_offer_changed=run.offer is not None
+        and offer is not None
+        and offer.document() != run.offer,
         is_resumed_over_git=is_resumed_over_git(connection, head.organization, manifest),
         next_plan=next_plan,
         batch_total=max(len(plans), len(world.batches)),
@@ -184,21 +225,31 @@ def _with_fleet(
     )
 
 
+def plans_of(manifest: Deployment, run: Row[Any]) -> Sequence[BatchPlan]:
+    """How the run is laid out."""
+    return RETURN_PLANS if run.is_return else manifest.batches
+
+
 def plan_number(plans: Sequence[BatchPlan], number: int) -> BatchPlan:
     """Batch `number` of a strategy; an edit of the strategy may have made it shorter: the rest."""
     return plans[number] if number < len(plans) else plans[-1]
 
 
-def _open_plan(plans: Sequence[BatchPlan], last: BatchSeen | None) -> BatchPlan | None:
-    if last is None or last.state not in (BatchState.OPEN, BatchState.SOAKING):
+def _open_plan(plans: Sequence[BatchPlan], current: BatchSeen | None) -> BatchPlan | None:
+    if current is None or current.state not in (BatchState.OPEN, BatchState.SOAKING):
         return None
-    return plan_number(plans, last.number)
+    return plan_number(plans, current.number)
 
 
 def current_offer(head: Head, manifest: Deployment, run: Row[Any]) -> tuple[Offer | None, str]:
-    """What the run offers: looked at again at each head until it has begun, then kept."""
+    """What the run offers: looked at again at each head until it has begun.
+
+    Then the release is kept, and what is tuning (URLs, deviceTimeout) follows the manifest.
+    """
     if run.offer is not None:
-        return Offer.parse(run.offer), ""
+        kept = Offer.parse(run.offer)
+        urls, timeout_s = manifest.packages[0].urls, manifest.device_timeout_s
+        return replace(kept, urls=urls, device_timeout_s=timeout_s), ""
     return find_offer(manifest, head.statements, head.root)
 
 
@@ -214,6 +265,11 @@ def choice_of(
         component=manifest.component,
         run_seq=run_seq,
         seen_after=seen_after,
+        rivals=tuple(
+            other.ownership
+            for name, other in head.deployments.items()
+            if name != manifest.name and other.component == manifest.component
+        ),
     )
 
 
@@ -235,7 +291,7 @@ def _fleet_seen(
             continue
         if group.is_busy:
             busy += group.n
-        elif not wants_status(manifest, group.is_seen):
+        elif not wants_status(manifest, run, group.is_seen):
             continue
         else:
             matching += group.n
@@ -243,10 +299,15 @@ def _fleet_seen(
     return FleetSeen(owned, matching, seen, busy)
 
 
-def wants_status(manifest: Deployment, is_seen: bool) -> bool:
-    """Eligibility by `filters.status`."""
+def wanted_presence(manifest: Deployment, run: Row[Any]) -> bool | None:
+    """Eligibility by `filters.status`: seen lately, not seen, or (None) no matter."""
     status = manifest.eligibility.status
-    return status is None or (status == "online") == is_seen
+    return None if status is None or run.is_return else status == "online"
+
+
+def wants_status(manifest: Deployment, run: Row[Any], is_seen: bool) -> bool:
+    """True when a device seen lately or not may be selected."""
+    return wanted_presence(manifest, run) in (None, is_seen)
 
 
 def fits_of(

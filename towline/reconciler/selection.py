@@ -14,6 +14,8 @@ from towline.reconciler.observe import (
     current_offer,
     fits_of,
     plan_number,
+    plans_of,
+    wanted_presence,
     wants_status,
 )
 from towline.reconciler.store import fleet, grants, runs
@@ -70,7 +72,8 @@ def admit(
 ) -> None:
     """Select more devices into a batch: replacements for excused ones, or latecomers."""
     row = next(row for row in runs.batches_of(connection, run.seq) if row.number == batch)
-    within = None if row.is_last else plan_number(manifest.batches, batch).ownership
+    plans = plans_of(manifest, run)
+    within = None if row.is_last else plan_number(plans, batch).ownership
     scope = _Scope(connection, head, manifest, run, seen_after)
     added = scope.select(batch, within, limit, now, only_seen=only_seen)
     if row.is_last:
@@ -117,7 +120,8 @@ class _Scope:
         wanted = {
             group.condition
             for group in groups
-            if fits[group.condition] is Fit.FITS and wants_status(self.manifest, group.is_seen)
+            if fits[group.condition] is Fit.FITS
+            and wants_status(self.manifest, self.run, group.is_seen)
         }
         chosen = fleet.choose(
             self.connection,
@@ -125,7 +129,7 @@ class _Scope:
             wanted,
             limit=limit,
             order=None if self.manifest.order == "name" else _order_of(self.run).position,
-            only_seen=only_seen or self.manifest.eligibility.status == "online",
+            seen=True if only_seen else wanted_presence(self.manifest, self.run),
         )
         rows = [
             self._row(seq, batch, TargetState.PENDING, "Selected", position, now)

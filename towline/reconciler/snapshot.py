@@ -10,7 +10,7 @@ from uuid import UUID
 from towline.manifests.model import BatchPlan, Deployment
 from towline.reconciler.store.clocks import Lapsed
 from towline.reconciler.verdict import Tally
-from towline.schemas.states import BatchState, RunState
+from towline.schemas.states import PASSED_BATCHES, BatchState, RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,8 @@ class Snapshot:
     history: History = History()
     statement_problem: str = ""
     """What is missing or differs; empty when a fitting statement is there."""
+    is_offer_changed: bool = False
+    """A commit changed what is tuning of the offer: URLs, deviceTimeout."""
     is_retry_requested: bool = False
     """A person asked for the next run of a revision whose run is final."""
     is_resumed_over_git: bool = False
@@ -109,9 +111,14 @@ class Snapshot:
     grantable: tuple[int, ...] = ()
     """Next devices to grant, in order: selected, seen lately, not busy elsewhere."""
     in_flight: int = 0
-    """Granted and without a verdict, over all batches of the run."""
+    """Granted and without a verdict, over all runs of the Deployment."""
     next_clock: int | None = None
     """The next time at which a device's clock runs out."""
+
+    @property
+    def current_batch(self) -> BatchSeen | None:
+        """The first opened batch that is not over: a regression reopens an earlier one."""
+        return next((b for b in self.batches if b.state not in PASSED_BATCHES), None)
 
     @property
     def last_batch(self) -> BatchSeen | None:

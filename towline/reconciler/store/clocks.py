@@ -8,9 +8,10 @@ batch after offline.after, before it after three poll intervals, as another take
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
 
-from towline.reconciler.store.tables import batches, device_state, runs, targets
+from towline.reconciler.store.tables import batches, device_state, edge_devices, runs, targets
+from towline.reconciler.store.targets import has_no_other_active
 from towline.schemas.states import ACTIVE_TARGETS, TargetState
 
 _ACTIVE = [state.value for state in ACTIVE_TARGETS]
@@ -25,6 +26,8 @@ class Lapse(StrEnum):
     """deviceTimeout since the first fetch of the grant."""
     OFFLINE = "offline"
     """offline.after since the selection or the last contact, without a grant."""
+    LEFT = "left"
+    """Not granted, and the filters own it no longer."""
     RETURNED = "returned"
     """A deferred device is back."""
 
@@ -55,16 +58,21 @@ def lapsed(
     newest: int,
     patience: Patience,
     now: int,
+    still_owned: ColumnElement[bool],
     limit: int = 500,
 ) -> tuple[Lapsed, ...]:
-    """At most `limit` targets for which a clock ran out, `newest` being the newest run."""
+    """At most `limit` targets of each kind of lapse, `newest` being the newest run.
+
+    `still_owned` is the manifest's filter over `edge_devices`.
+    """
     of_deployment = (runs.c.organization == organization, runs.c.deployment == deployment)
     found: list[Lapsed] = []
-    for lapse, condition in _conditions(newest, patience, now).items():
+    for lapse, condition in _conditions(newest, patience, now, still_owned).items():
         rows = connection.execute(
             select(targets.c.run_seq, targets.c.device_seq, targets.c.batch)
             .join(runs, runs.c.seq == targets.c.run_seq)
             .join(device_state, device_state.c.device_seq == targets.c.device_seq)
+            .join(edge_devices, edge_devices.c.seq == targets.c.device_seq)
             .outerjoin(
                 batches,
                 and_(batches.c.run_seq == targets.c.run_seq, batches.c.number == targets.c.batch),
@@ -77,12 +85,15 @@ def lapsed(
     return tuple(found)
 
 
-def _conditions(newest: int, patience: Patience, now: int) -> dict[Lapse, ColumnElement[bool]]:
+def _conditions(
+    newest: int, patience: Patience, now: int, still_owned: ColumnElement[bool]
+) -> dict[Lapse, ColumnElement[bool]]:
     pending = targets.c.status == TargetState.PENDING.value
     is_newest = targets.c.run_seq == newest
     last_seen = func.coalesce(device_state.c.last_seen, 0)
     return {
-        Lapse.TIMED_OUT: and_(_awaits_verdict(), targets.c.deadline <= now),
+        Lapse.LEFT: and_(is_newest, pending, targets.c.granted_at.is_(None), ~still_owned),
+        Lapse.TIMED_OUT: and_(awaits_verdict(), targets.c.deadline <= now),
         Lapse.NOT_FETCHED: and_(
             is_newest,
             pending,
@@ -93,6 +104,7 @@ def _conditions(newest: int, patience: Patience, now: int) -> dict[Lapse, Column
             is_newest,
             pending,
             targets.c.granted_at.is_(None),
+            still_owned,
             or_(
                 and_(
                     batches.c.is_last,
@@ -114,11 +126,14 @@ def _conditions(newest: int, patience: Patience, now: int) -> dict[Lapse, Column
             last_seen >= now - patience.seen_s,
             batches.c.is_last,
             runs.c.status.in_(("in_progress", "completed")),
+            still_owned,
+            has_no_other_active(),
         ),
     }
 
 
-def _awaits_verdict() -> ColumnElement[bool]:
+def awaits_verdict() -> ColumnElement[bool]:
+    """Active, or completed and not verified yet."""
     return or_(
         targets.c.status.in_(_ACTIVE),
         and_(
@@ -129,34 +144,40 @@ def _awaits_verdict() -> ColumnElement[bool]:
 
 
 def next_clock(
-    connection: Connection, organization: str, deployment: str, newest: int, patience: Patience
+    connection: Connection,
+    organization: str,
+    deployment: str,
+    newest: int,
+    patience: Patience,
+    now: int,
 ) -> int | None:
-    """The next time at which a clock of a target can run out."""
-    of_deployment = (runs.c.organization == organization, runs.c.deployment == deployment)
-    deadline = connection.execute(
-        select(func.min(targets.c.deadline))
-        .join(runs, runs.c.seq == targets.c.run_seq)
-        .where(*of_deployment, _awaits_verdict())
-    ).scalar_one()
-    granted = connection.execute(
-        select(func.min(targets.c.granted_at)).where(
-            targets.c.run_seq == newest,
-            targets.c.status == TargetState.PENDING.value,
-            targets.c.fetched_at.is_(None),
-        )
-    ).scalar_one()
-    selected = connection.execute(
-        select(func.min(func.max(targets.c.created_at, func.coalesce(device_state.c.last_seen, 0))))
-        .join(device_state, device_state.c.device_seq == targets.c.device_seq)
-        .where(
-            targets.c.run_seq == newest,
-            targets.c.status == TargetState.PENDING.value,
-            targets.c.granted_at.is_(None),
-        )
-    ).scalar_one()
+    """The next time after `now` at which a clock of a target can run out."""
+    last_seen = func.coalesce(device_state.c.last_seen, 0)
+    since = case((last_seen > targets.c.created_at, last_seen), else_=targets.c.created_at)
+    waits_s = case((batches.c.is_last, patience.offline_s), else_=patience.seen_s)
+    pending = (targets.c.run_seq == newest, targets.c.status == TargetState.PENDING.value)
+    clocks = {
+        targets.c.deadline: (awaits_verdict(),),
+        targets.c.granted_at + patience.seen_s: (*pending, targets.c.fetched_at.is_(None)),
+        since + waits_s: (*pending, targets.c.granted_at.is_(None)),
+    }
     times = [
-        deadline,
-        None if granted is None else granted + patience.seen_s,
-        None if selected is None else selected + patience.offline_s,
+        connection.execute(
+            select(func.min(clock))
+            .select_from(targets)
+            .join(runs, runs.c.seq == targets.c.run_seq)
+            .join(device_state, device_state.c.device_seq == targets.c.device_seq)
+            .outerjoin(
+                batches,
+                and_(batches.c.run_seq == targets.c.run_seq, batches.c.number == targets.c.batch),
+            )
+            .where(
+                runs.c.organization == organization,
+                runs.c.deployment == deployment,
+                clock > now,
+                *where,
+            )
+        ).scalar_one()
+        for clock, where in clocks.items()
     ]
     return min((time for time in times if time is not None), default=None)

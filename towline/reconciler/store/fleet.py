@@ -73,6 +73,8 @@ class Choice:
     run_seq: int
     seen_after: int
     """Seen lately means: not before this time."""
+    rivals: tuple[Ownership, ...] = ()
+    """Of other Deployments of the component: what two own, neither may take."""
 
 
 def owned_by(
@@ -125,6 +127,7 @@ def _owned(connection: Connection, choice: Choice) -> ColumnElement[bool]:
         edge_devices.c.state == "active",
         owned_by(connection, choice.owner, choice.groups),
     ]
+    conditions += [~owned_by(connection, rival, choice.groups) for rival in choice.rivals]
     if choice.within is not None:
         conditions.append(owned_by(connection, choice.within, choice.groups))
     return and_(*conditions)
@@ -213,11 +216,12 @@ def choose(
     *,
     limit: int,
     order: Callable[[int], int] | None,
-    only_seen: bool = False,
+    seen: bool | None = None,
 ) -> list[tuple[int, int]]:
     """The next `limit` free devices in one of the `wanted` conditions, as (seq, position).
 
-    `order` gives a device's position; None orders by name.
+    `order` gives a device's position; None orders by name. `seen` asks for devices that were seen
+    lately, or for those that were not.
     """
     where = [
         _owned(connection, choice),
@@ -225,8 +229,9 @@ def choose(
         ~_is_active_elsewhere(choice),
         _key().in_(sorted({_key_of(condition) for condition in wanted})),
     ]
-    if only_seen:
-        where.append(func.coalesce(device_state.c.last_seen, 0) >= choice.seen_after)
+    is_seen = func.coalesce(device_state.c.last_seen, 0) >= choice.seen_after
+    if seen is not None:
+        where.append(is_seen if seen else ~is_seen)
     rows = connection.execute(
         select(edge_devices.c.seq)
         .select_from(_joined(choice))

@@ -14,7 +14,7 @@ from towline.reconciler.store.tables import (
     edge_devices,
     targets,
 )
-from towline.reconciler.store.targets import move
+from towline.reconciler.store.targets import has_no_other_active, move
 from towline.schemas.states import ACTIVE_TARGETS, TargetState
 
 _UNGRANTED = {"granted_at": None, "fetched_at": None, "deadline": None}
@@ -132,6 +132,31 @@ def time_out(connection: Connection, run_seq: int, device: int, now: int) -> set
     return set(moved)
 
 
+def release(connection: Connection, run_seq: int, device: int, now: int) -> None:
+    """A device left the filters before its grant."""
+    move(
+        connection,
+        run_seq,
+        and_(targets.c.device_seq == device, targets.c.granted_at.is_(None)),
+        [TargetState.PENDING],
+        TargetState.SKIPPED,
+        reason="NoLongerMatches",
+        completed_at=now,
+    )
+
+
+def granted(connection: Connection, run_seq: int) -> set[int]:
+    """Devices of the run whose documents carry its offer to be installed."""
+    rows = connection.execute(
+        select(targets.c.device_seq).where(
+            targets.c.run_seq == run_seq,
+            targets.c.granted_at.is_not(None),
+            targets.c.status.in_([state.value for state in ACTIVE_TARGETS]),
+        )
+    )
+    return set(rows.scalars())
+
+
 def readmit(connection: Connection, run_seq: int, batch: int, device: int) -> None:
     """A deferred device is back and waits for its grant."""
     _readmit(connection, run_seq, batch, device)
@@ -149,24 +174,11 @@ def _readmit(connection: Connection, run_seq: int, batch: int, device: int | Non
     return move(
         connection,
         run_seq,
-        and_(chosen, _has_no_other_active()),
+        and_(chosen, has_no_other_active()),
         [TargetState.SKIPPED],
         TargetState.PENDING,
         reason="Selected",
         batch=batch,
-    )
-
-
-def _has_no_other_active() -> ColumnElement[bool]:
-    other = targets.alias("other")
-    return ~(
-        select(other.c.run_seq)
-        .where(
-            other.c.device_seq == targets.c.device_seq,
-            other.c.component == targets.c.component,
-            other.c.status.in_([state.value for state in ACTIVE_TARGETS]),
-        )
-        .exists()
     )
 
 

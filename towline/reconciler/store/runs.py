@@ -18,6 +18,11 @@ def newest_run(connection: Connection, organization: str, deployment: str) -> Ro
     ).first()
 
 
+def get_run(connection: Connection, run_seq: int) -> Row[Any]:
+    """A run by its number."""
+    return connection.execute(select(runs).where(runs.c.seq == run_seq)).one()
+
+
 def count_turns(connection: Connection, organization: str, deployment: str, revision: str) -> int:
     """How many runs the revision had in this Deployment."""
     return connection.execute(

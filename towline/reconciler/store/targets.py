@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from towline.reconciler.store.tables import deployment_counts, targets
-from towline.schemas.states import TargetState
+from towline.schemas.states import ACTIVE_TARGETS, TargetState
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,20 @@ def move(
     changes.subtract(Counter(status for _, status in seen))
     count(connection, run_seq, changes)
     return [device for device, _ in seen]
+
+
+def has_no_other_active() -> ColumnElement[bool]:
+    """The target's device has no active target of the component: the unique index would refuse."""
+    other = targets.alias("other")
+    return ~(
+        select(other.c.run_seq)
+        .where(
+            other.c.device_seq == targets.c.device_seq,
+            other.c.component == targets.c.component,
+            other.c.status.in_([state.value for state in ACTIVE_TARGETS]),
+        )
+        .exists()
+    )
 
 
 def groups_by_batch(connection: Connection, run_seq: int) -> dict[int, list[TargetGroup]]:
