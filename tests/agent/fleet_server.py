@@ -4,12 +4,9 @@ It implements docs/device-protocol.md over http.server, keeps everything in memo
 to misbehave.
 """
 
-import datetime
 import hashlib
-import ipaddress
 import json
 import secrets
-import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -19,11 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
+from tests.agent.certificate import make_certificate
 from towline.schemas import desired_state, envelope, reports, times
 from towline.schemas.desired_state import ComponentAction, ComponentWanted, DesiredState
 from towline.schemas.enrolment import EnrolmentRequest, JoinString, SessionRequest
@@ -73,41 +66,6 @@ class Answer:
 def problem(status: int, code: str, **more: Any) -> Answer:
     document = {"type": "about:blank", "title": code, "status": status, "code": code, **more}
     return Answer(status, json.dumps(document).encode())
-
-
-def make_certificate(folder: Path) -> tuple[ssl.SSLContext, str]:
-    """A context with a self-signed certificate, and its `sha256:` pin."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "towline test")])
-    now = datetime.datetime.now(datetime.UTC)
-    addresses = [
-        x509.DNSName("localhost"),
-        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-    ]
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=30))
-        .add_extension(x509.SubjectAlternativeName(addresses), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "tls.pem"
-    path.write_bytes(
-        certificate.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
-    der = certificate.public_bytes(serialization.Encoding.DER)
-    return context, f"sha256:{hashlib.sha256(der).hexdigest()}"
 
 
 class FleetServer:

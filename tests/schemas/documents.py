@@ -1,10 +1,21 @@
 """Valid keys, roots, statements and documents for the tests of trust; each can be bent."""
 
 import dataclasses
+import json
+from collections.abc import Callable
 from typing import Any
 
-from towline.schemas.desired_state import ComponentAction, ComponentWanted, DesiredState
+import pytest
+
+from towline.schemas import envelope, strict_json
+from towline.schemas.desired_state import (
+    DESIRED_STATE_TYPE,
+    ComponentAction,
+    ComponentWanted,
+    DesiredState,
+)
 from towline.schemas.keys import PrivateKey
+from towline.schemas.problems import Refused
 from towline.schemas.root import Role, Root
 from towline.schemas.statement import Statement
 from towline.schemas.verifier import Accepted, Clock, DeviceIdentity, TrustState, verify
@@ -99,3 +110,41 @@ def check(data: bytes | DesiredState, **changes: Any) -> Accepted:
         "clock": CLOCK,
     }
     return verify(data, **values | changes)
+
+
+GOOD_CHECK = {
+    "name": "web",
+    "delay": 0,
+    "period": 5,
+    "successes": 1,
+    "timeout": 60,
+    "http": {"port": 80, "path": "/", "status": 200},
+}
+"""A health check as a document carries it."""
+
+
+def code_of(act: Callable[[], object]) -> str:
+    with pytest.raises(Refused) as refused:
+        act()
+    return refused.value.code
+
+
+def with_component(**changes: Any) -> DesiredState:
+    return make_document(components=(make_component(**changes),))
+
+
+def with_statement(**changes: Any) -> DesiredState:
+    return make_document(components=(make_component(make_statement(**changes)),))
+
+
+def payload_of(document: DesiredState) -> dict[str, Any]:
+    return strict_json.parse_object(document.sign(ONLINE_KEY).payload)
+
+
+def sealed(payload: dict[str, Any] | bytes, kind: str = DESIRED_STATE_TYPE) -> bytes:
+    data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    return envelope.sign(kind, data, ONLINE_KEY).to_bytes()
+
+
+def bent(**changes: Any) -> bytes:
+    return sealed(payload_of(make_document()) | changes)

@@ -23,22 +23,16 @@ from tests.schemas.documents import (
     ONLINE_KEY,
     RELEASE_KEY,
     ROOT_KEYS,
+    code_of,
     make_document,
     make_root,
     make_statement,
 )
 from towline.schemas import envelope, root, statement, strict_json
 from towline.schemas.keys import PrivateKey, PublicKey
-from towline.schemas.problems import Refused
 from towline.schemas.root import ROOT_TYPE, Role
 
 FIRST = make_root().sign(*ROOT_KEYS[:2])
-
-
-def code_of(act: Callable[[], object]) -> str:
-    with pytest.raises(Refused) as refused:
-        act()
-    return refused.value.code
 
 
 def other_key(key: PrivateKey) -> Any:
