@@ -12,6 +12,7 @@ import requests
 
 from towline.cli.exit_codes import NotAuthorised
 from towline.cli.settings import Settings, load
+from towline.schemas.identifiers import is_id
 from towline.schemas.problems import Problem
 
 API = "/api/v1/admin/ota"
@@ -37,6 +38,10 @@ class Client:
         wanted = {key: value for key, value in query.items() if value is not None}
         return self._call("GET", path, params=wanted)
 
+    def named(self, kind: str, name: str, *more: str) -> dict[str, Any]:
+        """GET one deployment or device by its id or UUID; raises Problem for what is neither."""
+        return self.get("/".join(["", kind, checked_id(name), *more]))
+
     def post(self, path: str, **body: Any) -> dict[str, Any]:
         """POST under the admin API."""
         return self._call("POST", path, json=body)
@@ -53,7 +58,7 @@ class Client:
 
     def newest_run(self, name: str) -> dict[str, Any]:
         """The newest run of a Deployment; raises Problem when there is none."""
-        return self.get(f"/deployments/{name}")
+        return self.named("deployments", name)
 
     def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         try:
@@ -73,13 +78,22 @@ class Client:
         return _checked(answer)
 
 
+def checked_id(name: str) -> str:
+    """`name`, when it is an id; raises Problem."""
+    if not is_id(name):
+        raise Problem(f"{name!r} is no id: small letters, digits, dots, dashes, underscores")
+    return name
+
+
 def _checked(answer: requests.Response) -> dict[str, Any]:
     try:
         document = answer.json()
     except requests.exceptions.JSONDecodeError:
-        document = {}
+        document = None
     if answer.ok and isinstance(document, dict):
         return document
+    if answer.ok:
+        raise Problem(f"{answer.url} is no Towline server", remedy="check TOWLINE_SERVER")
     detail = document.get("detail") if isinstance(document, dict) else None
     words = str(detail or f"the server answered {answer.status_code} {answer.reason}")
     if answer.status_code in (401, 403):
@@ -115,6 +129,8 @@ def _reachable(listen: str) -> str:
 
 def _token(settings: Settings) -> str:
     if settings.token is not None:
+        if not (settings.token.isascii() and settings.token.isprintable()):
+            raise NotAuthorised("TOWLINE_TOKEN holds what no token does", remedy="copy it anew")
         return settings.token
     file = settings.data / TOKEN_FILE
     try:

@@ -21,6 +21,7 @@ AGENT = (sys.executable, "-m", "towline.agent.main")
 POLL_INTERVAL_S = 5
 GIT_INTERVAL_S = 1
 STOP_S = 10
+ENROL_S = 60
 
 
 class DemoFleet:
@@ -54,7 +55,11 @@ class DemoFleet:
             for name in self.devices
         }  # fmt: skip
         for name, process in enrolments.items():
-            if process.wait(timeout=60) != 0:
+            try:
+                code = process.wait(timeout=ENROL_S)
+            except subprocess.TimeoutExpired:
+                raise Problem(f"{name} did not enrol within {ENROL_S} s") from None
+            if code != 0:
                 raise Problem(f"{name} could not enrol: {self.log(name)}")
             self._processes.remove(process)
         for name in self.devices:

@@ -1,6 +1,6 @@
 """`get`, `describe` and `explain`: what the server knows, printed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -96,7 +96,7 @@ def get(
     match what:
         case Listed.DEPLOYMENTS:
             runs = client.pages("/deployments", "deployments", name=deployment)
-            show_list(DEPLOYMENT, [_with_progress(run) for run in runs], output)
+            show_list(DEPLOYMENT, _shown(runs, output), output)
         case Listed.DEVICES:
             items = list(client.pages("/devices", "devices"))
             is_data = output in (Format.JSON, Format.YAML)
@@ -111,6 +111,16 @@ def get(
 def _batches(client: Client, deployment: str | None) -> list[dict[str, Any]]:
     runs = client.pages("/deployments", "deployments", name=deployment)
     return [{"deployment": run["name"], **batch} for run in runs for batch in run["batches"]]
+
+
+def _shown(runs: Iterable[dict[str, Any]], output: Format) -> list[dict[str, Any]]:
+    """For tables a column of progress; for names each Deployment once; else as the API says."""
+    match output:
+        case Format.NAME:
+            return list({run["name"]: run for run in runs}.values())
+        case Format.TABLE | Format.WIDE:
+            return [_with_progress(run) for run in runs]
+    return list(runs)
 
 
 def _with_progress(run: dict[str, Any]) -> dict[str, Any]:
@@ -131,7 +141,7 @@ def _with_state(device: Mapping[str, Any]) -> dict[str, Any]:
 def describe(what: Described, name: str, output: Output = Format.TABLE) -> None:
     """Show one deployment or device in full."""
     client = connect()
-    document = client.get(f"/{what}s/{name}")
+    document = client.named(f"{what}s", name)
     if output is not Format.TABLE:
         show_document(document, output)
     elif what is Described.DEPLOYMENT:
@@ -176,7 +186,7 @@ def _describe_device(device: Mapping[str, Any]) -> None:
 
 def explain(device: str, output: Output = Format.TABLE) -> None:
     """Tell one device's story: what runs, who wanted it, what blocks."""
-    story = connect().get(f"/devices/{device}/explain")
+    story = connect().named("devices", device, "explain")
     if output is Format.TABLE:
         give(story["text"])
     else:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from towline.cli.client import connect
+from towline.cli.client import checked_id, connect
 from towline.cli.exit_codes import ExitCode
 from towline.cli.printing import tell
 from towline.cli.wanted_run import find_run, wanted_here
@@ -16,8 +16,8 @@ from towline.schemas.states import RunState
 
 POLL_S = 1.0
 GATES = frozenset({"ThresholdNotMet", "NoEvidence"})
-_DURATION = re.compile(r"(\d+)([smh])")
-_UNITS = {"s": 1, "m": 60, "h": 3600}
+_DURATION = re.compile(r"(\d+)([smhd])")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def judge(run: Mapping[str, Any]) -> ExitCode | None:
@@ -42,7 +42,7 @@ def wait(
     """Wait until the rollout is over: 0 completed, 5 failed or held by a gate, 124 timed out."""
     ends_at = time.monotonic() + seconds(timeout)
     client = connect()
-    wanted = wanted_here(name, commit)
+    wanted = wanted_here(checked_id(name), commit)
     while True:
         found = find_run(client, name, wanted)
         if isinstance(found, str):
@@ -59,7 +59,7 @@ def seconds(text: str) -> int:
     """`30m` -> 1800; raises Problem."""
     found = _DURATION.fullmatch(text)
     if found is None:
-        raise Problem(f"{text!r} is no duration", remedy="write 90s, 30m or 2h")
+        raise Problem(f"{text!r} is no duration", remedy="write 90s, 30m, 2h or 1d")
     return int(found[1]) * _UNITS[found[2]]
 
 

@@ -10,11 +10,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from towline.reconciler.observe import SEEN_POLLS
 from towline.reconciler.server.wire import problem_document
 from towline.reconciler.store import access, people
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.people import Person, Role
-from towline.reconciler.store.reading_devices import SILENT_POLLS
 from towline.schemas.enrolment import JoinString
 from towline.schemas.verifier import root_fingerprint
 
@@ -50,7 +50,7 @@ class Desk:
 
     def seen_after(self) -> int:
         """Devices that were not seen after this time are offline."""
-        return wall_clock() - SILENT_POLLS * self.poll_interval_s
+        return wall_clock() - SEEN_POLLS * self.poll_interval_s
 
     def new_join_string(
         self,

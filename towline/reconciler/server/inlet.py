@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import Connection, func, select
 
 from towline.reconciler import ingest
+from towline.reconciler.observe import SEEN_POLLS
 from towline.reconciler.store import access, dirt
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.tables import device_state, edge_devices
@@ -21,7 +22,6 @@ from towline.schemas.reports import Report
 
 REPORTS_PER_FLUSH = 500
 PRESENCE_S = 60
-SILENT_POLLS = 3
 
 log = structlog.get_logger()
 
@@ -147,7 +147,7 @@ class Inlet:
             touched = ingest.commit_reports(connection, now, reports)
             ingest.mark_fetched(connection, now, sorted(flush.fetched))
             has_returned = note_returned(
-                connection, flush.seen, now - SILENT_POLLS * self._poll_interval_s
+                connection, flush.seen, now - SEEN_POLLS * self._poll_interval_s
             )
             ingest.mark_seen(connection, flush.seen)
             if flush.seen:

@@ -10,9 +10,7 @@ from towline.reconciler.store import tables as t
 from towline.reconciler.store.reading import Page
 from towline.reconciler.store.reading_batches import when
 from towline.schemas.identifiers import is_id
-
-SILENT_POLLS = 3
-"""A device that missed so many polls counts as offline."""
+from towline.schemas.states import ACTIVE_TARGETS, RunState, TargetState
 
 
 def devices(
@@ -119,7 +117,15 @@ def _newest_targets(connection: Connection, seqs: Sequence[int]) -> Sequence[Any
             t.targets.c.component,
             func.max(t.targets.c.run_seq).label("run_seq"),
         )
-        .where(t.targets.c.device_seq.in_(seqs))
+        .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
+        .where(
+            t.targets.c.device_seq.in_(seqs),
+            # How an attempt of a run ended that git no longer wants is not what the device is at.
+            or_(
+                t.runs.c.status != RunState.CANCELLED.value,
+                t.targets.c.status.in_([TargetState.COMPLETED.value, *ACTIVE_TARGETS]),
+            ),
+        )
         .group_by(t.targets.c.device_seq, t.targets.c.component)
         .subquery()
     )
