@@ -86,6 +86,7 @@ class FleetServer:
         self.changed = threading.Condition()
         self.tamper: Callable[[DesiredState], DesiredState] = lambda document: document
         self.takes_reports = True
+        self.parked = 0
         self.poll_after_s = 1
         self._reported: dict[tuple[str, str], int] = {}
         context, self.pin = make_certificate(folder)
@@ -200,7 +201,9 @@ class FleetServer:
             while (
                 tag := desired_state.etag(self.wanted.get(device, ()))
             ) == asked and time.monotonic() < end:
+                self.parked += 1
                 self.changed.wait(end - time.monotonic())
+                self.parked -= 1
             if tag == asked:
                 return Answer(304, headers={"ETag": tag})
             components = self.wanted.get(device, ())

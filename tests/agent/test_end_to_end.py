@@ -142,6 +142,17 @@ def test_run_follows_changes_as_they_come_and_stops_when_told(
     assert process.wait(10) == 0
 
 
+def test_a_wish_to_stop_ends_a_parked_poll(
+    server: FleetServer, agent: AgentProcess, tmp_path: Path
+) -> None:
+    server.want("pi-1", publish(server, tmp_path, "1.0.0"))
+    agent.call("once")
+    process = agent.start("run")
+    until(lambda: server.parked > 0)
+    process.terminate()
+    assert process.wait(10) == 0
+
+
 def test_a_second_agent_in_the_same_folder_is_refused(
     server: FleetServer, agent: AgentProcess
 ) -> None:

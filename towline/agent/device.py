@@ -28,6 +28,8 @@ from towline.schemas import reports
 from towline.schemas.problems import Problem, Refused
 from towline.schemas.verifier import Accepted, Clock
 
+SILENCE_S = 30.0
+"""How long reports only wait after the server could not be reached."""
 LOG = logging.getLogger("towline.agent")
 
 
@@ -75,6 +77,7 @@ class Device:
         self.fetcher = Fetcher(layout.downloads, pins, limits, pause=stop.wait)
         self.accepted: Accepted | None = None
         self._answered: float | None = None
+        self._silent_until = 0.0
         stop.on_stop(self.server.abort)
         stop.on_stop(self.fetcher.abort)
 
@@ -84,6 +87,10 @@ class Device:
         return SessionClaims(
             identity.organization, identity.device, identity.key, self.journal.state.journal
         )
+
+    def note_contact(self) -> None:
+        """The server is there: reports may be sent."""
+        self._silent_until = 0.0
 
     def note_answer(self) -> None:
         """The server answered a poll just now."""
@@ -121,12 +128,16 @@ class Device:
         """Send what waits, in order; what is not acknowledged stays and is sent again.
 
         A report that the server cannot read would block all later ones for ever: it is dropped.
+        A server that is away is left alone for a while, so that it does not slow an install.
         """
+        if time.monotonic() < self._silent_until:
+            return
         while waiting := self.journal.state.outbox[: reports.REPORTS_LIMIT]:
             try:
                 self.server.open_session(self.claims(), self.trust.state.sequence)
                 self.server.report(waiting)
             except (Unreachable, Refused) as error:
+                self._silent_until = time.monotonic() + SILENCE_S
                 LOG.warning("reports wait: %s", error)
                 return
             except Denied as denied:

@@ -128,6 +128,7 @@ def poll(device: Device, wait_s: int) -> Polled:
     began = time.monotonic()
     try:
         device.server.open_session(device.claims(), device.trust.state.sequence)
+        device.note_contact()
         device.report_facts()
         device.send_reports()
         answer, nonce = _ask(device, wait_s)

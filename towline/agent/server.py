@@ -65,6 +65,7 @@ class Server:
         self._token = ""
         self._renew_at = 0.0
         self._clock_offset_s = 0
+        self._is_aborted = False
 
     def certificate(self) -> bytes:
         """The certificate in DER that the server shows; connects if need be."""
@@ -149,7 +150,8 @@ class Server:
         self._good(self._call("POST", "/api/v1/ota/reports", headers=headers, body=body), 204)
 
     def abort(self) -> None:
-        """End an exchange under way, from a signal handler or another thread."""
+        """End an exchange under way, from a signal handler; none is begun any more."""
+        self._is_aborted = True
         if self._line is not None:
             self._line.cut()
 
@@ -173,7 +175,7 @@ class Server:
             return self._exchange(method, path, dict(headers or {}), body, wait_s)
         except WIRE_ERRORS as error:
             self.close()
-            if not is_reused:
+            if not is_reused or self._is_aborted:
                 raise Unreachable(f"{self.address}: {_words(error)}") from None
         except Refused:
             self.close()
@@ -184,6 +186,8 @@ class Server:
     def _exchange(
         self, method: str, path: str, headers: dict[str, str], body: bytes | None, wait_s: int
     ) -> Answer:
+        if self._is_aborted:
+            raise ConnectionAbortedError("the agent is stopping")
         line = self._line = self._line or Line(self._host, self._port, self.pin)
         line.patience(self._deadline_s + wait_s)
         with Watchdog(line, self._deadline_s + wait_s):

@@ -1,0 +1,59 @@
+"""The rhythm of polls, when a document is renewed, and what time it can be."""
+
+import dataclasses
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.agent.test_decide import document
+from towline.agent.clock import Timekeeper
+from towline.agent.loop import BACKOFF_LIMIT_S, LEAST_PAUSE_S, Polled, Rhythm, renew_at
+
+
+@given(
+    st.integers(1, 7200), st.lists(st.sampled_from([Polled.FAILED, Polled.UNCHANGED]), max_size=20)
+)
+def test_without_news_nothing_is_faster_than_the_poll_interval(
+    interval_s: int, polls: list[Polled]
+) -> None:
+    rhythm = Rhythm(interval_s)
+    for polled in polls:
+        pause = rhythm.after(polled)
+        assert interval_s <= pause <= 1.3 * max(interval_s, BACKOFF_LIMIT_S)
+
+
+def test_failures_in_a_row_double_the_pause_until_one_poll_succeeds() -> None:
+    rhythm = Rhythm(100)
+    pauses = [rhythm.after(Polled.FAILED) for _ in range(4)]
+    for number, pause in enumerate(pauses):
+        assert 100 * 2**number <= pause <= 130 * 2**number
+    rhythm.after(Polled.UNCHANGED)
+    assert rhythm.after(Polled.FAILED) <= 130
+
+
+def test_news_and_a_parked_answer_are_followed_at_once() -> None:
+    assert Rhythm(300).after(Polled.CHANGED) == LEAST_PAUSE_S
+    assert Rhythm(300).after(Polled.PARKED) == LEAST_PAUSE_S
+    assert Rhythm(300).after(Polled.REVOKED) == BACKOFF_LIMIT_S
+
+
+@given(st.text("abcdef0123456789-", min_size=1, max_size=20))
+def test_a_document_is_renewed_at_0_4_to_0_8_of_its_life(device: str) -> None:
+    made = dataclasses.replace(document(), device=device, issued_at=1000, expires=2000)
+    assert 1400 <= renew_at(made) <= 1800
+    assert renew_at(made) == renew_at(made)
+
+
+def test_devices_do_not_renew_all_at_once() -> None:
+    made = [
+        dataclasses.replace(document(), device=f"pi-{n}", issued_at=0, expires=100_000)
+        for n in range(50)
+    ]
+    assert len({renew_at(each) for each in made}) > 30
+
+
+def test_time_never_falls_below_what_the_last_document_said() -> None:
+    far = 9_000_000_000
+    keeper = Timekeeper(0)
+    keeper.raise_floor(far)
+    assert keeper.now() >= far
