@@ -31,7 +31,7 @@ from towline.reconciler.actions import (
     Withdraw,
 )
 from towline.reconciler.head import Head
-from towline.reconciler.observe import current_offer
+from towline.reconciler.scope import current_offer
 from towline.reconciler.store import grants, runs
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.events import Event, record

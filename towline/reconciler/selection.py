@@ -9,7 +9,7 @@ from towline.reconciler.actions import OpenBatch
 from towline.reconciler.cohort import Order
 from towline.reconciler.fitness import Fit
 from towline.reconciler.head import Head
-from towline.reconciler.observe import (
+from towline.reconciler.scope import (
     choice_of,
     current_offer,
     fits_of,
