@@ -141,6 +141,7 @@ def twice(document: dict[str, Any]) -> None:
         ("root-type", lambda d: d["roles"].update(mirror={"keyids": [], "threshold": 1})),
         ("wrong-org", lambda d: d.pop("x-towline-org")),
         ("keyid-mismatch", twice),
+        ("keyid-mismatch", lambda d: d["keys"].update({"f" * 64: EVIL_KEY.public.document()})),
         ("keyid-mismatch", lambda d: d["roles"]["root"]["keyids"].append("e" * 64)),
         (
             "keyid-mismatch",
@@ -157,6 +158,7 @@ def test_a_root_that_is_badly_made_is_refused_although_it_is_signed(
     code: str, change: Callable[[dict[str, Any]], object]
 ) -> None:
     assert code_of(lambda: root.succeed(make_root(), signed_payload(change))) == code
+    assert code_of(lambda: root.trust_first(signed_payload(change))) == code
 
 
 def test_row_21_a_stolen_online_key_is_of_no_use_after_the_next_root() -> None:
