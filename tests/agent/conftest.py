@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.agent.fleet_server import FleetServer
+from tests.agent.misbehaving import Misbehaving
 from tests.agent.packages import AgentProcess
 
 
@@ -20,3 +21,10 @@ def agent(tmp_path: Path, server: FleetServer) -> AgentProcess:
     device = AgentProcess(tmp_path / "device")
     device.enrol(server)
     return device
+
+
+@pytest.fixture
+def rogue(tmp_path: Path) -> Iterator[Misbehaving]:
+    running = Misbehaving(tmp_path)
+    yield running
+    running.close()
