@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
-from towline.schemas.states import BATCH_MOVES, REPORTED_MOVES, RUN_MOVES, VERBS
+from towline.schemas.states import (
+    BATCH_MOVES,
+    DECIDED_MOVES,
+    LATE_MOVES,
+    REPORTED_MOVES,
+    RUN_MOVES,
+    VERBS,
+)
 
 ROLLOUT = Path(__file__).parent.parent / "docs" / "rollout.md"
 BEGIN, END = "<!-- states:begin -->\n", "<!-- states:end -->\n"
@@ -22,6 +29,8 @@ def states_text() -> str:
         ("run", "may become", rows(RUN_MOVES)),  # type: ignore[arg-type]
         ("batch", "may become", rows(BATCH_MOVES)),  # type: ignore[arg-type]
         ("target", "a report may make it", rows(REPORTED_MOVES)),  # type: ignore[arg-type]
+        ("target", "the reconciler may make it", rows(DECIDED_MOVES)),  # type: ignore[arg-type]
+        ("target", "a late report may make it", rows(LATE_MOVES)),  # type: ignore[arg-type]
         ("verb", "allowed while the run is", rows(VERBS)),  # type: ignore[arg-type]
     ]
     parts = [f"| {name} | {what} |\n|---|---|\n" + "\n".join(t) for name, what, t in tables]

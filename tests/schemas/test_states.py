@@ -11,6 +11,7 @@ from towline.schemas.states import (
     DECIDED_MOVES,
     FINISHED_RUNS,
     GLYPHS,
+    LATE_MOVES,
     LIVE_RUNS,
     REPORTED_MOVES,
     RUN_MOVES,
@@ -22,6 +23,7 @@ from towline.schemas.states import (
     Verb,
     move_batch,
     move_run,
+    move_target,
 )
 
 
@@ -53,6 +55,16 @@ def test_a_batch_moves_only_by_its_table(before: BatchState, after: BatchState) 
     else:
         with pytest.raises(IllegalMove):
             move_batch(before, after)
+
+
+@pytest.mark.parametrize(("before", "after"), list(product(TargetState, TargetState)))
+def test_a_target_moves_only_by_its_tables(before: TargetState, after: TargetState) -> None:
+    tables = (REPORTED_MOVES, DECIDED_MOVES, LATE_MOVES)
+    if after is before or any(after in table.get(before, ()) for table in tables):
+        assert move_target(before, after) is after
+    else:
+        with pytest.raises(IllegalMove):
+            move_target(before, after)
 
 
 def test_finished_runs_are_final_and_live_ones_can_finish() -> None:

@@ -16,10 +16,10 @@ from towline.reconciler.store import tables as t
 from towline.reconciler.store.events import Event, record
 from towline.reconciler.store.targets import move
 from towline.schemas.reports import Attempt, Installed, Report
-from towline.schemas.states import REPORTED_MOVES, TargetState
+from towline.schemas.states import LATE_MOVES, REPORTED_MOVES, TargetState
 
 ENDED = (TargetState.COMPLETED, TargetState.FAILED, TargetState.ROLLED_BACK)
-_LATE_REASONS = ("Superseded", "Cancelled")
+_LATE_REASONS = ("Superseded", "Cancelled", "TimedOut")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +153,8 @@ def _may_move(target: Row[Any], after: TargetState) -> bool:
     if after in REPORTED_MOVES[before]:
         # A download whose grant was taken back meanwhile counts for nothing; an install does.
         return target.granted_at is not None or after is not TargetState.DOWNLOADING
-    # What had begun when its run ended finishes and is recorded.
-    if before is TargetState.SKIPPED:
-        was_granted = target.granted_at is not None and target.reason in _LATE_REASONS
-        return was_granted and after in ENDED
-    is_late = before is TargetState.FAILED and target.reason == "TimedOut"
-    return is_late and after is TargetState.COMPLETED
+    is_late = target.granted_at is not None and target.reason in _LATE_REASONS
+    return is_late and after in LATE_MOVES.get(before, ())
 
 
 def _move(

@@ -128,11 +128,18 @@ DECIDED_MOVES: dict[TargetState, frozenset[TargetState]] = {
     TargetState.INSTALLING: frozenset({TargetState.FAILED}),
     TargetState.VERIFYING: frozenset({TargetState.FAILED}),
     TargetState.COMPLETED: frozenset({TargetState.FAILED}),
-    TargetState.FAILED: frozenset({TargetState.COMPLETED, TargetState.PENDING}),
+    TargetState.FAILED: frozenset({TargetState.PENDING}),
     TargetState.ROLLED_BACK: frozenset({TargetState.PENDING}),
-    TargetState.SKIPPED: frozenset({TargetState.PENDING, TargetState.SKIPPED}),
+    TargetState.SKIPPED: frozenset({TargetState.PENDING}),
 }
 """What the reconciler may do to a target: skip, time out, defer, bring back, retry."""
+
+LATE_MOVES: dict[TargetState, frozenset[TargetState]] = {
+    TargetState.FAILED: frozenset({TargetState.COMPLETED}),
+    TargetState.SKIPPED: _OUTCOMES,
+}
+"""What a late report may do: a success after TimedOut, and the end of what had begun to install
+when its run ended."""
 
 
 class IllegalMove(Exception):
@@ -148,6 +155,14 @@ def move_run(before: RunState, after: RunState) -> RunState:
     """Return `after`; raises IllegalMove when the table lacks the move."""
     if after is not before and after not in RUN_MOVES[before]:
         raise IllegalMove("a run", before, after)
+    return after
+
+
+def move_target(before: TargetState, after: TargetState) -> TargetState:
+    """Return `after`; raises IllegalMove when none of the three tables has the move."""
+    tables = (REPORTED_MOVES, DECIDED_MOVES, LATE_MOVES)
+    if after is not before and not any(after in table.get(before, ()) for table in tables):
+        raise IllegalMove("a target", before, after)
     return after
 
 

@@ -97,9 +97,14 @@ AtDesk = Annotated[Desk, Depends(desk_of)]
 
 
 def recognise(desk: Desk, token: str) -> Person | None:
-    """Whom a token speaks for."""
+    """Whom a token speaks for; its use is noted, which may wait for the store's writer."""
+    now = wall_clock()
     with desk.store.read() as connection:
-        return people.find_person(connection, token, wall_clock())
+        person = people.find_person(connection, token, now)
+    if person is not None and person.is_use_due(now):
+        with desk.store.write() as connection:
+            people.note_use(connection, person.token_id, now)
+    return person
 
 
 def _require(role: Role) -> Callable[[Request], Person]:

@@ -17,7 +17,7 @@ from sqlalchemy import literal, select
 
 import towline
 from towline.manifests.model import DeviceEntry
-from towline.reconciler.server import admin, device, packages, web, wire
+from towline.reconciler.server import admin, admin_tokens, device, packages, web, wire
 from towline.reconciler.server.admission import Admission
 from towline.reconciler.server.desk import AtDesk, Desk, install_problems
 from towline.reconciler.server.device import DeviceProtocol
@@ -198,6 +198,7 @@ def people(desk: Desk) -> FastAPI:
     app.state.desk = desk
     install_problems(app)
     app.include_router(admin.router)
+    app.include_router(admin_tokens.router)
     app.include_router(web.router)
 
     @app.get("/healthz")

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from towline.reconciler.store.tables import deployment_counts, targets
-from towline.schemas.states import ACTIVE_TARGETS, TargetState
+from towline.schemas.states import ACTIVE_TARGETS, TargetState, move_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,12 @@ def move(
     after: TargetState,
     **values: Any,
 ) -> list[int]:
-    """Move the run's targets that satisfy `where` and stand in `before`; returns their devices."""
-    chosen = and_(
-        targets.c.run_seq == run_seq, targets.c.status.in_([s.value for s in before]), where
-    )
+    """Move the run's targets that satisfy `where` and stand in `before`; returns their devices.
+
+    Raises IllegalMove, with nothing moved, when the tables of states lack such a move.
+    """
+    allowed = [state.value for state in before if move_target(state, after)]
+    chosen = and_(targets.c.run_seq == run_seq, targets.c.status.in_(allowed), where)
     seen = connection.execute(select(targets.c.device_seq, targets.c.status).where(chosen)).all()
     if not seen:
         return []
