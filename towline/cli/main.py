@@ -25,6 +25,7 @@ COMMANDS = (
     ("validate", "towline.cli.validate:validate", "Check manifests.", FLEET),
     ("serve", "towline.cli.serve:serve", "Serve a fleet.", SERVER),
     ("join", "towline.cli.join:app", "Bring devices in.", SERVER),
+    ("token", "towline.cli.token:app", "Let people in, and out.", SERVER),
     ("repo", "towline.cli.verbs:repo", "The repository that the server follows.", SERVER),
     ("demo", "towline.cli.demo:demo", "The whole story on this machine.", SERVER),
     ("get", "towline.cli.look:get", "List deployments, devices, batches, events.", LOOK),

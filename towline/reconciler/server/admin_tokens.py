@@ -1,0 +1,89 @@
+"""The API for admin tokens: who may come to the desk, until when, and in which role.
+
+A token is shown once, when it is created; each act is an event with its author.
+"""
+
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from towline.reconciler.server.desk import Administrator, AtDesk, Declined, wall_clock
+from towline.reconciler.store import people
+from towline.reconciler.store.events import Event, record
+from towline.reconciler.store.people import Role
+
+LIFE_LIMIT_S = 10 * 366 * 86400
+
+router = APIRouter(prefix="/api/v1/admin/ota/tokens")
+
+
+class TokenRequest(BaseModel):
+    """Whom a token is for, and for how long; without a limit until it is revoked."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str = Field(min_length=1, max_length=100)
+    role: Role
+    expires_in_s: int | None = Field(default=None, ge=1, le=LIFE_LIMIT_S)
+
+
+class RevokeRequest(BaseModel):
+    """Why a token ends."""
+
+    model_config = ConfigDict(extra="forbid")
+    reason: str = Field(min_length=1, max_length=1000)
+
+
+@router.get("")
+def list_tokens(desk: AtDesk, person: Administrator) -> dict[str, Any]:
+    """Every token of the organization, oldest first, without its secret."""
+    with desk.store.read() as connection:
+        return {"tokens": people.list_admin_tokens(connection, person.organization)}
+
+
+@router.post("", status_code=201)
+def create_token(desk: AtDesk, person: Administrator, body: TokenRequest) -> dict[str, Any]:
+    """A token; it is shown this once."""
+    if not body.name.isprintable() or body.name != body.name.strip():
+        raise Declined(422, "bad-field", "name: one line without spaces around it")
+    now = wall_clock()
+    with desk.store.write() as connection:
+        token = people.create_admin_token(
+            connection,
+            person.organization,
+            name=body.name,
+            role=body.role,
+            now=now,
+            expires_at=None if body.expires_in_s is None else now + body.expires_in_s,
+        )
+        token_id = token.split("_")[1]
+        event = Event(
+            "token.created",
+            message=f"{token_id} ({body.name}), {body.role}",
+            cause=f"create by {person.name}",
+        )
+        record(connection, person.organization, now, event)
+    return {"id": token_id, "token": token}
+
+
+@router.post("/{token_id}/revoke")
+def revoke_token(
+    desk: AtDesk, person: Administrator, token_id: str, body: RevokeRequest
+) -> dict[str, Any]:
+    """End a token for good; 409 when it has ended already or nobody could come after it."""
+    now = wall_clock()
+    try:
+        with desk.store.write() as connection:
+            revoked = people.revoke_admin_token(connection, person.organization, token_id, now)
+            event = Event(
+                "token.revoked",
+                reason=body.reason[:50],
+                message=f"{token_id} ({revoked['name']}): {body.reason}",
+                cause=f"revoke by {person.name}",
+            )
+            record(connection, person.organization, now, event)
+    except people.UnknownToken:
+        raise Declined(404, "not-found", f"there is no token {token_id[:80]}") from None
+    except people.NotRevocable as refused:
+        raise Declined(409, "not-allowed", str(refused)) from None
+    return revoked
