@@ -1,1 +1,1 @@
-"""The device: observe, decide, apply, loop. Standard library, requests and cryptography only."""
+"""The device: observe, decide, apply, loop. Standard library and cryptography only."""
