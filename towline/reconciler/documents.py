@@ -16,6 +16,7 @@ from towline.schemas import envelope
 from towline.schemas.desired_state import COMPONENTS_LIMIT, ComponentAction, ComponentWanted
 from towline.schemas.states import ACTIVE_TARGETS, TargetState
 
+_KEEP = ComponentAction.KEEP
 _ACTIVE = frozenset(state.value for state in ACTIVE_TARGETS)
 
 
@@ -28,7 +29,9 @@ def components_of(
         action = _action(target)
         if action is not None and target.component not in wanted:
             wanted[target.component] = _component(target, action, packages_url)
-    return tuple(wanted[name] for name in sorted(wanted))[:COMPONENTS_LIMIT]
+    # What is to be done goes before what is only to be kept, when there are too many.
+    urgent = sorted(wanted.values(), key=lambda each: (each.action is _KEEP, each.name))
+    return tuple(sorted(urgent[:COMPONENTS_LIMIT], key=lambda each: each.name))
 
 
 def _targets(connection: Connection, device_seq: int) -> Sequence[Any]:

@@ -93,10 +93,15 @@ def _is_new(connection: Connection, now: int, device_seq: int, report: Report) -
             journal=report.journal,
             report_seq=report.report_seq,
             last_sequence=max(state.last_sequence, report.last_sequence),
-            rejected=report.rejected,
+            rejected=report.rejected or _still_refused(state, report),
         )
     )
     return True
+
+
+def _still_refused(state: Row[Any], report: Report) -> str:
+    """A refusal is told once and stands until a newer document was accepted."""
+    return "" if report.last_sequence > state.last_sequence else state.rejected
 
 
 def _take(

@@ -26,6 +26,7 @@ from towline.schemas.problems import Problem
 
 STEPS_LIMIT = 200
 """A Deployment that has not settled after so many steps is looked at in the next pass."""
+FAILED_PASS_REST_S = 5.0
 FAILING_REST_S = 60
 """A Deployment whose pass failed (a bug) rests so long."""
 RESYNC_S = 3600
@@ -45,26 +46,32 @@ class LoopSettings:
 
 
 def pass_over(
-    store: Store, head: Head, deployment: str, now: int, poll_interval_s: int
-) -> set[int]:
+    store: Store,
+    head: Head,
+    deployment: str,
+    now: int,
+    poll_interval_s: int,
+    on_touched: Callable[[set[int]], None] = lambda _: None,
+) -> None:
     """Observe, decide, apply one Deployment until nothing is to be done.
 
-    Returns the devices whose documents changed.
+    `on_touched` gets the devices whose documents changed, after each step's commit: a later step
+    that fails must not leave them unrung.
     """
-    touched: set[int] = set()
     for _ in range(STEPS_LIMIT):
         with store.write() as connection:
             world = observe(connection, head, deployment, now=now, poll_interval_s=poll_interval_s)
             actions = decide(world)
             seen_after = now - patience_of(world.manifest, poll_interval_s).seen_s
             performer = Performer(connection, head, deployment, now=now, seen_after=seen_after)
-            touched |= performer.perform(actions)
+            touched = performer.perform(actions)
+        if touched:
+            on_touched(touched)
         if all(isinstance(action, Hold) for action in actions):
-            return touched
+            return
     log.error("deployment.unsettled", deployment=deployment, steps=STEPS_LIMIT)
     with store.write() as connection:
         dirt.mark(connection, head.organization, deployment)
-    return touched
 
 
 def _is_branch(_change: Change, path: str) -> bool:
@@ -138,24 +145,31 @@ class Reconciler:
     def _pass_over(self, head: Head, deployment: str, now: int) -> None:
         """One Deployment's trouble is its own: the others go on, and it is tried again later."""
         try:
-            touched = pass_over(self._store, head, deployment, now, self._settings.poll_interval_s)
+            pass_over(
+                self._store,
+                head,
+                deployment,
+                now,
+                self._settings.poll_interval_s,
+                self._on_touched,
+            )
         except Exception:
             log.exception("deployment.failed", deployment=deployment)
             self._failing[deployment] = now + FAILING_REST_S
             return
         self._failing.pop(deployment, None)
-        if touched:
-            self._on_touched(touched)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._bell.clear()
+            sleep_s = FAILED_PASS_REST_S
             try:
                 self.pass_once()
+                sleep_s = self._sleep_s()
             except Exception:
                 # A bug must be loud and must not end the loop: nothing was committed by halves.
                 log.exception("pass.failed")
-            self._bell.wait(self._sleep_s())
+            self._bell.wait(sleep_s)
 
     def _watch(self, working_copy: Path) -> None:
         git = working_copy / ".git"

@@ -17,6 +17,9 @@ from towline.schemas.problems import Refused
 
 DESIRED_STATE_TYPE = "application/vnd.towline.desired.v1+json"
 COMPONENTS_LIMIT = 24
+POLL_LIMIT_S = 86400
+"""A device looks at least once a day, whatever a stolen online key says."""
+TIME_LIMIT_S = 7 * 86400
 KNOWN_CRITICAL: frozenset[str] = frozenset({"components"})
 
 
@@ -147,7 +150,7 @@ def parse_payload(data: bytes) -> DesiredState:
         issued_at=times.from_rfc3339(document.get("issuedAt")),
         expires=times.from_rfc3339(document.get("expires")),
         root_version=fields.whole(document, "rootVersion", least=1),
-        poll_after_s=fields.whole(document, "pollAfter", least=1),
+        poll_after_s=fields.whole(document, "pollAfter", least=1, most=POLL_LIMIT_S),
         components=tuple(_component(component) for component in components),
         critical=critical,
     )
@@ -172,8 +175,10 @@ def _component(document: Any) -> ComponentWanted:
         attempt=fields.whole(document, "attempt", least=1),
         commit=fields.text(document, "commit", limit=64),
         statement=envelope.from_document(fields.mapping(document, "statement")),
-        install_timeout_s=fields.whole(fields.mapping(document, "install"), "timeout", least=1),
-        device_timeout_s=fields.whole(document, "deviceTimeout", least=1),
+        install_timeout_s=fields.whole(
+            fields.mapping(document, "install"), "timeout", least=1, most=TIME_LIMIT_S
+        ),
+        device_timeout_s=fields.whole(document, "deviceTimeout", least=1, most=TIME_LIMIT_S),
         health=tuple(_health(check) for check in fields.sequence(document, "health")),
     )
 
@@ -187,7 +192,7 @@ def _health(document: Any) -> dict[str, Any]:
         raise Refused("bad-field", "health")
     fields.text(document, "name", limit=100)
     for name, least in (("delay", 0), ("period", 1), ("successes", 1), ("timeout", 1)):
-        fields.whole(document, name, least=least)
+        fields.whole(document, name, least=least, most=TIME_LIMIT_S)
     probes = [name for name in _PROBES if name in document]
     if len(probes) != 1:
         raise Refused("unsupported-health", str(document.get("name")))
@@ -200,7 +205,7 @@ def _probe(kind: str, check: Mapping[str, Any]) -> None:
         fields.text(check, "script", limit=255)
         return
     probe = fields.mapping(check, kind)
-    fields.whole(probe, "port", least=1)
+    fields.whole(probe, "port", least=1, most=65535)
     if kind == "http":
         fields.text(probe, "path", limit=1024)
         fields.whole(probe, "status", least=100)

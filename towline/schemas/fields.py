@@ -12,6 +12,8 @@ from towline.schemas.identifiers import is_id
 from towline.schemas.problems import Refused
 
 _T = TypeVar("_T")
+MOST = 2**63 - 1
+"""What every store and every wire can hold."""
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -38,10 +40,10 @@ def identifier(source: Mapping[str, Any], name: str) -> str:
     return str(value)
 
 
-def whole(source: Mapping[str, Any], name: str, *, least: int = 0) -> int:
-    """A whole number (a bool is none) of at least `least`."""
+def whole(source: Mapping[str, Any], name: str, *, least: int = 0, most: int = MOST) -> int:
+    """A whole number (a bool is none) from `least` to `most`."""
     value = _typed(source, name, int)
-    if value < least:
+    if not least <= value <= most:
         raise Refused("bad-field", name)
     return value
 

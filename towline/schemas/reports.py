@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from towline.schemas import fields
+from towline.schemas.identifiers import is_id
 from towline.schemas.problems import Refused
 from towline.schemas.states import TargetState
 
@@ -129,6 +130,8 @@ def _attempt(document: Mapping[str, Any]) -> Attempt:
 def _versions(document: Mapping[str, Any]) -> dict[str, Installed]:
     versions = {}
     for name in document:
+        if not is_id(name):
+            raise Refused("bad-field", "versions")
         entry = fields.mapping(document, name)
         versions[name] = Installed(
             fields.text(entry, "version", limit=100), fields.digest(entry, "sha256")

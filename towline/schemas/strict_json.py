@@ -31,14 +31,19 @@ def _finite(text: str) -> float:
 def parse(data: bytes) -> Any:
     """Parse UTF-8 JSON; raises Refused `not-json`, `duplicate-key` or `nan`."""
     try:
-        return json.loads(
+        found = json.loads(
             data.decode("utf-8"),
             object_pairs_hook=_no_duplicates,
             parse_constant=_no_constant,
             parse_float=_finite,
         )
+        # Half of a surrogate pair is no text: it could be kept and then never be written again.
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise Refused("not-json", "a lone surrogate") from None
     except (UnicodeDecodeError, RecursionError, ValueError) as error:
         raise Refused("not-json", str(error)[:120]) from None
+    return found
 
 
 def parse_object(data: bytes) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from towline.reconciler.server.desk import (
 from towline.reconciler.store import reading, reading_devices
 from towline.reconciler.store.people import Person
 from towline.reconciler.store.reading import Page
+from towline.schemas.fields import MOST
 from towline.schemas.identifiers import is_id
 from towline.schemas.states import RunState, Verb
 
@@ -173,7 +174,7 @@ def list_events(
     person: Viewer,
     deployment: str | None = None,
     device: str | None = None,
-    after: Annotated[int, Query(ge=0)] = 0,
+    after: Annotated[int, Query(ge=0, le=MOST)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> dict[str, Any]:
     """Events in order; without `after` the newest ones."""
@@ -223,7 +224,7 @@ def create_join_token(
 ) -> dict[str, Any]:
     """A join string; it is shown this once."""
     wanted = body or JoinRequest()
-    if not all(is_id(key) and len(value) <= 63 for key, value in wanted.labels.items()):
+    if not all(is_id(key) and _is_label(value) for key, value in wanted.labels.items()):
         raise Declined(422, "bad-field", "labels: keys are ids, values at most 63 characters")
     join = desk.new_join_string(
         person.organization,
@@ -233,6 +234,10 @@ def create_join_token(
         author=person.name,
     )
     return {"join": join}
+
+
+def _is_label(text: str) -> bool:
+    return len(text) <= 63 and text.isprintable()
 
 
 def _no_deployment(text: str) -> Declined:

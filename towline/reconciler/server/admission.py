@@ -92,10 +92,11 @@ class Admission:
                 time_now = times.to_rfc3339(now)
                 return problem(401, "clock", "issuedAt is too far off", time=time_now)
             return refusal(refused, _STATUS.get(refused.code, 401))
+        expires_at = now + access.SESSION_LIFE_S
         with self._store.write() as connection:
             token = access.open_session(connection, device.seq, now)
-        expires_at = now + access.SESSION_LIFE_S
-        self._sessions.open(token, Session(device.seq, device.slug, request.keyid, expires_at))
+            # Under the store's lock: of two requests at once, the same one is last in both.
+            self._sessions.open(token, Session(device.seq, device.slug, request.keyid, expires_at))
         answer = {"token": token, "expiresIn": access.SESSION_LIFE_S}
         return json_answer(200, answer | {"time": times.to_rfc3339(now)})
 

@@ -119,6 +119,9 @@ class DeviceProtocol:
             return problem(503, "not-ready", "no commit of the fleet repository is in force yet")
         self._inlet.seen(session.device_seq, int(time.time()))
         content = await self._changed_content(scope, receive, headers, session)
+        if not self._sessions.is_live(session):
+            # Revoked, or replaced by a newer session, while the poll was parked.
+            return _NO_SESSION
         if content is None:
             return Answer(304, headers=(("etag", headers["if-none-match"]),))
         poll = Poll(session, nonce, int(sequence), time.time_ns() // 1_000_000)

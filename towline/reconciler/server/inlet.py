@@ -54,7 +54,7 @@ class Inlet:
         poll_interval_s: int,
         ring: Callable[[set[int]], None],
         wake: Callable[[], None],
-        end_sessions: Callable[[set[str]], None],
+        end_sessions: Callable[[set[int]], None],
     ) -> None:
         self._store = store
         self._poll_interval_s = poll_interval_s
@@ -134,15 +134,17 @@ class Inlet:
                 return
             log.error("inlet.failed", error=repr(error))
             for letter in flush.letters:
-                letter.acknowledged.set_exception(error)
+                if letter.acknowledged.set_running_or_notify_cancel():
+                    letter.acknowledged.set_exception(error)
             return
         for letter in flush.letters:
-            letter.acknowledged.set_result(None)
+            # One who was cancelled meanwhile (the server ends) is not told.
+            if letter.acknowledged.set_running_or_notify_cancel():
+                letter.acknowledged.set_result(None)
 
     def _commit(self, flush: _Flush) -> None:
         now = int(time.time())
         reports = [(each.device_seq, report) for each in flush.letters for report in each.reports]
-        ended: set[str] = set()
         with self._store.write() as connection:
             touched = ingest.commit_reports(connection, now, reports)
             ingest.mark_fetched(connection, now, sorted(flush.fetched))
@@ -150,11 +152,10 @@ class Inlet:
                 connection, flush.seen, now - SEEN_POLLS * self._poll_interval_s
             )
             ingest.mark_seen(connection, flush.seen)
-            if flush.seen:
-                ended = access.end_revoked_sessions(connection)
+            ended = access.end_revoked_sessions(connection)
         self._end_sessions(ended)
-        if touched:
-            self._ring(touched)
+        if touched | ended:
+            self._ring(touched | ended)
         if reports or flush.fetched or has_returned:
             self._wake()
 

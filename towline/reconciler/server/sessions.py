@@ -56,10 +56,15 @@ class Sessions:
         session = self._by_digest.get(secret_digest(token))
         return session if session is not None and session.expires_at > now else None
 
-    def end(self, digests: set[str]) -> None:
-        """End sessions; called from the inlet's thread."""
-        for digest in digests:
-            self._by_digest.pop(digest, None)
+    def end(self, device_seqs: set[int]) -> None:
+        """End the sessions of devices; from any thread."""
+        with self._lock:
+            for device_seq in device_seqs:
+                self._by_digest.pop(self._digests.pop(device_seq, ""), None)
+
+    def is_live(self, session: Session) -> bool:
+        """True while the session was neither ended nor replaced."""
+        return self._by_digest.get(self._digests.get(session.device_seq, "")) is session
 
     def is_fresh(self, device_seq: int, nonce: str, now: int) -> bool:
         """True once per nonce of a device, for as long as its envelope would be believed."""

@@ -249,10 +249,10 @@ def open_session(connection: Connection, device_seq: int, now: int) -> str:
     return token
 
 
-def end_revoked_sessions(connection: Connection) -> set[str]:
-    """End the sessions of revoked devices; returns their digests."""
+def end_revoked_sessions(connection: Connection) -> set[int]:
+    """End the sessions of revoked devices; returns those devices."""
     revoked = select(edge_devices.c.seq).where(edge_devices.c.state == "revoked")
     ended = connection.execute(
-        delete(sessions).where(sessions.c.device_seq.in_(revoked)).returning(sessions.c.digest)
+        delete(sessions).where(sessions.c.device_seq.in_(revoked)).returning(sessions.c.device_seq)
     )
     return set(ended.scalars())

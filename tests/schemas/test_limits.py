@@ -1,0 +1,36 @@
+"""What no store could keep and no device could wait for is refused at the edge."""
+
+import json
+from typing import Any
+
+import pytest
+
+from towline.schemas import fields, reports, strict_json
+from towline.schemas.problems import Refused
+
+
+def report(**changes: Any) -> dict[str, Any]:
+    base = {"journal": "j", "reportSeq": 1, "lastSequence": 0, "facts": {}, "versions": {}}
+    return base | changes
+
+
+@pytest.mark.parametrize("text", ['"\\ud800"', '{"a": ["\\udfff"]}', '{"\\ud800": 1}'])
+def test_half_of_a_surrogate_pair_is_no_json(text: str) -> None:
+    with pytest.raises(Refused, match="not-json"):
+        strict_json.parse(text.encode())
+
+
+def test_a_whole_pair_is_text() -> None:
+    assert strict_json.parse(json.dumps("🚀").encode()) == "🚀"
+
+
+def test_a_number_that_no_store_holds_is_refused() -> None:
+    with pytest.raises(Refused, match="bad-field: reportSeq"):
+        reports.parse(report(reportSeq=2**63))
+    assert reports.parse(report(reportSeq=fields.MOST)).report_seq == fields.MOST
+
+
+def test_a_component_of_a_report_must_be_an_id() -> None:
+    installed = {"version": "1", "sha256": "0" * 64}
+    with pytest.raises(Refused, match="bad-field: versions"):
+        reports.parse(report(versions={"x" * 64: installed}))
