@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
+from tests.schemas.documents import check, make_document, with_component
 from towline.schemas import fields, reports, strict_json
 from towline.schemas.problems import Refused
+
+TIMES = {"delay": 0, "period": 5, "successes": 1, "timeout": 60}
 
 
 def report(**changes: Any) -> dict[str, Any]:
@@ -34,3 +37,19 @@ def test_a_component_of_a_report_must_be_an_id() -> None:
     installed = {"version": "1", "sha256": "0" * 64}
     with pytest.raises(Refused, match="bad-field: versions"):
         reports.parse(report(versions={"x" * 64: installed}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"poll_after_s": 86401},
+        {"install_timeout_s": 604801},
+        {"device_timeout_s": 604801},
+        {"health": ({"name": "p", **TIMES, "tcp": {"port": 65536}},)},
+        {"health": ({"name": "p", **TIMES, "delay": 604801, "tcp": {"port": 1}},)},
+    ],
+)
+def test_no_document_puts_a_device_to_sleep_for_ever(change: dict[str, Any]) -> None:
+    document = make_document(**change) if "poll_after_s" in change else with_component(**change)
+    with pytest.raises(Refused, match="bad-field"):
+        check(document)
