@@ -17,6 +17,7 @@ from towline.manifests.repository import Repository
 from towline.reconciler.actions import Hold
 from towline.reconciler.apply import Performer
 from towline.reconciler.decide import decide
+from towline.reconciler.event_log import EventLog
 from towline.reconciler.follow import Follower
 from towline.reconciler.head import Head
 from towline.reconciler.observe import observe, patience_of
@@ -102,6 +103,7 @@ class Reconciler:
         self._resync_at = 0.0
         self._git_due = 0
         self._failing: dict[str, int] = {}
+        self._event_log = EventLog(store)
 
     @property
     def head(self) -> Head | None:
@@ -137,10 +139,10 @@ class Reconciler:
             self._git_due = now + 1
             self._look_at_git(now)
         head = self._follower.head
-        if head is None:
-            return
-        for deployment in self._worklist(head, now):
-            self._pass_over(head, deployment, now)
+        if head is not None:
+            for deployment in self._worklist(head, now):
+                self._pass_over(head, deployment, now)
+        self._event_log.tell_new()
 
     def _pass_over(self, head: Head, deployment: str, now: int) -> None:
         """One Deployment's trouble is its own: the others go on, and it is tried again later."""
@@ -182,14 +184,9 @@ class Reconciler:
 
     def _look_at_git(self, now: int) -> None:
         try:
-            if self._follower.look(now):
-                log.info("commit.applied", commit=self._follower.head and self._head_sha())
+            self._follower.look(now)
         except Problem as problem:
             log.warning("git.failed", error=str(problem))
-
-    def _head_sha(self) -> str:
-        assert self._follower.head is not None
-        return self._follower.head.commit.sha[:12]
 
     def _worklist(self, head: Head, now: int) -> list[str]:
         organization = self._settings.organization

@@ -6,11 +6,14 @@ as a Problem.
 
 import fcntl
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import structlog
 
 from towline.manifests.repository import Repository
 from towline.reconciler.loop import LoopSettings, Reconciler
@@ -63,6 +66,7 @@ def serve(
     `announce` gets the lines for people once the address is bound; `on_ready` the service, whose
     `end` stops it.
     """
+    _log_to_stderr()
     settings.data.mkdir(parents=True, exist_ok=True)
     with _only_process(settings.data):
         repository = Repository(settings.repository, settings.path, settings.branch)
@@ -73,6 +77,24 @@ def serve(
             _run(store, repository, trust, settings, announce, on_ready)
         finally:
             store.close()
+
+
+def _log_to_stderr() -> None:
+    """Lines for people on a terminal, JSON for whatever collects them else."""
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer()
+        if sys.stderr.isatty()
+        else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 @dataclass(frozen=True, slots=True)
