@@ -6,7 +6,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
@@ -20,6 +20,7 @@ from towline.agent.identity import Identity
 from towline.agent.journal import Journal, report
 from towline.agent.layout import Layout
 from towline.agent.observe import Snapshot, observe
+from towline.agent.report_batch import batch
 from towline.agent.server import Denied, Server, SessionClaims
 from towline.agent.stop import Stop
 from towline.agent.trust_store import TrustStore
@@ -30,6 +31,7 @@ from towline.schemas.verifier import Accepted, Clock
 
 SILENCE_S = 30.0
 """How long reports only wait after the server could not be reached."""
+_UNREADABLE = frozenset({400, 413})
 LOG = logging.getLogger("towline.agent")
 
 
@@ -127,25 +129,39 @@ class Device:
     def send_reports(self) -> None:
         """Send what waits, in order; what is not acknowledged stays and is sent again.
 
-        A report that the server cannot read would block all later ones for ever: it is dropped.
-        A server that is away is left alone for a while, so that it does not slow an install.
+        A report that the server cannot read would block all later ones for ever: it is found by
+        sending one at a time, and dropped. A server that is away is left alone for a while, so
+        that it does not slow an install.
         """
         if time.monotonic() < self._silent_until:
             return
-        while waiting := self.journal.state.outbox[: reports.REPORTS_LIMIT]:
+        count_limit = reports.REPORTS_LIMIT
+        while waiting := batch(self.journal.state.outbox, count_limit):
             try:
                 self.server.open_session(self.claims(), self.trust.state.sequence)
-                self.server.report(waiting)
+                is_read = self._deliver(waiting)
             except (Unreachable, Refused) as error:
                 self._silent_until = time.monotonic() + SILENCE_S
                 LOG.warning("reports wait: %s", error)
                 return
             except Denied as denied:
-                if denied.status != 400:
-                    LOG.warning("reports wait: %s", denied)
-                    return
-                LOG.error("the server does not take %d reports: %s", len(waiting), denied)
+                LOG.warning("reports wait: %s", denied)
+                return
+            if not is_read and len(waiting) > 1:
+                count_limit = 1
+                continue
             self.journal.write(self.journal.state.acknowledged(waiting[-1]["reportSeq"]))
+
+    def _deliver(self, waiting: Sequence[Mapping[str, Any]]) -> bool:
+        """Send these; False when the server has no use for such a body, now or later."""
+        try:
+            self.server.report(waiting)
+        except Denied as denied:
+            if denied.status not in _UNREADABLE:
+                raise
+            LOG.error("the server does not take %d reports: %s", len(waiting), denied)
+            return False
+        return True
 
     def report_facts(self) -> None:
         """Tell the server what the device is, when that has changed."""

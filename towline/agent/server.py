@@ -4,13 +4,13 @@ It keeps one connection open, opens sessions as they run out, and turns every an
 or an error by what happens next: Unreachable (later again), Denied (a person must act).
 """
 
-import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from towline.agent.report_batch import encode
 from towline.agent.wire import WIRE_ERRORS, Line, Unreachable, Watchdog, authority, split_https
 from towline.schemas import strict_json, times
 from towline.schemas.enrolment import EnrolmentRequest, SessionRequest
@@ -146,7 +146,7 @@ class Server:
     def report(self, reports: Sequence[Mapping[str, Any]]) -> None:
         """Send reports; they are committed when this returns."""
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-        body = json.dumps(list(reports)).encode()
+        body = encode(reports)
         self._good(self._call("POST", "/api/v1/ota/reports", headers=headers, body=body), 204)
 
     def abort(self) -> None:

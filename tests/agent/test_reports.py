@@ -1,0 +1,85 @@
+"""Reports reach the server whatever their size, and one that it cannot read blocks no other."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from tests.agent.fleet_server import FleetServer
+from tests.agent.packages import AgentProcess
+from towline.agent import identity
+from towline.agent.device import Device
+from towline.agent.layout import Layout
+from towline.agent.report_batch import BATCH_LIMIT_BYTES, batch, encode
+from towline.agent.server import Denied, Server
+from towline.agent.stop import Stop
+from towline.schemas import reports
+from towline.schemas.states import TargetState
+
+
+@pytest.fixture
+def device(agent: AgentProcess) -> Iterator[Device]:
+    layout = Layout(agent.root)
+    made = Device(layout, identity.load(layout), Stop())
+    yield made
+    made.server.close()
+
+
+def owe(device: Device, count: int, message: str) -> None:
+    """Reports that wait in the journal."""
+    attempt = reports.Attempt(
+        "app", "d" * 8, "0" * 64, 1, "c" * 40, TargetState.FAILED, "InstallFailed", message
+    )
+    for _ in range(count):
+        report = device.report_for(attempt)
+        device.journal.write(device.journal.state.with_report(report))
+
+
+def test_a_batch_fits_into_one_request_and_is_never_empty() -> None:
+    small, large = {"m": "ü" * 9_000}, {"m": "x" * 70_000}
+    assert batch([], 9) == []
+    assert batch([large, small], 9) == [large]
+    taken = batch([small] * 9, 9)
+    assert len(encode(taken)) <= BATCH_LIMIT_BYTES < len(encode([*taken, small]))
+    assert batch([small] * 9, 2) == [small] * 2
+
+
+def test_a_name_that_is_no_text_can_be_sent() -> None:
+    assert encode([{"m": "a\udc80b"}]) == b'[{"m": "a?b"}]'
+
+
+def test_many_long_reports_all_arrive_in_requests_that_the_server_takes(
+    server: FleetServer, device: Device
+) -> None:
+    sizes = []
+    take = server.take
+
+    def measured(name: str, body: bytes) -> Any:
+        sizes.append(len(body))
+        return take(name, body)
+
+    server.take = measured  # type: ignore[method-assign]
+    owe(device, 60, "ü" * 2_000)
+    device.send_reports()
+    assert device.journal.state.outbox == ()
+    assert len(server.reports) == 60
+    assert max(sizes) <= BATCH_LIMIT_BYTES
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_only_the_report_that_the_server_does_not_take_is_dropped(
+    server: FleetServer, device: Device, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    real = Server.report
+
+    def picky(self: Server, sent: Sequence[Mapping[str, Any]]) -> None:
+        if any(each["message"] == "odd" for each in sent):
+            raise Denied(status, "bad-field", "", {})
+        real(self, sent)
+
+    monkeypatch.setattr(Server, "report", picky)
+    for message in ("first", "odd", "last"):
+        owe(device, 1, message)
+    device.send_reports()
+    assert [r.attempt.message for _, r in server.reports if r.attempt] == ["first", "last"]
+    assert device.journal.state.outbox == ()
