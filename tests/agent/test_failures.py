@@ -215,6 +215,35 @@ def test_an_install_that_is_cut_off_twice_is_rolled_back_as_power_loss(
     assert not (agent.root / "known-bad").exists()
 
 
+def test_a_rollback_that_never_ends_still_leads_back_to_the_old_release(
+    server: FleetServer, agent: AgentProcess, tmp_path: Path
+) -> None:
+    give(server, agent, tmp_path, "1.0.0")
+    cut = {"rollback.sh": "#!/bin/sh\nkill -9 $PPID\n", "backup.paths": "installed\n"}
+    server.want("pi-1", publish(server, tmp_path, "1.1.0", SICK | cut))
+    for _ in range(3):
+        with agent.start("once") as process:
+            process.communicate(timeout=30)
+            assert process.returncode == -signal.SIGKILL
+    assert (agent.installed(), agent.current()) == ("1.1.0", "1.1.0")
+    agent.call("once")
+    assert (agent.installed(), agent.current()) == ("1.0.0", "1.0.0")
+    told = server.last("pi-1")
+    assert (told.state, told.reason) == ("failed", "RollbackFailed")
+
+
+def test_a_release_that_runs_outlives_the_loss_of_its_note(
+    server: FleetServer, agent: AgentProcess, tmp_path: Path
+) -> None:
+    give(server, agent, tmp_path, "1.0.0")
+    for note in (agent.root / "components/hello/releases").glob("*.json"):
+        note.write_bytes(b"{")
+    server.want("pi-1", publish(server, tmp_path, "1.1.0", SICK))
+    agent.call("once")
+    assert agent.current() == "1.0.0"
+    assert server.last("pi-1").state == "rolled_back"
+
+
 def test_a_flipped_byte_in_a_served_package_changes_nothing(
     server: FleetServer, agent: AgentProcess, tmp_path: Path
 ) -> None:

@@ -80,7 +80,6 @@ def _key(wanted: ComponentWanted) -> Key:
 
 def _begin(device: Device, action: Begin) -> None:
     wanted, layout = action.wanted, device.layout
-    current, previous = layout.current(wanted.name), layout.previous(wanted.name)
     statement = device.accepted.statements[wanted.name] if device.accepted else None
     record = AttemptRecord(
         key=_key(wanted),
@@ -89,8 +88,8 @@ def _begin(device: Device, action: Begin) -> None:
         release=release_name(wanted.version, wanted.sha256),
         rollback_index=statement.rollback_index if statement else 0,
         step=action.step,
-        from_release=current.name if current else None,
-        from_previous=previous.name if previous else None,
+        from_release=layout.current_name(wanted.name),
+        from_previous=layout.previous_name(wanted.name),
         is_preparation=wanted.action is ComponentAction.PREPARE,
         install_timeout_s=wanted.install_timeout_s,
         health=wanted.health,

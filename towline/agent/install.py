@@ -32,12 +32,8 @@ def download(device: Device, record: AttemptRecord) -> Next | End:
         return End()
     wanted = next(each for each in accepted.document.components if each.name == key.component)
     statement = accepted.statements[key.component]
-    kept = {
-        release.name
-        for release in (layout.current(key.component), layout.previous(key.component))
-        if release
-    }
-    layout.prune(key.component, frozenset(kept))
+    linked = (layout.current_name(key.component), layout.previous_name(key.component))
+    layout.prune(key.component, frozenset(name for name in linked if name))
     fetch.clear(layout.downloads, [record.sha256])
     if not any(layout.downloads.iterdir()):
         state = device.journal.state

@@ -124,19 +124,29 @@ class Layout:
             return None
 
     def current(self, component: str) -> Release | None:
-        """What the component runs."""
-        return self._linked(component, "current")
+        """What the component runs; None also when its note cannot be read."""
+        name = self.current_name(component)
+        return self.release(component, name) if name else None
 
     def previous(self, component: str) -> Release | None:
-        """What it ran before."""
+        """What it ran before; None also when its note cannot be read."""
+        name = self.previous_name(component)
+        return self.release(component, name) if name else None
+
+    def current_name(self, component: str) -> str | None:
+        """The release that `current` leads to: it runs, whatever became of its note."""
+        return self._linked(component, "current")
+
+    def previous_name(self, component: str) -> str | None:
+        """The release that `previous` leads to."""
         return self._linked(component, "previous")
 
-    def _linked(self, component: str, link: str) -> Release | None:
+    def _linked(self, component: str, link: str) -> str | None:
         try:
-            target = (self.component(component) / link).readlink()
+            name = (self.component(component) / link).readlink().name
         except OSError:
             return None
-        return self.release(component, target.name)
+        return name if self.folder(component, name).is_dir() else None
 
     def versions(self) -> dict[str, Installed]:
         """What every component runs now."""

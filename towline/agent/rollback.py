@@ -1,5 +1,7 @@
 """The way back: the old release put back and asked whether it is healthy."""
 
+import contextlib
+
 from towline.agent import health, saved, scripts
 from towline.agent.attempt import AttemptRecord, Step
 from towline.agent.device import LOG, Device
@@ -14,7 +16,17 @@ def give_up(device: Device, record: AttemptRecord) -> Next | End:
     message = f"interrupted {record.runs} times at {record.step}"
     if record.step in (Step.INSTALL, Step.CHECK):
         return Next(Step.ROLL_BACK, "PowerLoss", message)
+    if record.step is Step.ROLL_BACK:
+        _point_back(device, record)
     return end(device, record, TargetState.FAILED, "RollbackFailed", message)
+
+
+def _point_back(device: Device, record: AttemptRecord) -> None:
+    """What is left of a rollback that cannot be finished: copies and links, without a script."""
+    component, layout = record.key.component, device.layout
+    with contextlib.suppress(OSError):
+        saved.restore(layout.saved(component))
+    layout.swap(component, record.from_release, record.from_previous)
 
 
 def roll_back(device: Device, record: AttemptRecord) -> Next | End:
