@@ -4,6 +4,7 @@ The agent runs in this process. Every durable write is a place to stop at: befor
 ones, after it for the odd ones.
 """
 
+import dataclasses
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,12 +13,15 @@ from typing import Any
 
 import pytest
 
-from tests.agent.fleet_server import FleetServer
+from tests.agent.fleet_server import ORGANIZATION, FleetServer, Keys
 from tests.agent.packages import AgentProcess, publish
-from towline.agent import durable, identity, loop
+from towline.agent import durable, identity, loop, trust_store
 from towline.agent.device import Device
 from towline.agent.layout import Layout
 from towline.agent.stop import Stop
+from towline.agent.trust_store import TrustStore
+from towline.schemas.keys import PrivateKey
+from towline.schemas.verifier import TrustState
 
 SICK = {"health.sh": "#!/bin/sh\nexit 1\n"}
 ENDS = ("completed", "failed", "rolled_back")
@@ -109,3 +113,21 @@ def test_a_stop_before_or_after_a_write_ends_with_one_healthy_release_and_one_tr
             assert number > 10
             return
     raise AssertionError("there is no end of writes")
+
+
+def test_a_stop_while_new_online_keys_are_taken_does_not_keep_what_the_old_ones_did(
+    tmp_path: Path,
+) -> None:
+    layout, old = Layout(tmp_path), Keys()
+    layout.make()
+    trust_store.store_first_root(layout, old.make_root().sign(old.root))
+    store = TrustStore(layout, ORGANIZATION)
+    store.write(TrustState(10**12, 0, {"app": 3}), None)
+    new = dataclasses.replace(old, online=PrivateKey.generate())
+    roots = {2: new.make_root(2).sign(old.root)}
+    with pytest.raises(Crash), crash_at(0, after=True):
+        store.follow(roots.get)
+    store = TrustStore(layout, ORGANIZATION)
+    store.follow(roots.get)
+    assert store.root.version == 2
+    assert store.state == TrustState(0, 0, {"app": 3})

@@ -244,6 +244,16 @@ def test_a_release_that_runs_outlives_the_loss_of_its_note(
     assert server.last("pi-1").state == "rolled_back"
 
 
+def test_a_script_may_die_of_any_signal(
+    server: FleetServer, agent: AgentProcess, tmp_path: Path
+) -> None:
+    give(server, agent, tmp_path, "1.0.0")
+    server.want("pi-1", publish(server, tmp_path, "1.1.0", {"install.sh": "kill -35 $$\n"}))
+    agent.call("once")
+    assert "was ended by signal 35" in server.last("pi-1").message
+    assert agent.current() == "1.0.0"
+
+
 def test_a_flipped_byte_in_a_served_package_changes_nothing(
     server: FleetServer, agent: AgentProcess, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """The journal keeps what was written, and reports in order until they are acknowledged."""
 
 import dataclasses
+import json
 import os
 from pathlib import Path
 
@@ -53,6 +54,23 @@ def test_everything_comes_back_from_the_disk(tmp_path: Path) -> None:
     journal.write(state)
     assert Journal(tmp_path / "journal").state == state
     assert (tmp_path / "journal").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_a_newer_agent_wrote_is_read_as_far_as_it_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    record = AttemptRecord(
+        KEY, "1.0", "a" * 64, "1.0-aaa", 2, Step.INSTALL, process=Process(7, 99, "boot")
+    )
+    outcome = Outcome(KEY, "0.9", "b" * 64, TargetState.COMPLETED)
+    journal = Journal(path)
+    state = dataclasses.replace(journal.state, attempt=record, outcomes={"app": outcome})
+    journal.write(state)
+    document = json.loads(path.read_bytes())
+    attempt, ended = document["attempt"], document["outcomes"]["app"]
+    for each in (document, attempt, attempt["key"], attempt["process"], ended, ended["key"]):
+        each["later"] = 1
+    path.write_text(json.dumps(document))
+    assert read(path) == state
 
 
 def test_a_broken_journal_is_put_aside_and_another_is_opened(tmp_path: Path) -> None:

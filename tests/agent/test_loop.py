@@ -1,13 +1,22 @@
 """The rhythm of polls, when a document is renewed, and what time it can be."""
 
 import dataclasses
+import threading
+from typing import NoReturn
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.agent.fleet_server import FleetServer
+from tests.agent.packages import AgentProcess, until
 from tests.agent.test_decide import document
+from towline.agent import durable, identity, loop
 from towline.agent.clock import Timekeeper
+from towline.agent.device import Device
+from towline.agent.layout import Layout
 from towline.agent.loop import BACKOFF_LIMIT_S, LEAST_PAUSE_S, Polled, Rhythm, renew_at
+from towline.agent.stop import Stop
 
 
 @given(
@@ -57,3 +66,29 @@ def test_time_never_falls_below_what_the_last_document_said() -> None:
     keeper = Timekeeper(0)
     keeper.raise_floor(far)
     assert keeper.now() >= far
+
+
+def test_a_disk_that_takes_nothing_does_not_keep_the_device_from_the_server(
+    server: FleetServer, agent: AgentProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent.call("once")
+    server.requests.clear()
+    layout = Layout(agent.root)
+    device = Device(layout, identity.load(layout), Stop())
+    device.journal.write(device.journal.state.with_report(device.report_for()))
+    server.reports.clear()
+
+    def full(*_: object, **__: object) -> NoReturn:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(durable, "write_file", full)
+    monkeypatch.setattr(loop, "converge", full)
+    running = threading.Thread(target=loop.run, args=(device,))
+    running.start()
+    try:
+        until(lambda: "GET /api/v1/ota/desired-state" in server.requests)
+        assert len(server.reports) == 1
+    finally:
+        device.stop.set()
+        running.join()
+        device.server.close()

@@ -4,11 +4,18 @@ The record holds all that is needed to finish it without the document that began
 document may be gone when the device starts again.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
 from towline.schemas.states import TargetState
+
+
+def known_fields(kind: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """What this agent knows of a record that a newer one may have written."""
+    names = {each.name for each in fields(kind)}
+    return {name: value for name, value in document.items() if name in names}
 
 
 class Step(StrEnum):
@@ -91,11 +98,11 @@ class AttemptRecord:
         """From its JSON."""
         process = document["process"]
         return cls(
-            **document
+            **known_fields(cls, document)
             | {
-                "key": Key(**document["key"]),
+                "key": Key(**known_fields(Key, document["key"])),
                 "step": Step(document["step"]),
-                "process": None if process is None else Process(**process),
+                "process": None if process is None else Process(**known_fields(Process, process)),
                 "health": tuple(document["health"]),
             }
         )
@@ -116,7 +123,11 @@ class Outcome:
     def parse(cls, document: dict[str, Any]) -> "Outcome":
         """From its JSON."""
         return cls(
-            **document | {"key": Key(**document["key"]), "state": TargetState(document["state"])}
+            **known_fields(cls, document)
+            | {
+                "key": Key(**known_fields(Key, document["key"])),
+                "state": TargetState(document["state"]),
+            }
         )
 
 

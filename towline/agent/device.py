@@ -13,7 +13,7 @@ from typing import Any
 
 import towline
 from towline.agent import durable, trust_store
-from towline.agent.attempt import KnownBad
+from towline.agent.attempt import KnownBad, known_fields
 from towline.agent.clock import Timekeeper
 from towline.agent.fetch import Fetcher, FetchLimits
 from towline.agent.identity import Identity
@@ -174,8 +174,8 @@ def read_known_bad(layout: Layout) -> frozenset[KnownBad]:
     """Packages that failed here; a broken file is as none, a package just gets one more try."""
     try:
         entries: list[Mapping[str, Any]] = json.loads(layout.known_bad.read_bytes())
-        return frozenset(KnownBad(**entry) for entry in entries)
-    except (OSError, ValueError, TypeError):
+        return frozenset(KnownBad(**known_fields(KnownBad, entry)) for entry in entries)
+    except (OSError, ValueError, TypeError, AttributeError):
         return frozenset()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from towline.agent import durable
-from towline.agent.attempt import AttemptRecord, Outcome
+from towline.agent.attempt import AttemptRecord, Outcome, known_fields
 from towline.schemas import reports
 from towline.schemas.reports import Installed, Report
 
@@ -114,7 +114,7 @@ def read(path: Path) -> JournalState | None:
         document = json.loads(path.read_bytes())
         attempt = document["attempt"]
         return JournalState(
-            **document
+            **known_fields(JournalState, document)
             | {
                 "outbox": tuple(document["outbox"]),
                 "attempt": None if attempt is None else AttemptRecord.parse(attempt),
@@ -123,5 +123,5 @@ def read(path: Path) -> JournalState | None:
                 },
             }
         )
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None

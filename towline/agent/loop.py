@@ -71,17 +71,31 @@ def run(device: Device) -> None:
     rhythm = Rhythm()
     while not device.stop.is_set:
         try:
-            converge(device)
-            polled = poll(device, LONG_POLL_S)
-            if device.accepted is not None:
-                rhythm.interval_s = device.accepted.document.poll_after_s
-            is_changed = converge(device)
+            polled, is_changed = _turn(device)
         except Stopped:
             return
         except OSError as error:
             LOG.error("the disk fails: %s", error)
             polled, is_changed = Polled.FAILED, False
+        if device.accepted is not None:
+            rhythm.interval_s = device.accepted.document.poll_after_s
         device.stop.wait(LEAST_PAUSE_S if is_changed else rhythm.after(polled))
+
+
+def _turn(device: Device) -> tuple[Polled, bool]:
+    """Finish what has begun, poll, act on the answer: what came of the poll, and if work was done.
+
+    A disk that fails at the work must not keep the device from the server, which may have the
+    remedy; the pauses grow all the same.
+    """
+    try:
+        converge(device)
+    except OSError as error:
+        LOG.error("the disk fails: %s", error)
+        poll(device, 0)
+        return Polled.FAILED, False
+    polled = poll(device, LONG_POLL_S)
+    return polled, converge(device)
 
 
 def once(device: Device) -> bool:
@@ -129,8 +143,7 @@ def poll(device: Device, wait_s: int) -> Polled:
     try:
         device.server.open_session(device.claims(), device.trust.state.sequence)
         device.note_contact()
-        device.report_facts()
-        device.send_reports()
+        _tell(device)
         answer, nonce = _ask(device, wait_s)
         device.note_answer()
         if answer.status == 304:
@@ -143,6 +156,15 @@ def poll(device: Device, wait_s: int) -> Polled:
         if not device.stop.is_set:
             LOG.warning("%s", error)
         return Polled.FAILED
+
+
+def _tell(device: Device) -> None:
+    """Send what waits; what a full disk cannot forget is sent again and counts once."""
+    try:
+        device.report_facts()
+        device.send_reports()
+    except OSError as error:
+        LOG.error("the disk fails: %s", error)
 
 
 def _denied(device: Device, denied: Denied) -> Polled:

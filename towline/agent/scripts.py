@@ -42,10 +42,17 @@ class Ended:
         if self.status is None:
             how = "ran out of time and was killed"
         elif self.status < 0:
-            how = f"was ended by {signal.Signals(-self.status).name}"
+            how = f"was ended by {_signal_name(-self.status)}"
         else:
             how = f"exited with {self.status}"
         return f"{self.script} {how}" + (f": {self.tail.strip()}" if self.tail.strip() else "")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {number}"
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:

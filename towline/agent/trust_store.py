@@ -134,10 +134,10 @@ class TrustStore:
             if data is None:
                 break
             new = roots.succeed(self.root, data)
-            durable.write_file(self._folder / "root" / f"{number}.json", data)
             if set(new.online.keys) != set(self.root.online.keys):
-                indexes = self.state.rollback_indexes
-                self.write(TrustState(0, 0, indexes), None)
+                # Before the root: after a stop between the two the root is followed once more.
+                self.write(TrustState(0, 0, self.state.rollback_indexes), None)
+            durable.write_file(self._folder / "root" / f"{number}.json", data)
             self.root = new
         return self.root.version > before
 
