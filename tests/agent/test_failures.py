@@ -9,6 +9,7 @@ import pytest
 
 from tests.agent.fleet_server import FleetServer
 from tests.agent.packages import INSTALL, AgentProcess, again, publish, until
+from towline.agent.journal import read
 
 SICK = {"health.sh": '#!/bin/sh\necho "no pulse"; exit 1\n'}
 BROKEN = {"install.sh": INSTALL + 'echo "cannot go on"; exit 3\n'}
@@ -251,6 +252,32 @@ def test_a_script_may_die_of_any_signal(
     server.want("pi-1", publish(server, tmp_path, "1.1.0", {"install.sh": "kill -35 $$\n"}))
     agent.call("once")
     assert "was ended by signal 35" in server.last("pi-1").message
+    assert agent.current() == "1.0.0"
+
+
+def test_who_stops_the_agent_in_a_health_check_waits_for_nothing_and_rolls_nothing_back(
+    server: FleetServer, agent: AgentProcess, tmp_path: Path
+) -> None:
+    slow = {"name": "slow", "delay": 600, "period": 1, "successes": 1, "timeout": 9}
+    check = slow | {"tcp": {"port": 9}}
+    server.want("pi-1", publish(server, tmp_path, "1.0.0", health=(check,)))
+
+    def stands() -> tuple[str, int]:
+        found = read(agent.root / "journal")
+        attempt = found.attempt if found else None
+        return (attempt.step, attempt.runs) if attempt else ("", 0)
+
+    for runs in (1, 2, 2, 2):
+        with agent.start("once") as process:
+            try:
+                until(lambda runs=runs: stands() == ("check", runs))  # type: ignore[misc]
+                process.terminate()
+                told = process.communicate(timeout=10)[1]
+            finally:
+                process.kill()
+        assert process.returncode == 1
+        assert "Traceback" not in told
+        assert stands() == ("check", 1)
     assert agent.current() == "1.0.0"
 
 

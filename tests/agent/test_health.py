@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 
 from towline.agent import health
+from towline.agent.fetch import Stopped
 from towline.agent.scripts import Ended
+from towline.agent.stop import Stop
 
 
 class Web:
@@ -59,6 +62,11 @@ def probe(**what: Any) -> dict[str, Any]:
     return {"name": "probe", **times} | what
 
 
+def sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
+
+
 def unused(_script: Path, _left_s: float) -> Ended:
     raise AssertionError("no script is to be run")
 
@@ -68,28 +76,28 @@ def test_a_web_check_wants_its_status_and_follows_no_redirect(
 ) -> None:
     web = serve(302)
     what = {"port": web.port, "path": "/up", "status": 200}
-    assert "status 302, expected 200" in health.check(tmp_path, [probe(http=what)], unused)
+    assert "status 302, expected 200" in health.check(tmp_path, [probe(http=what)], unused, sleep)
     assert set(web.asked) == {"/up"}
-    assert health.check(tmp_path, [probe(http=what | {"status": 302})], unused) == ""
+    assert health.check(tmp_path, [probe(http=what | {"status": 302})], unused, sleep) == ""
 
 
 def test_good_answers_count_in_a_row_only(serve: Callable[..., Web], tmp_path: Path) -> None:
     web = serve(200, 500, 200, 200, 500)
     what = {"port": web.port, "path": "/", "status": 200}
     check = probe(http=what, successes=2, timeout=10)
-    assert health.check(tmp_path, [check], unused) == ""
+    assert health.check(tmp_path, [check], unused, sleep) == ""
     assert len(web.asked) == 4
 
 
 def test_a_port_is_asked_on_this_device_only(serve: Callable[..., Web], tmp_path: Path) -> None:
     web = serve(200)
-    assert health.check(tmp_path, [probe(tcp={"port": web.port})], unused) == ""
+    assert health.check(tmp_path, [probe(tcp={"port": web.port})], unused, sleep) == ""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         closed = probe(tcp={"port": bound.getsockname()[1]})
-        assert "refused" in health.check(tmp_path, [closed], unused)
+        assert "refused" in health.check(tmp_path, [closed], unused, sleep)
     for odd in (70_000, 10**12):
-        assert "not healthy" in health.check(tmp_path, [probe(tcp={"port": odd})], unused)
+        assert "not healthy" in health.check(tmp_path, [probe(tcp={"port": odd})], unused, sleep)
 
 
 def test_the_first_check_that_fails_is_named(tmp_path: Path) -> None:
@@ -99,8 +107,8 @@ def test_the_first_check_that_fails_is_named(tmp_path: Path) -> None:
     for name in ("good.sh", "bad.sh"):
         (tmp_path / name).touch()
     checks = [probe(name=name, script=f"{name}.sh") for name in ("good", "bad")]
-    assert health.check(tmp_path, checks[:1], run) == ""
-    assert "health check bad" in health.check(tmp_path, checks, run)
+    assert health.check(tmp_path, checks[:1], run, sleep) == ""
+    assert "health check bad" in health.check(tmp_path, checks, run, sleep)
 
 
 @pytest.mark.parametrize("name", ["../outside.sh", "/bin/true", "missing.sh", "folder"])
@@ -108,7 +116,7 @@ def test_a_script_lies_inside_the_package(tmp_path: Path, name: str) -> None:
     release = tmp_path / "release"
     (release / "folder").mkdir(parents=True)
     (tmp_path / "outside.sh").touch()
-    assert "has no" in health.check(release, [probe(script=name)], unused)
+    assert "has no" in health.check(release, [probe(script=name)], unused, sleep)
 
 
 def test_without_a_check_the_packages_own_script_is_asked_once(tmp_path: Path) -> None:
@@ -118,9 +126,9 @@ def test_without_a_check_the_packages_own_script_is_asked_once(tmp_path: Path) -
         asked.append(script.name)
         return Ended(script.name, 1, "ill")
 
-    assert health.check(tmp_path, [], run) == ""
+    assert health.check(tmp_path, [], run, sleep) == ""
     (tmp_path / "health.sh").touch()
-    assert "ill" in health.check(tmp_path, [], run)
+    assert "ill" in health.check(tmp_path, [], run, sleep)
     assert asked == ["health.sh"]
 
 
@@ -131,8 +139,23 @@ def test_the_old_release_answers_by_its_own_script_or_by_what_it_has_of_the_chec
         return Ended(script.name, 1, "")
 
     checks = [probe(script="only-new.sh")]
-    assert health.check_previous(tmp_path, checks, ill) == ""
+    assert health.check_previous(tmp_path, checks, ill, sleep) == ""
     (tmp_path / "only-new.sh").touch()
-    assert "only-new.sh" in health.check_previous(tmp_path, checks, ill)
+    assert "only-new.sh" in health.check_previous(tmp_path, checks, ill, sleep)
     (tmp_path / "health.sh").touch()
-    assert "health.sh" in health.check_previous(tmp_path, checks, ill)
+    assert "health.sh" in health.check_previous(tmp_path, checks, ill, sleep)
+
+
+@pytest.mark.parametrize("times", [{"delay": 600}, {"period": 600, "timeout": 600}])
+def test_the_wish_to_stop_ends_every_wait(tmp_path: Path, times: dict[str, Any]) -> None:
+    stop = Stop()
+
+    def ill(script: Path, _left_s: float) -> Ended:
+        stop.set()
+        return Ended(script.name, 1, "")
+
+    (tmp_path / "ask.sh").touch()
+    if "delay" in times:
+        stop.set()
+    with pytest.raises(Stopped):
+        health.check(tmp_path, [probe(script="ask.sh", **times)], ill, stop.wait)

@@ -20,6 +20,7 @@ from towline.agent.decide import (
     ReportVersions,
 )
 from towline.agent.device import LOG, Device
+from towline.agent.fetch import Stopped
 from towline.agent.layout import release_name
 from towline.agent.outcome import End, Next, told
 from towline.agent.scripts import end_leftover
@@ -116,7 +117,14 @@ def _perform(device: Device, action: Perform) -> None:
     record = replace(record, runs=record.runs + 1, process=None)
     device.journal.write(replace(state, attempt=record))
     device.send_reports()
-    _leave(device, _STEPS[record.step](device, record))
+    try:
+        following = _STEPS[record.step](device, record)
+    except Stopped:
+        # Who stops the agent is no sign that the step takes the device down with it.
+        record = replace(_record(device), runs=1)
+        device.journal.write(replace(device.journal.state, attempt=record))
+        raise
+    _leave(device, following)
 
 
 def _leave(device: Device, following: Next | End) -> None:

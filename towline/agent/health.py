@@ -2,7 +2,8 @@
 
 A check waits `delay`, then probes every `period` until `successes` answers in a row were good or
 `timeout` is over; all times in seconds. The package's own `health.sh` without a check in the
-document is run once, and its exit status is the answer.
+document is run once, and its exit status is the answer. The wish to
+stop ends every wait with `Stopped`.
 """
 
 import http.client
@@ -13,6 +14,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from towline.agent.fetch import Stopped
 from towline.agent.scripts import Ended
 
 OWN_SCRIPT = "health.sh"
@@ -21,23 +23,27 @@ _LOOPBACK = "127.0.0.1"
 
 RunScript = Callable[[Path, float], Ended]
 """Runs a script of the release with a limit in seconds."""
+Pause = Callable[[float], bool]
+"""Waits that many seconds; True at once when the agent is to stop."""
 
 
-def check(release: Path, checks: Sequence[Mapping[str, Any]], run: RunScript) -> str:
+def check(release: Path, checks: Sequence[Mapping[str, Any]], run: RunScript, pause: Pause) -> str:
     """What is not healthy, in words; empty when all is well or nothing was asked."""
     if not checks:
         return _own(release, run)
     for each in checks:
-        if problem := _persist(each, partial(_probe, release, each, run)):
+        if problem := _persist(each, partial(_probe, release, each, run), pause):
             return f"health check {each['name']}: {problem}"
     return ""
 
 
-def check_previous(release: Path, checks: Sequence[Mapping[str, Any]], run: RunScript) -> str:
+def check_previous(
+    release: Path, checks: Sequence[Mapping[str, Any]], run: RunScript, pause: Pause
+) -> str:
     """As `check`, after a rollback: the package's own script, else those checks that it has."""
     if (release / OWN_SCRIPT).is_file():
         return _own(release, run)
-    return check(release, [each for each in checks if _has(release, each)], run)
+    return check(release, [each for each in checks if _has(release, each)], run, pause)
 
 
 def _has(release: Path, each: Mapping[str, Any]) -> bool:
@@ -52,9 +58,9 @@ def _own(release: Path, run: RunScript) -> str:
     return "" if ended.is_success else str(ended)
 
 
-def _persist(each: Mapping[str, Any], probe: Callable[[float], str]) -> str:
+def _persist(each: Mapping[str, Any], probe: Callable[[float], str], pause: Pause) -> str:
     """Probe until it was good often enough in a row; else what was wrong last."""
-    time.sleep(each["delay"])
+    _rest(pause, each["delay"])
     end = time.monotonic() + each["timeout"]
     good = 0
     while (left := end - time.monotonic()) > 0:
@@ -62,8 +68,13 @@ def _persist(each: Mapping[str, Any], probe: Callable[[float], str]) -> str:
         good = 0 if problem else good + 1
         if good >= each["successes"]:
             return ""
-        time.sleep(max(0.0, min(each["period"], end - time.monotonic())))
+        _rest(pause, max(0.0, min(each["period"], end - time.monotonic())))
     return f"not healthy within {each['timeout']} s ({problem or 'too few good answers'})"
+
+
+def _rest(pause: Pause, seconds: float) -> None:
+    if pause(seconds):
+        raise Stopped
 
 
 def _probe(release: Path, each: Mapping[str, Any], run: RunScript, left_s: float) -> str:

@@ -120,10 +120,11 @@ def swap(device: Device, record: AttemptRecord) -> Next | End:
 
 
 def check(device: Device, record: AttemptRecord) -> Next | End:
-    """Ask whether the new release is healthy."""
+    """Ask whether the new release is healthy; raises fetch.Stopped to ask at the next start."""
     LOG.info("checking %s %s", record.key.component, record.version)
     folder = device.layout.folder(record.key.component, record.release)
-    problem = health.check(folder, record.health, runner(device, record, record.release))
+    run = runner(device, record, record.release)
+    problem = health.check(folder, record.health, run, device.stop.wait)
     if problem:
         return Next(Step.ROLL_BACK, "HealthCheckFailed", problem)
     return Next(Step.COMMIT)

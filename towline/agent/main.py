@@ -12,6 +12,7 @@ from typing import NoReturn
 import towline
 from towline.agent import identity, loop, status
 from towline.agent.device import LOG, Device, lock
+from towline.agent.fetch import Stopped
 from towline.agent.identity import NotAuthorised
 from towline.agent.layout import DEFAULT_ROOT, Layout
 from towline.agent.server import Denied
@@ -72,7 +73,7 @@ def _main(given: argparse.Namespace) -> int:
     except (Unreachable, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return ERROR
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Stopped):
         return ERROR
 
 

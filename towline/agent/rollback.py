@@ -64,11 +64,11 @@ def _rolled_back(device: Device, record: AttemptRecord, problem: str) -> Next | 
 
 
 def check_previous(device: Device, record: AttemptRecord) -> Next | End:
-    """Ask whether the old release is healthy."""
+    """Ask whether the old release is healthy; raises fetch.Stopped to ask at the next start."""
     previous = record.from_release or ""
     folder = device.layout.folder(record.key.component, previous)
     run = runner(device, record, previous)
-    if problem := health.check_previous(folder, record.health, run):
+    if problem := health.check_previous(folder, record.health, run, device.stop.wait):
         message = f"the previous release is not healthy: {problem}; {record.message}"
         return end(device, record, TargetState.FAILED, "RollbackFailed", message)
     return end(device, record, TargetState.ROLLED_BACK, record.cause, record.message)

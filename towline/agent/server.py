@@ -21,6 +21,8 @@ from towline.schemas.problems import Refused
 EXCHANGE_DEADLINE_S = 30.0
 _RENEWAL = 0.8
 """Sessions are renewed at this share of their life."""
+_LIFE_LIMIT_S = 86400
+"""No session is taken to live longer, whatever the server says."""
 
 
 class Denied(Exception):
@@ -125,7 +127,7 @@ class Server:
         if not isinstance(token, str) or not isinstance(life_s, int):
             raise Unreachable("the session's answer is not understood")
         self._token = token
-        self._renew_at = time.monotonic() + life_s * _RENEWAL
+        self._renew_at = time.monotonic() + min(life_s, _LIFE_LIMIT_S) * _RENEWAL
 
     def close_session(self) -> None:
         """Forget the token."""
