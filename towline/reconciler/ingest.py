@@ -5,7 +5,6 @@ the Deployments that must be looked at. Repeats and old numbers are dropped with
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -15,20 +14,12 @@ from towline.reconciler.store import dirt, grants, inventory
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.events import Event, record
 from towline.reconciler.store.targets import move
-from towline.schemas.reports import Attempt, Installed, Report
+from towline.reconciler.verification import Reporter, compare_versions
+from towline.schemas.reports import Attempt, Report
 from towline.schemas.states import LATE_MOVES, REPORTED_MOVES, TargetState
 
 ENDED = (TargetState.COMPLETED, TargetState.FAILED, TargetState.ROLLED_BACK)
 _LATE_REASONS = ("Superseded", "Cancelled", "TimedOut")
-
-
-@dataclass(frozen=True, slots=True)
-class _Reporter:
-    """The device that a report comes from."""
-
-    seq: int
-    slug: str
-    organization: str
 
 
 def commit_reports(
@@ -42,7 +33,7 @@ def commit_reports(
                 t.edge_devices.c.seq == device_seq
             )
         ).one()
-        reporter = _Reporter(device_seq, row.slug, row.organization)
+        reporter = Reporter(device_seq, row.slug, row.organization)
         if _is_new(connection, now, device_seq, report):
             _take(connection, now, reporter, report, touched)
     return touched
@@ -105,7 +96,7 @@ def _still_refused(state: Row[Any], report: Report) -> str:
 
 
 def _take(
-    connection: Connection, now: int, reporter: _Reporter, report: Report, touched: set[int]
+    connection: Connection, now: int, reporter: Reporter, report: Report, touched: set[int]
 ) -> None:
     if inventory.set_versions(connection, reporter.seq, report.versions, now):
         dirt.mark_all(connection, reporter.organization)
@@ -116,10 +107,10 @@ def _take(
         own = _find(connection, reporter.seq, report.attempt)
         if own is not None and _move(connection, now, reporter, own, report):
             touched.add(reporter.seq)
-    _compare_versions(connection, now, reporter, report, own)
+    compare_versions(connection, now, reporter, report.versions, own)
 
 
-def _note_refusal(connection: Connection, now: int, reporter: _Reporter, report: Report) -> None:
+def _note_refusal(connection: Connection, now: int, reporter: Reporter, report: Report) -> None:
     event = Event(
         "document.refused",
         device=reporter.slug,
@@ -163,7 +154,7 @@ def _may_move(target: Row[Any], after: TargetState) -> bool:
 
 
 def _move(
-    connection: Connection, now: int, reporter: _Reporter, target: Row[Any], report: Report
+    connection: Connection, now: int, reporter: Reporter, target: Row[Any], report: Report
 ) -> bool:
     """Move the target; returns False for a repeat or a step backwards."""
     attempt = report.attempt
@@ -201,7 +192,7 @@ def _clocks(now: int, target: Row[Any]) -> dict[str, Any]:
 
 
 def _after_move(
-    connection: Connection, now: int, reporter: _Reporter, target: Row[Any], attempt: Attempt
+    connection: Connection, now: int, reporter: Reporter, target: Row[Any], attempt: Attempt
 ) -> None:
     if attempt.state in (TargetState.FAILED, TargetState.ROLLED_BACK):
         grants.note_verdict(connection, target.run_seq, reporter.seq, now)
@@ -220,101 +211,5 @@ def _after_move(
         message=attempt.message,
         cause="report",
         commit=attempt.commit,
-    )
-    record(connection, reporter.organization, now, event)
-
-
-def _compare_versions(
-    connection: Connection,
-    now: int,
-    reporter: _Reporter,
-    report: Report,
-    own: Row[Any] | None,
-) -> None:
-    """A report sent after `completed` that shows the wanted version makes it verified."""
-    for component, installed in report.versions.items():
-        target = _newest_completed(connection, reporter.seq, component)
-        if target is None or (own is not None and own.run_seq >= target.run_seq):
-            continue
-        if target.verified_at is None and _is_wanted(target, installed):
-            _verify(connection, now, reporter, target)
-        elif target.verified_at is not None and not _is_wanted(target, installed):
-            _regress(connection, now, reporter, target, installed)
-
-
-def _newest_completed(connection: Connection, device_seq: int, component: str) -> Row[Any] | None:
-    """The newest target of the component that the device completed."""
-    return connection.execute(
-        select(
-            t.targets,
-            t.runs.c.deployment,
-            t.runs.c.id.label("run_id"),
-            t.runs.c.target_version,
-            t.runs.c.offer,
-            t.runs.c.status.label("run_status"),
-        )
-        .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
-        .where(
-            t.targets.c.device_seq == device_seq,
-            t.targets.c.component == component,
-            t.targets.c.status == TargetState.COMPLETED.value,
-        )
-        .order_by(t.targets.c.run_seq.desc())
-        .limit(1)
-    ).first()
-
-
-def _is_wanted(target: Row[Any], installed: Installed) -> bool:
-    wanted = (target.target_version, target.offer["sha256"])
-    return wanted == (installed.version, installed.sha256)
-
-
-def _verify(connection: Connection, now: int, reporter: _Reporter, target: Row[Any]) -> None:
-    connection.execute(
-        update(t.targets)
-        .where(
-            t.targets.c.run_seq == target.run_seq,
-            t.targets.c.device_seq == reporter.seq,
-            t.targets.c.status == TargetState.COMPLETED.value,
-        )
-        .values(verified_at=now)
-    )
-    inventory.raise_rollback_index(
-        connection, reporter.seq, target.component, target.offer["rollbackIndex"]
-    )
-    grants.note_verdict(connection, target.run_seq, reporter.seq, now)
-    dirt.mark(connection, reporter.organization, target.deployment)
-
-
-def _regress(
-    connection: Connection,
-    now: int,
-    reporter: _Reporter,
-    target: Row[Any],
-    installed: Installed,
-) -> None:
-    """While the run lives, a verified device that shows another version counts as failed."""
-    if target.run_status not in ("in_progress", "paused"):
-        return
-    message = f"reports {installed.version} after {target.target_version} was verified"
-    move(
-        connection,
-        target.run_seq,
-        t.targets.c.device_seq == reporter.seq,
-        [TargetState.COMPLETED],
-        TargetState.FAILED,
-        reason="Regressed",
-        error_message=message,
-    )
-    grants.note_verdict(connection, target.run_seq, reporter.seq, now)
-    dirt.mark(connection, reporter.organization, target.deployment)
-    event = Event(
-        "device.failed",
-        deployment=target.deployment,
-        run=target.run_id,
-        device=reporter.slug,
-        reason="Regressed",
-        message=message,
-        cause="report",
     )
     record(connection, reporter.organization, now, event)

@@ -1,0 +1,122 @@
+"""Verified, not installed: what a device says that it runs, against what it completed.
+
+Only a report sent after `completed` that still shows the version makes a target count as passed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, update
+
+from towline.reconciler.store import dirt, grants, inventory
+from towline.reconciler.store import tables as t
+from towline.reconciler.store.events import Event, record
+from towline.reconciler.store.targets import move
+from towline.schemas.reports import Installed
+from towline.schemas.states import TargetState
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """The device that a report comes from."""
+
+    seq: int
+    slug: str
+    organization: str
+
+
+def compare_versions(
+    connection: Connection,
+    now: int,
+    reporter: Reporter,
+    versions: Mapping[str, Installed],
+    own: Row[Any] | None,
+) -> None:
+    """A report sent after `completed` that shows the wanted version makes it verified."""
+    for component, installed in versions.items():
+        target = _newest_completed(connection, reporter.seq, component)
+        if target is None or (own is not None and own.run_seq >= target.run_seq):
+            continue
+        if target.verified_at is None and _is_wanted(target, installed):
+            _verify(connection, now, reporter, target)
+        elif target.verified_at is not None and not _is_wanted(target, installed):
+            _regress(connection, now, reporter, target, installed)
+
+
+def _newest_completed(connection: Connection, device_seq: int, component: str) -> Row[Any] | None:
+    """The newest target of the component that the device completed."""
+    return connection.execute(
+        select(
+            t.targets,
+            t.runs.c.deployment,
+            t.runs.c.id.label("run_id"),
+            t.runs.c.target_version,
+            t.runs.c.offer,
+            t.runs.c.status.label("run_status"),
+        )
+        .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
+        .where(
+            t.targets.c.device_seq == device_seq,
+            t.targets.c.component == component,
+            t.targets.c.status == TargetState.COMPLETED.value,
+        )
+        .order_by(t.targets.c.run_seq.desc())
+        .limit(1)
+    ).first()
+
+
+def _is_wanted(target: Row[Any], installed: Installed) -> bool:
+    wanted = (target.target_version, target.offer["sha256"])
+    return wanted == (installed.version, installed.sha256)
+
+
+def _verify(connection: Connection, now: int, reporter: Reporter, target: Row[Any]) -> None:
+    connection.execute(
+        update(t.targets)
+        .where(
+            t.targets.c.run_seq == target.run_seq,
+            t.targets.c.device_seq == reporter.seq,
+            t.targets.c.status == TargetState.COMPLETED.value,
+        )
+        .values(verified_at=now)
+    )
+    inventory.raise_rollback_index(
+        connection, reporter.seq, target.component, target.offer["rollbackIndex"]
+    )
+    grants.note_verdict(connection, target.run_seq, reporter.seq, now)
+    dirt.mark(connection, reporter.organization, target.deployment)
+
+
+def _regress(
+    connection: Connection,
+    now: int,
+    reporter: Reporter,
+    target: Row[Any],
+    installed: Installed,
+) -> None:
+    """While the run lives, a verified device that shows another version counts as failed."""
+    if target.run_status not in ("in_progress", "paused"):
+        return
+    message = f"reports {installed.version} after {target.target_version} was verified"
+    move(
+        connection,
+        target.run_seq,
+        t.targets.c.device_seq == reporter.seq,
+        [TargetState.COMPLETED],
+        TargetState.FAILED,
+        reason="Regressed",
+        error_message=message,
+    )
+    grants.note_verdict(connection, target.run_seq, reporter.seq, now)
+    dirt.mark(connection, reporter.organization, target.deployment)
+    event = Event(
+        "device.failed",
+        deployment=target.deployment,
+        run=target.run_id,
+        device=reporter.slug,
+        reason="Regressed",
+        message=message,
+        cause="report",
+    )
+    record(connection, reporter.organization, now, event)
