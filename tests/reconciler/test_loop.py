@@ -1,0 +1,68 @@
+"""The loop: one Deployment's trouble stays its own, and what was committed is always rung for."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.reconciler.simulation import ORGANIZATION, POLL_S, Simulation, manifest
+from tests.reconciler.test_follow import NOW, Fleet, app
+from towline.manifests.repository import Repository
+from towline.reconciler import loop
+from towline.reconciler.actions import Action, Grant
+from towline.reconciler.decide import decide as real_decide
+from towline.reconciler.loop import LoopSettings, Reconciler, pass_over
+from towline.reconciler.snapshot import Snapshot
+from towline.reconciler.store import runs
+
+
+def test_a_deployment_whose_pass_fails_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Fleet(tmp_path)
+    fleet.commit(a=app("1.0.0", "a"), b=app("1.0.0", "b"))
+
+    def breaks_on_a(world: Snapshot) -> list[Action]:
+        if world.deployment == "a":
+            raise RuntimeError("a bug")
+        return real_decide(world)
+
+    monkeypatch.setattr(loop, "decide", breaks_on_a)
+    clock = [float(NOW)]
+    settings = LoopSettings(ORGANIZATION, POLL_S, 1)
+    reconciler = Reconciler(
+        fleet.store, Repository(fleet.folder), settings, lambda _: None, lambda: clock[0]
+    )
+    reconciler.pass_once()
+
+    def has_run(name: str) -> bool:
+        with fleet.store.read() as connection:
+            return runs.newest_run(connection, ORGANIZATION, name) is not None
+
+    assert (has_run("a"), has_run("b")) == (False, True)
+    monkeypatch.setattr(loop, "decide", real_decide)
+    clock[0] += loop.FAILING_REST_S
+    reconciler.pass_once()
+    assert has_run("a")
+
+
+def test_a_step_that_was_committed_is_rung_for_though_a_later_one_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Simulation(tmp_path, devices=1)
+    monkeypatch.setattr(fleet, "settle", lambda: None)
+    fleet.commit(manifest("1.0.0", "  strategy: immediate\n"))
+    rung: set[int] = set()
+    has_granted = False
+
+    def fails_after_a_grant(world: Snapshot) -> list[Action]:
+        nonlocal has_granted
+        if has_granted:
+            raise RuntimeError("the disk is full")
+        actions = real_decide(world)
+        has_granted = any(isinstance(action, Grant) for action in actions)
+        return actions
+
+    monkeypatch.setattr(loop, "decide", fails_after_a_grant)
+    with pytest.raises(RuntimeError, match="disk"):
+        pass_over(fleet.store, fleet.head, "app", fleet.now, POLL_S, rung.update)
+    assert rung == {fleet.devices["till-1"].seq}
