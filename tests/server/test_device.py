@@ -168,6 +168,22 @@ def test_a_revoked_device_gets_no_session(server: Running, enrolled: Device) -> 
     assert code_of(enrolled.enrol()) == (403, "revoked")
 
 
+def test_a_parked_poll_of_a_device_that_is_revoked_gets_no_document(
+    server: Running, enrolled: Device
+) -> None:
+    etag = enrolled.poll().headers["etag"]
+    with ThreadPoolExecutor(1) as pool:
+        parked = pool.submit(enrolled.poll, etag, 60)
+        while not server.doorbell._waiting:
+            threading.Event().wait(0.01)
+        with server.store.write() as connection:
+            connection.execute(update(t.edge_devices).values(state="revoked"))
+        # Whatever is written next ends its session: here its own last report.
+        enrolled.report(enrolled.facts())
+        assert parked.result().status_code == 401
+    assert enrolled.report(enrolled.facts()).status_code == 401
+
+
 def test_a_new_session_ends_the_former_one(server: Running, enrolled: Device) -> None:
     former = enrolled.token
     assert enrolled.open().status_code == 200

@@ -146,7 +146,8 @@ class DeviceProtocol:
                 if content.etag != known:
                     return content
                 left = until - loop.time()
-                if left <= 0 or self._doorbell.is_closed:
+                is_over = left <= 0 or self._doorbell.is_closed
+                if is_over or not self._sessions.is_live(session):
                     return None
                 gone = gone or asyncio.ensure_future(_until_gone(receive))
                 bell = self._doorbell.wait(session.device_seq, rings, left)
