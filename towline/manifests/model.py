@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from towline.schemas.windows import Window
+
 
 class Operator(StrEnum):
     """How an expression of a filter compares a label."""
@@ -123,6 +125,8 @@ class BatchPlan:
     """A batch with filters of its own takes its share of its own matches."""
     success_threshold: int = 95
     soak_s: int = 0
+    needs_approval: bool = False
+    """`approval: manual`: it passes only once a person said so."""
 
 
 class StrategyKind(StrEnum):
@@ -140,6 +144,7 @@ class OnFailure(StrEnum):
 
     PAUSE = "pause"
     ABORT = "abort"
+    ROLLBACK = "rollback"
 
 
 class StartMode(StrEnum):
@@ -156,6 +161,42 @@ class Start:
 
     mode: StartMode = StartMode.AUTOMATIC
     at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One side of an experiment, with defaults filled in from the Deployment."""
+
+    name: str
+    weight: int
+    target_version: str
+    packages: tuple[Package, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """`spec.disruptionBudget`: of the devices with one value of a label, so many may be away."""
+
+    group_by: str
+    amount: int
+    is_share: bool = False
+    """`amount` is percent of the group, rounded down, at least one device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """One figure asked between batches; it must hold `count` times in a row."""
+
+    name: str
+    url: str
+    value: str
+    """Where the figure stands in the JSON answer: keys and indexes joined by dots."""
+    comparison: str
+    """One of < <= > >= == !=."""
+    bound: str
+    """A decimal number as written."""
+    interval_s: int
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +234,19 @@ class Deployment:
     offline_after_s: int = 86400
     start: Start = field(default_factory=Start)
     paused: bool = False
+    replaces: tuple[str, ...] = ()
+    """Deployments that it takes devices over from without a conflict."""
+    arms: tuple[Arm, ...] = ()
+    """Of an experiment; empty without one."""
+    rolls_back: bool = True
+    """`rollback.automatic`: a device whose health check fails goes back by itself."""
+    max_devices: int | None = None
+    safe_mode: bool = False
+    progress_deadline_s: int = 48 * 3600
+    budget: Budget | None = None
+    windows: tuple[Window, ...] = ()
+    self_heal: bool = True
+    analysis: tuple[Analysis, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,3 +269,52 @@ class DeviceEntry:
     """"ed25519:<64 hex digits or base64>" as written."""
     device_type: str | None = None
     revoked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Days on which nothing is installed on some devices."""
+
+    name: str
+    file: str
+    windows: tuple[Window, ...]
+    ownership: Ownership
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Approvals:
+    """Runs of more than so many devices need so many distinct operators."""
+
+    above_devices: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class MinSoak:
+    """The least soak where a device with one of these labels takes part."""
+
+    labels: tuple[tuple[str, str], ...]
+    soak_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What no manifest below its folder may exceed; the strictest of several holds."""
+
+    name: str = ""
+    file: str = ""
+    package_hosts: tuple[str, ...] = ()
+    max_devices: int | None = None
+    max_share_first_batch: int | None = None
+    min_soak: tuple[MinSoak, ...] = ()
+    allow_strategies: tuple[str, ...] = ()
+    """Empty: all."""
+    max_removed: int = 50
+    """Percent of the Deployments in one commit."""
+    stale_plan: int = 10
+    """Percent of targets above the recorded plan."""
+    api_commits: str = "branch"
+    approvals: tuple[Approvals, ...] = ()
+    stale_git_alert_s: int = 15 * 60
+    stale_git_hold_s: int = 24 * 3600
