@@ -88,6 +88,7 @@ device_state = Table(
     metadata,
     Column("device_seq", Number, ForeignKey("edge_devices.seq"), primary_key=True),
     Column("last_seen", Number),
+    Column("seen_before", Number),
     Column("facts", Document, nullable=False),
     Column("journal", String(64)),
     Column("report_seq", Number, nullable=False, server_default="0"),
@@ -116,6 +117,7 @@ device_components = Table(
     Column("rollback_index", Number, nullable=False, server_default="0"),
     Column("pin_version", Version),
     Column("pin_sha256", Digest),
+    Column("pin_revision", Digest),
     Column("known_bad", Digest),
     Column("reported_at", Number),
     Index(None, "version_id", "device_seq"),
@@ -211,6 +213,8 @@ runs = Table(
     Column("is_return", Boolean, nullable=False),
     Column("is_retry", Boolean, nullable=False),
     Column("start_requested", Boolean, nullable=False),
+    Column("goes_back", Word, nullable=False, server_default=""),
+    Column("through_windows", Boolean, nullable=False, server_default="0"),
     Column("source_commit", Digest, nullable=False),
     Column("author", String(255), nullable=False),
     Column("created_by", Uuid, nullable=False),
@@ -223,6 +227,7 @@ runs = Table(
     Column("perm_off", Number, nullable=False),
     Column("cursor_pos", Number, nullable=False, server_default="0"),
     Column("next_due", Number),
+    Column("progress_from", Number),
     Column("started_at", Number),
     Column("completed_at", Number),
     Column("created_at", Number, nullable=False),
@@ -244,15 +249,18 @@ batches = Table(
     Column("number", Integer, primary_key=True),
     Column("name", String(100), nullable=False),
     Column("is_last", Boolean, nullable=False),
+    Column("is_alone", Boolean, nullable=False, server_default="0"),
     Column("state", Word, nullable=False),
     Column("size", Number, nullable=False),
     Column("success_threshold", Integer, nullable=False),
     Column("soak_s", Number, nullable=False),
     Column("opened_at", Number, nullable=False),
     Column("last_verdict_at", Number),
+    Column("analysis_from", Number),
     Column("ended_at", Number),
     sqlite_with_rowid=False,
 )
+"""`is_alone`: safeMode's one device. `analysis_from`: its soak is over, its figures are asked."""
 
 holds = Table(
     "holds",
@@ -284,9 +292,18 @@ targets = Table(
     Column("attempt", Integer, nullable=False),
     Column("position", Number, nullable=False),
     Column("is_set_aside", Boolean, nullable=False, server_default="0"),
+    Column("arm", Slug),
+    Column("sha256", Digest),
+    Column("goes_back", Boolean, nullable=False, server_default="0"),
     Column("from_version", Version),
     Column("from_sha256", Digest),
+    Column("heals", Integer, nullable=False, server_default="0"),
+    Column("healed_at", Number),
     Column("created_at", Number, nullable=False),
+    Column("prepared_at", Number),
+    Column("staged_at", Number),
+    Column("waits", Word, nullable=False, server_default=""),
+    Column("waits_since", Number),
     Column("granted_at", Number),
     Column("fetched_at", Number),
     Column("deadline", Number),
@@ -305,6 +322,34 @@ Index(
     sqlite_where=targets.c.status.in_([literal_column(f"'{word}'") for word in ACTIVE_TARGETS]),
     postgresql_where=targets.c.status.in_([literal_column(f"'{word}'") for word in ACTIVE_TARGETS]),
 )
+
+"""`sha256` and `arm`: which package of the run's offer it gets. `waits`: what the device says that
+its install waits for (a window, a lock); its deadline stands still meanwhile. `goes_back`: its
+grant is for `from_version`."""
+
+analyses = Table(
+    "analyses",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("run_seq", Number, ForeignKey("runs.seq"), nullable=False),
+    Column("batch", Integer, nullable=False),
+    Column("name", Slug, nullable=False),
+    Column("asked_at", Number, nullable=False),
+    Column("outcome", Word, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Index(None, "run_seq", "batch", "name"),
+)
+
+freezes = Table(
+    "freezes",
+    metadata,
+    Column("organization", Slug, primary_key=True),
+    Column("name", Slug, primary_key=True),
+    Column("content", Document, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The Freezes in force, so that a document is built from the store alone."""
 
 deployment_counts = Table(
     "deployment_counts",

@@ -1,0 +1,104 @@
+"""What the whole manifest needs: staging, going back, arms, healing, analyses, freezes."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy import Text
+from sqlalchemy.dialects import postgresql
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "freezes",
+        sa.Column("organization", sa.String(length=63), nullable=False),
+        sa.Column("name", sa.String(length=63), nullable=False),
+        sa.Column(
+            "content",
+            sa.JSON().with_variant(postgresql.JSONB(astext_type=Text()), "postgresql"),
+            nullable=False,
+        ),
+        sa.PrimaryKeyConstraint("organization", "name", name=op.f("pk_freezes")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "analyses",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("run_seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("batch", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(length=63), nullable=False),
+        sa.Column("asked_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("outcome", sa.String(length=50), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("message", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["run_seq"], ["runs.seq"], name=op.f("fk_analyses_run_seq_runs")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_analyses")),
+    )
+    op.create_index(
+        op.f("ix_analyses_run_seq_batch_name"),
+        "analyses",
+        ["run_seq", "batch", "name"],
+        unique=False,
+    )
+    op.add_column(
+        "batches", sa.Column("is_alone", sa.Boolean(), server_default="0", nullable=False)
+    )
+    op.add_column(
+        "batches",
+        sa.Column(
+            "analysis_from", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
+    )
+    op.add_column(
+        "device_components", sa.Column("pin_revision", sa.String(length=64), nullable=True)
+    )
+    op.add_column(
+        "device_state",
+        sa.Column(
+            "seen_before", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
+    )
+    op.add_column(
+        "runs", sa.Column("goes_back", sa.String(length=50), server_default="", nullable=False)
+    )
+    op.add_column(
+        "runs", sa.Column("through_windows", sa.Boolean(), server_default="0", nullable=False)
+    )
+    op.add_column(
+        "runs",
+        sa.Column(
+            "progress_from", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
+    )
+    op.add_column("targets", sa.Column("arm", sa.String(length=63), nullable=True))
+    op.add_column("targets", sa.Column("sha256", sa.String(length=64), nullable=True))
+    op.add_column(
+        "targets", sa.Column("goes_back", sa.Boolean(), server_default="0", nullable=False)
+    )
+    op.add_column("targets", sa.Column("heals", sa.Integer(), server_default="0", nullable=False))
+    op.add_column(
+        "targets",
+        sa.Column("healed_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+    )
+    op.add_column(
+        "targets",
+        sa.Column(
+            "prepared_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
+    )
+    op.add_column(
+        "targets",
+        sa.Column("staged_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+    )
+    op.add_column(
+        "targets", sa.Column("waits", sa.String(length=50), server_default="", nullable=False)
+    )
+    op.add_column(
+        "targets",
+        sa.Column(
+            "waits_since", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
+    )
