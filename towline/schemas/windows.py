@@ -1,21 +1,46 @@
-"""When an installation may start: values shared by manifests, server and device."""
+"""When an install may start: times that allow, whole days that deny. Pure; time is passed in.
 
+No allow at all means always; several allows are a union, and a deny wins over all of them. Times
+of day are local: of the window's own zone, else of the device's, else UTC. Lengths are real time:
+an hour is an hour also in the night in which the clocks change. `window_words` reads and writes.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
+
+DAY_S = 86400
+LENGTH_LIMIT_S = 7 * DAY_S
+"""A longer allow would overlap itself from week to week."""
+WINDOWS_LIMIT = 64
+HORIZON_DAYS = 400
+"""How far ahead an opening or an end is looked for: every week and every change of the clocks."""
+_NEAR_DAYS = 9
+"""Looked through first: nearly every answer lies within a week."""
+_REFERENCE = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp())
+
+Span = tuple[int, int]
+"""From, and to (exclusive), in seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Allow:
-    """Hours in which an installation may start; days count from Monday = 0."""
+    """Open on these days of the week from this time of day on, for this long."""
 
     days: frozenset[int]
+    """0 = Monday; the day on which it opens."""
     start_minute: int
+    """Minutes after midnight by the wall clock. In the gap of a change of the clocks: the first
+    instant after it; where the time comes twice: the first one."""
     length_s: int
+    """Real time, at most LENGTH_LIMIT_S; it may go on into the next days."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deny:
-    """Whole local days, the last one included."""
+    """Closed on these whole local days, both included."""
 
     first: date
     last: date
@@ -23,8 +48,171 @@ class Deny:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """An allow or a deny, in a zone of its own or in the device's."""
+    """One entry of `windows`."""
 
     rule: Allow | Deny
     zone: str | None = None
+    """An IANA name; None = the device's."""
     reason: str = ""
+    """For people."""
+
+
+def zone_named(name: str) -> tzinfo:
+    """The time zone of an IANA name; raises ValueError for one that this machine does not know.
+
+    Zones come from the system's tzdata; without it only UTC is known.
+    """
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"the time zone {name!r} is not known here") from None
+
+
+def install_need_s(install_timeout_s: int, health: Iterable[Mapping[str, Any]]) -> int:
+    """How long an install may take at most, its health checks (`delay`, `timeout`) included."""
+    return install_timeout_s + sum(int(check["delay"]) + int(check["timeout"]) for check in health)
+
+
+def is_open(windows: Sequence[Window], at: int, device_zone: str | None) -> bool:
+    """Whether `at` lies in a window; raises ValueError for an unknown zone, as all of these do."""
+    return any(begin <= at < end for begin, end in _spans(windows, at, device_zone, 1))
+
+
+def closes_at(windows: Sequence[Window], at: int, device_zone: str | None) -> int | None:
+    """When the window that is open at `at` closes; `at` itself when none is, None for never."""
+    for days in (_NEAR_DAYS, HORIZON_DAYS):
+        spans = _spans(windows, at, device_zone, days)
+        end = next((end for begin, end in spans if begin <= at < end), at)
+        if end < at + days * DAY_S:
+            return end
+    return None
+
+
+def next_opening(
+    windows: Sequence[Window], at: int, device_zone: str | None, need_s: int = 0
+) -> int | None:
+    """The first time from `at` on when something that needs `need_s` may start.
+
+    None when there is none within HORIZON_DAYS.
+    """
+    for days in (_NEAR_DAYS, HORIZON_DAYS):
+        for begin, end in _spans(windows, at, device_zone, days):
+            start = max(begin, at)
+            if start < end and start + need_s <= end:
+                return start
+    return None
+
+
+def is_denied(windows: Sequence[Window], at: int, device_zone: str | None) -> Window | None:
+    """The window that denies `at`, if one does."""
+    for window in windows:
+        if isinstance(window.rule, Deny):
+            begin, end = _denied(window.rule, _zone(window, device_zone), at, at)
+            if begin <= at < end:
+                return window
+    return None
+
+
+def longest_opening(windows: Sequence[Window]) -> int:
+    """The longest time in seconds that the allows are ever open at a stretch, denies aside.
+
+    HORIZON_DAYS when they are always open. What needs more could never start.
+    """
+    allows = [window for window in windows if isinstance(window.rule, Allow)]
+    spans = _spans(allows, _REFERENCE, None, HORIZON_DAYS)
+    return min(HORIZON_DAYS * DAY_S, max((end - begin for begin, end in spans), default=0))
+
+
+def _zone(window: Window, device_zone: str | None) -> tzinfo:
+    return zone_named(window.zone or device_zone or "UTC")
+
+
+def _spans(
+    windows: Sequence[Window], at: int, device_zone: str | None, days: int
+) -> tuple[Span, ...]:
+    """What is open around `at` and `days` ahead, joined where it touches, in order.
+
+    A span that ends before `at + days` ends there for good; a later end may lie later still.
+    """
+    horizon = at + days * DAY_S
+    allows: list[Span] = []
+    denies: list[Span] = []
+    for window in windows:
+        zone = _zone(window, device_zone)
+        if isinstance(window.rule, Allow):
+            allows += _allowed(window.rule, zone, at, horizon)
+        else:
+            denies.append(_denied(window.rule, zone, at, horizon))
+    if not any(isinstance(window.rule, Allow) for window in windows):
+        allows = [(at - DAY_S, horizon + DAY_S)]
+    spans = _joined(allows)
+    for denied in denies:
+        spans = [piece for span in spans for piece in _without(span, denied)]
+    return tuple(spans)
+
+
+def _allowed(rule: Allow, zone: tzinfo, at: int, horizon: int) -> list[Span]:
+    """Every opening that may still be open at `at`, to those that begin at `horizon`."""
+    day = _local_day(at - rule.length_s, zone) - timedelta(days=1)
+    last = _local_day(horizon, zone) + timedelta(days=1)
+    spans = []
+    while day <= last:
+        if day.weekday() in rule.days:
+            begin = _instant(day, rule.start_minute, zone)
+            spans.append((begin, begin + rule.length_s))
+        day += timedelta(days=1)
+    return spans
+
+
+def _denied(rule: Deny, zone: tzinfo, at: int, horizon: int) -> Span:
+    """The denied days as one span, as far as it matters from `at` to `horizon`."""
+    first = max(rule.first, _local_day(at, zone) - timedelta(days=2))
+    last = min(rule.last, _local_day(horizon, zone) + timedelta(days=2))
+    if last < first:
+        return at, at
+    after = last + timedelta(days=1)
+    return _instant(first, 0, zone), _instant(after, 0, zone, is_last=True)
+
+
+def _local_day(at: int, zone: tzinfo) -> date:
+    return datetime.fromtimestamp(at, zone).date()
+
+
+def _instant(day: date, minute: int, zone: tzinfo, *, is_last: bool = False) -> int:
+    """When the wall clock shows this; `is_last` = the second time where it comes twice."""
+    wall = datetime(day.year, day.month, day.day, minute // 60, minute % 60, tzinfo=zone)
+    before, after = (int(wall.replace(fold=fold).timestamp()) for fold in (0, 1))
+    # PEP 495: in a gap fold 0 takes the offset of before, so that the order is the other way round.
+    if after < before:
+        return _end_of_gap(after, before, zone)
+    return after if is_last else before
+
+
+def _end_of_gap(low: int, high: int, zone: tzinfo) -> int:
+    """The first instant of the new offset; at `low` the old one holds, at `high` the new one."""
+    new = datetime.fromtimestamp(high, zone).utcoffset()
+    while high - low > 1:
+        middle = (low + high) // 2
+        if datetime.fromtimestamp(middle, zone).utcoffset() == new:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _joined(spans: Iterable[Span]) -> list[Span]:
+    joined: list[Span] = []
+    for begin, end in sorted(spans):
+        if joined and begin <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
+        else:
+            joined.append((begin, end))
+    return joined
+
+
+def _without(span: Span, denied: Span) -> list[Span]:
+    """What is left of a span."""
+    pieces = [(span[0], min(span[1], denied[0])), (max(span[0], denied[1]), span[1])]
+    return [span] if denied[0] >= denied[1] else [(a, b) for a, b in pieces if a < b]
