@@ -24,5 +24,5 @@ def test_defaults_stand_as_people_write_them() -> None:
     assert spec["deviceTimeout"]["default"] == "1h"
     assert spec["soak"]["default"] == "0s"
     assert spec["successThreshold"]["default"] == "95%"
-    assert spec["safeMode"]["description"] == "Not supported yet."
+    assert spec["hooks"]["description"] == "Not supported yet."
     assert "null" not in json.dumps(spec)

@@ -10,7 +10,8 @@ PACKAGE = f"  package: {{url: pos-agent-2.4.1.tar.gz, checksum: '{CHECKSUM}'}}\n
 def manifest(*spec_lines: str, name: str = "pos-agent", package: str = PACKAGE) -> str:
     """A Deployment with more lines in its spec."""
     more = "".join(f"  {line}\n" for line in spec_lines)
-    version = "" if "targetVersion" in more else '  targetVersion: "2.4.1"\n'
+    is_versioned = any(line.startswith("targetVersion") for line in spec_lines)
+    version = "" if is_versioned else '  targetVersion: "2.4.1"\n'
     return (
         "apiVersion: towline/v1\n"
         "kind: Deployment\n"

@@ -6,8 +6,11 @@ Whatever could be wrong was refused before, by the shapes and by `contradictions
 from typing import Any
 
 from towline.manifests.expand import expand, rollout_percentage
-from towline.manifests.filters import ownership_of
+from towline.manifests.filters import ownership_of, sorted_labels
 from towline.manifests.model import (
+    Analysis,
+    Arm,
+    Budget,
     Deployment,
     DeviceEntry,
     DeviceGroup,
@@ -27,7 +30,10 @@ from towline.manifests.shape import (
     DeviceGroupShape,
     DeviceShape,
 )
+from towline.manifests.shape_analysis import AnalysisShape
 from towline.manifests.shape_release import HealthShape, PackageShape
+from towline.manifests.shape_rollout import BudgetShape
+from towline.manifests.window_values import window_of
 
 
 def deployment_of(shape: DeploymentShape, file: str) -> Deployment:
@@ -40,6 +46,7 @@ def deployment_of(shape: DeploymentShape, file: str) -> Deployment:
         file=file,
         title=shape.metadata.title or name,
         labels=tuple(sorted(shape.metadata.labels.items())),
+        replaces=tuple(sorted(set(shape.metadata.replaces))),
         revision=revision_id(canonical),
         canonical=canonical,
         **release,
@@ -53,9 +60,11 @@ def _release(spec: DeploymentSpec) -> dict[str, Any]:
         "component": spec.component,
         "target_version": spec.target_version,
         "allow_downgrade": spec.allow_downgrade,
-        "packages": tuple(_package(entry) for entry in _packages(spec)),
+        "packages": packages_of(spec),
         "install": Install(timeout_s=spec.install.timeout, reboot=spec.install.reboot),
-        "health": tuple(_check(entry) for entry in spec.health),
+        "health": checks_of(spec),
+        "rolls_back": spec.rollback.automatic,
+        "arms": arms_of(spec),
     }
 
 
@@ -66,28 +75,68 @@ def _rollout(spec: DeploymentSpec) -> dict[str, Any]:
         "release_notes": spec.release_notes or "",
         "ownership": ownership_of(filters),
         "eligibility": Eligibility(filters.current_version, filters.status, spec.requires),
+        "max_devices": spec.max_devices,
         "strategy": StrategyKind(spec.strategy.type),
         "rollout_percentage": rollout_percentage(spec.strategy),
         "batches": expand(
             spec.strategy, success_threshold=spec.success_threshold, soak_s=spec.soak
         ),
         "order": spec.order,
-        "success_threshold": spec.success_threshold,
-        "on_failure": OnFailure(spec.on_failure),
-        "device_timeout_s": spec.device_timeout,
-        "max_concurrent": spec.max_concurrent,
-        "offline_after_s": spec.offline.after,
         "start": _start(spec.start),
-        "paused": spec.paused,
+        **_limits(spec),
     }
 
 
-def _packages(spec: DeploymentSpec) -> list[PackageShape]:
-    return [spec.package] if spec.package else spec.packages
+def _limits(spec: DeploymentSpec) -> dict[str, Any]:
+    """What a run waits for, and what stops it."""
+    return {
+        "success_threshold": spec.success_threshold,
+        "on_failure": OnFailure(spec.on_failure),
+        "safe_mode": spec.safe_mode,
+        "device_timeout_s": spec.device_timeout,
+        "progress_deadline_s": spec.progress_deadline,
+        "max_concurrent": spec.max_concurrent,
+        "budget": _budget(spec.disruption_budget) if spec.disruption_budget else None,
+        "offline_after_s": spec.offline.after,
+        "windows": tuple(window_of(entry) for entry in spec.windows),
+        "paused": spec.paused,
+        "self_heal": spec.self_heal,
+        "analysis": tuple(_analysis(entry) for entry in spec.analysis),
+    }
+
+
+def packages_of(spec: DeploymentSpec) -> tuple[Package, ...]:
+    """`package` or `packages`, in the order in which they are tried on a device."""
+    listed = [spec.package] if spec.package else spec.packages
+    return tuple(_package(entry) for entry in listed)
+
+
+def arms_of(spec: DeploymentSpec) -> tuple[Arm, ...]:
+    """The arms of an experiment; what one does not say is that of the Deployment."""
+    return tuple(
+        Arm(
+            name=arm.name,
+            weight=arm.weight,
+            target_version=arm.target_version or spec.target_version,
+            packages=(_package(arm.package),) if arm.package else packages_of(spec),
+        )
+        for arm in (spec.experiment.arms if spec.experiment else ())
+    )
+
+
+def checks_of(spec: DeploymentSpec) -> tuple[HealthCheck, ...]:
+    """The health checks in order."""
+    return tuple(_check(entry) for entry in spec.health)
 
 
 def _package(shape: PackageShape) -> Package:
-    return Package(urls=shape.addresses, sha256=shape.checksum, format=shape.format)
+    return Package(
+        urls=shape.addresses,
+        sha256=shape.checksum,
+        format=shape.format,
+        device_types=tuple(sorted(set(shape.device_types))),
+        labels=sorted_labels(shape.labels),
+    )
 
 
 def _check(shape: HealthShape) -> HealthCheck:
@@ -108,6 +157,24 @@ def _check(shape: HealthShape) -> HealthCheck:
 
 def _start(word: str | int) -> Start:
     return Start(StartMode.AT, word) if isinstance(word, int) else Start(StartMode(word))
+
+
+def _budget(shape: BudgetShape) -> Budget:
+    amount, is_share = shape.max_unavailable
+    return Budget(shape.group_by, amount, is_share)
+
+
+def _analysis(shape: AnalysisShape) -> Analysis:
+    comparison, bound = shape.pass_
+    return Analysis(
+        name=shape.name,
+        url=shape.http.url,
+        value=shape.http.value,
+        comparison=comparison,
+        bound=bound,
+        interval_s=shape.interval,
+        count=shape.count,
+    )
 
 
 def group_of(shape: DeviceGroupShape, file: str) -> DeviceGroup:

@@ -18,7 +18,7 @@ from towline.manifests.shape_rollout import (
 def expand(
     strategy: StrategyShape, *, success_threshold: int, soak_s: int
 ) -> tuple[BatchPlan, ...]:
-    """The batches in order; the last one is all that is left and has no soak.
+    """The batches in order; the last one is all that is left and has neither soak nor approval.
 
     `success_threshold` (percent) and `soak_s` hold where a batch says nothing else.
     """
@@ -80,6 +80,7 @@ def _own(batch: BatchShape, success_threshold: int, soak_s: int) -> BatchPlan:
         ownership=None if batch.filters is None else ownership_of(batch.filters),
         success_threshold=batch.success_threshold or success_threshold,
         soak_s=soak_s if batch.soak is None else batch.soak,
+        needs_approval=batch.approval == "manual",
     )
 
 

@@ -61,11 +61,16 @@ def ownership_of(shape: GroupFilters) -> Ownership:
     return Ownership(
         device_types=_sorted(shape.device_type),
         groups=_sorted(shape.group) if isinstance(shape, BatchFilters) else (),
-        labels=tuple(sorted((key, _sorted(values)) for key, values in shape.labels.items())),
+        labels=sorted_labels(shape.labels),
         expressions=tuple(_expression(entry) for entry in shape.expressions),
         devices=_sorted(shape.devices),
         exclude=_sorted(shape.exclude),
     )
+
+
+def sorted_labels(labels: Mapping[str, list[str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Labels with the values that each may have, in one order."""
+    return tuple(sorted((key, _sorted(values)) for key, values in labels.items()))
 
 
 def _sorted(words: list[str]) -> tuple[str, ...]:

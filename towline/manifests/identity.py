@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 from towline.manifests.errors import Fault, Mark, nearest
-from towline.manifests.shape import API_VERSION, NOT_YET_KINDS, SHAPES
+from towline.manifests.shape import API_VERSION, SHAPES
 from towline.manifests.yaml_tree import Mapping, Node, Scalar, follow, shortened, spoken
 from towline.schemas.identifiers import is_id
 
@@ -94,9 +94,6 @@ def _kind_faults(root: Mapping, kind: Scalar | None) -> tuple[Fault, ...]:
         mark = root.keys.get("kind", root.mark)
         listed = ", ".join(SHAPES)
         return (Fault(("kind",), mark, "`kind` is missing", f"add kind: one of {listed}"),)
-    if kind.text in NOT_YET_KINDS:
-        message = f"not supported yet: kind {kind.text}"
-        return (Fault(("kind",), kind.mark, message, "remove this document for now"),)
     return () if kind.text in SHAPES else (_unknown_kind(kind.text, kind.mark),)
 
 

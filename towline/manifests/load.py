@@ -11,15 +11,19 @@ from towline.manifests.contradictions import contradictions, unknown_groups
 from towline.manifests.deployment import deployment_of, device_of, group_of
 from towline.manifests.errors import Fault, LoadError, Mark, path_text
 from towline.manifests.identity import Identity, identify, may_be_ours, may_hold_commit
-from towline.manifests.model import Deployment, DeviceEntry, DeviceGroup
+from towline.manifests.model import Deployment, DeviceEntry, DeviceGroup, Freeze, Policy
+from towline.manifests.policy_values import policy_of
 from towline.manifests.shape import (
     SHAPES,
     DeploymentShape,
     DeviceGroupShape,
     DeviceShape,
+    FreezeShape,
+    PolicyShape,
 )
 from towline.manifests.shape_base import Shape
 from towline.manifests.shape_faults import read_shape
+from towline.manifests.window_values import freeze_of
 from towline.manifests.yaml_strict import Unreadable, read_documents
 from towline.manifests.yaml_tree import Document, Node, follow
 from towline.schemas.problems import Place
@@ -32,6 +36,8 @@ class Loaded:
     deployments: dict[str, Deployment]
     groups: dict[str, DeviceGroup]
     devices: dict[str, DeviceEntry]
+    freezes: dict[str, Freeze]
+    policies: dict[str, Policy]
     errors: tuple[LoadError, ...]
     """In the order of files and lines."""
     unreadable: tuple[str, ...]
@@ -179,15 +185,23 @@ def _place_order(error: LoadError) -> tuple[str, int, int]:
 
 
 def _loaded(entries: list[_Entry], errors: list[LoadError], unreadable: set[str]) -> Loaded:
-    loaded = Loaded({}, {}, {}, tuple(errors), tuple(sorted(unreadable)))
+    loaded = Loaded({}, {}, {}, {}, {}, tuple(errors), tuple(sorted(unreadable)))
     for entry in entries:
-        if entry.faults:
-            continue
-        if isinstance(entry.shape, DeploymentShape):
-            name = entry.shape.metadata.name
-            loaded.deployments[name] = deployment_of(entry.shape, entry.file)
-        elif isinstance(entry.shape, DeviceGroupShape):
-            loaded.groups[entry.shape.metadata.name] = group_of(entry.shape, entry.file)
-        elif isinstance(entry.shape, DeviceShape):
-            loaded.devices[entry.shape.metadata.name] = device_of(entry.shape, entry.file)
+        if not entry.faults:
+            _take(loaded, entry)
     return loaded
+
+
+def _take(loaded: Loaded, entry: _Entry) -> None:
+    """Put the value of a good document where its kind lies."""
+    match entry.shape:
+        case DeploymentShape(metadata=metadata) as shape:
+            loaded.deployments[metadata.name] = deployment_of(shape, entry.file)
+        case DeviceGroupShape(metadata=metadata) as shape:
+            loaded.groups[metadata.name] = group_of(shape, entry.file)
+        case DeviceShape(metadata=metadata) as shape:
+            loaded.devices[metadata.name] = device_of(shape, entry.file)
+        case FreezeShape(metadata=metadata) as shape:
+            loaded.freezes[metadata.name] = freeze_of(shape, entry.file)
+        case PolicyShape(metadata=metadata) as shape:
+            loaded.policies[metadata.name] = policy_of(shape, entry.file)

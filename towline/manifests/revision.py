@@ -2,8 +2,9 @@
 
 The form is JSON with only the "what" keys, and final: today's ids hold for ever. Rules:
 - Only what differs from its v1 default stands in it; keys of later versions appear only when used.
-- Packages are a list of `{file, sha256}` (and `format`), the file being the last part of the first
-  address; other addresses, hosts and folders do not count.
+- Packages are a list of `{file, sha256}`, and `format`, `deviceTypes`, `labels` (both sorted), the
+  file being the last part of the first address; other addresses, hosts and folders do not count.
+- An arm is `{name, weight}`, and `targetVersion`, `packages` where they are not the Deployment's.
 - Durations are whole seconds, checksums lower-case hex, ranges in the text of `Range`.
 - Keys are sorted by code point, no spaces, UTF-8 as it is (nothing escaped that JSON need not).
 The id is the SHA-256 of that text in UTF-8, as 64 hex digits.
@@ -13,7 +14,7 @@ import hashlib
 import json
 from typing import Any
 
-from towline.manifests.model import HealthCheck, Install, Package
+from towline.manifests.model import Arm, HealthCheck, Install, Package
 
 _COMPONENT_DEFAULT = "system"
 _INSTALL_DEFAULTS = {"timeout": 600, "reboot": "never"}
@@ -31,6 +32,8 @@ def canonical_text(
     packages: tuple[Package, ...],
     install: Install,
     health: tuple[HealthCheck, ...],
+    rolls_back: bool,
+    arms: tuple[Arm, ...],
 ) -> str:
     """The canonical JSON text of what is delivered."""
     content = {
@@ -41,6 +44,8 @@ def canonical_text(
         "packages": [_package(package) for package in packages],
         "install": _install(install),
         "health": [_check(check) for check in health],
+        "rollback": None if rolls_back else {"automatic": False},
+        "experiment": [_arm(arm, target_version, packages) for arm in arms],
     }
     used = {key: value for key, value in content.items() if value}
     return json.dumps(used, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -52,8 +57,24 @@ def revision_id(canonical: str) -> str:
 
 
 def _package(package: Package) -> dict[str, Any]:
-    content = {"file": package.file_name, "sha256": package.sha256}
-    return content if package.format == "script" else {**content, "format": package.format}
+    content: dict[str, Any] = {"file": package.file_name, "sha256": package.sha256}
+    if package.format != "script":
+        content["format"] = package.format
+    if package.device_types:
+        content["deviceTypes"] = list(package.device_types)
+    if package.labels:
+        content["labels"] = {key: list(values) for key, values in package.labels}
+    return content
+
+
+def _arm(arm: Arm, target_version: str, packages: tuple[Package, ...]) -> dict[str, Any]:
+    content: dict[str, Any] = {"name": arm.name, "weight": arm.weight}
+    if arm.target_version != target_version:
+        content["targetVersion"] = arm.target_version
+    delivered = [_package(package) for package in arm.packages]
+    if delivered != [_package(package) for package in packages]:
+        content["packages"] = delivered
+    return content
 
 
 def _install(install: Install) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from towline.manifests.shape_base import Built, NotYet, Shape
+from towline.manifests.shape_analysis import AnalysisShape, unique_questions
+from towline.manifests.shape_base import NotYet, Shape
 from towline.manifests.shape_filters import Filters, GroupFilters
+from towline.manifests.shape_policy import FreezeSpec, PolicySpec
 from towline.manifests.shape_release import (
     ExperimentShape,
     HealthShape,
@@ -22,13 +24,12 @@ from towline.manifests.shape_release import (
     unique_names,
 )
 from towline.manifests.shape_rollout import (
-    AnalysisShape,
     BudgetShape,
     CanaryShape,
     OfflineShape,
     Strategy,
-    WindowShape,
 )
+from towline.manifests.shape_windows import WindowShape
 from towline.manifests.shape_words import (
     Count,
     DeviceTypeName,
@@ -45,6 +46,7 @@ from towline.manifests.shape_words import (
     Version,
     VersionRange,
 )
+from towline.schemas.windows import WINDOWS_LIMIT
 
 API_VERSION = "towline/v1"
 ApiVersion = Literal["towline/v1"]
@@ -61,7 +63,7 @@ class DeploymentMetadata(Metadata):
 
     title: Line | None = None
     labels: dict[LabelKey, LabelValue] = {}
-    replaces: Annotated[list[Name], NotYet([])] = []
+    replaces: list[Name] = []
 
 
 class DeploymentSpec(Shape):
@@ -72,34 +74,34 @@ class DeploymentSpec(Shape):
     requires: VersionRange | None = None
     allow_downgrade: bool = False
     package: PackageShape | None = None
-    packages: Annotated[list[PackageShape], NotYet([])] = []
+    packages: Annotated[list[PackageShape], Field(max_length=100)] = []
     install: InstallShape = InstallShape()
     hooks: Annotated[HooksShape, NotYet(HooksShape())] = HooksShape()
     health: Annotated[list[HealthShape], AfterValidator(unique_names)] = []
     rollback: RollbackShape = RollbackShape()
-    experiment: Annotated[ExperimentShape | None, NotYet()] = None
+    experiment: ExperimentShape | None = None
 
     release_notes: Prose | None = None
     filters: Filters = Filters()
-    max_devices: Annotated[Count | None, NotYet()] = None
+    max_devices: Count | None = None
     strategy: Strategy = CanaryShape(type="canary")
     order: Literal["salted", "name"] = "salted"
     soak: Duration = 0
     success_threshold: Share = 95
-    on_failure: Annotated[Literal["pause", "abort", "rollback"], Built(("pause", "abort"))] = (
-        "pause"
-    )
-    safe_mode: Annotated[bool, NotYet(False)] = False
+    on_failure: Literal["pause", "abort", "rollback"] = "pause"
+    safe_mode: bool = False
     device_timeout: Timeout = 3600
-    progress_deadline: Annotated[Timeout, NotYet(48 * 3600)] = 48 * 3600
+    progress_deadline: Timeout = 48 * 3600
     max_concurrent: Count = 1000
-    disruption_budget: Annotated[BudgetShape | None, NotYet()] = None
+    disruption_budget: BudgetShape | None = None
     offline: OfflineShape = OfflineShape()
-    windows: Annotated[list[WindowShape], NotYet([])] = []
+    windows: Annotated[list[WindowShape], Field(max_length=WINDOWS_LIMIT)] = []
     start: StartWord = "automatic"
     paused: bool = False
-    self_heal: Annotated[bool, NotYet(True)] = True
-    analysis: Annotated[list[AnalysisShape], NotYet([])] = []
+    self_heal: bool = True
+    analysis: Annotated[
+        list[AnalysisShape], Field(max_length=20), AfterValidator(unique_questions)
+    ] = []
 
 
 class DeploymentShape(Shape):
@@ -149,16 +151,8 @@ class DeviceShape(Shape):
     spec: DeviceSpec = DeviceSpec()
 
 
-class FreezeSpec(Shape):
-    """When nothing is installed on some devices."""
-
-    windows: Annotated[list[WindowShape], Field(min_length=1)]
-    filters: GroupFilters = GroupFilters()
-    reason: Line
-
-
 class FreezeShape(Shape):
-    """Days on which nothing is installed. Not supported yet."""
+    """Days on which nothing is installed."""
 
     api_version: ApiVersion
     kind: Literal["Freeze"]
@@ -166,44 +160,8 @@ class FreezeShape(Shape):
     spec: FreezeSpec
 
 
-class SoakRule(Shape):
-    """The least soak of some devices."""
-
-    labels: dict[LabelKey, LabelValue]
-    soak: Duration
-
-
-class ApprovalRule(Shape):
-    """How many operators must agree."""
-
-    above_devices: Count
-    count: Count
-
-
-class StaleGit(Shape):
-    """What happens when git does not answer."""
-
-    alert_after: Timeout = 900
-    hold_after: Timeout = 86400
-
-
-class PolicySpec(Shape):
-    """What no manifest may exceed."""
-
-    package_hosts: list[Line] = []
-    max_devices: Count | None = None
-    max_share_first_batch: Share | None = None
-    min_soak: list[SoakRule] = []
-    allow_strategies: list[Literal["manual", "immediate", "canary", "rolling", "batches"]] = []
-    max_removed: Share = 50
-    stale_plan: Share = 10
-    api_commits: Literal["branch", "direct"] = "branch"
-    approvals: list[ApprovalRule] = []
-    stale_git: StaleGit = StaleGit()
-
-
 class PolicyShape(Shape):
-    """The rules of a repository or folder. Not supported yet."""
+    """The rules of a repository or folder."""
 
     api_version: ApiVersion
     kind: Literal["Policy"]
@@ -218,4 +176,3 @@ SHAPES: dict[str, type[Shape]] = {
     "Freeze": FreezeShape,
     "Policy": PolicyShape,
 }
-NOT_YET_KINDS = frozenset({"Freeze", "Policy"})

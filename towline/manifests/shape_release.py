@@ -4,7 +4,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from towline.manifests.errors import Location
 from towline.manifests.shape_base import Built, NotYet, Shape, Words, wrong
@@ -12,7 +12,6 @@ from towline.manifests.shape_filters import Labels
 from towline.manifests.shape_words import (
     Address,
     Checksum,
-    Count,
     DeviceTypeName,
     Duration,
     HttpPath,
@@ -53,8 +52,8 @@ class PackageShape(Shape):
         Words(_format, {"type": "string", "pattern": "^(script|tree|file|swu|raucb|module:.+)$"}),
         Built(("script",)),
     ] = "script"
-    device_types: Annotated[list[DeviceTypeName], NotYet([])] = []
-    labels: Annotated[Labels, NotYet({})] = {}
+    device_types: list[DeviceTypeName] = []
+    labels: Labels = {}
     deltas: Annotated[list[DeltaShape], NotYet([])] = []
 
     @model_validator(mode="after")
@@ -148,19 +147,32 @@ def unique_names(checks: list[HealthShape]) -> list[HealthShape]:
 class RollbackShape(Shape):
     """What a device does by itself when a check fails."""
 
-    automatic: Annotated[bool, NotYet(True)] = True
+    automatic: bool = True
 
 
 class ArmShape(Shape):
-    """One side of an experiment."""
+    """One side of an experiment; what it does not say is that of the Deployment."""
 
     name: Name
-    weight: Count
+    weight: Annotated[int, Field(ge=1, le=99)]
     target_version: Version | None = None
     package: PackageShape | None = None
+
+
+def _add_up(arms: list[ArmShape]) -> list[ArmShape]:
+    """Weights are percent, and each arm has a name of its own."""
+    names = [arm.name for arm in arms]
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            remedy = "give each a name of its own"
+            raise wrong(f"two arms have the name {name}", remedy, (at, "name"))
+    total = sum(arm.weight for arm in arms)
+    if total != 100:
+        raise wrong(f"the weights of the arms sum to {total}", "make them sum to 100")
+    return arms
 
 
 class ExperimentShape(Shape):
     """Releases side by side."""
 
-    arms: Annotated[list[ArmShape], Field(min_length=2)]
+    arms: Annotated[list[ArmShape], Field(min_length=2, max_length=10), AfterValidator(_add_up)]

@@ -1,17 +1,16 @@
-"""The shapes of how a release is rolled out: strategies, batches, and what is not built yet."""
+"""The shapes of how a release is rolled out: strategies, batches, budgets."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from towline.manifests.shape_base import NotYet, Shape, ShortForm, wrong
+from towline.manifests.shape_base import Shape, ShortForm, wrong
 from towline.manifests.shape_filters import BatchFilters
 from towline.manifests.shape_words import (
     Count,
-    Day,
+    CountOrShare,
     Duration,
     LabelKey,
-    Line,
     Name,
     Percent,
     Share,
@@ -57,7 +56,7 @@ class BatchShape(Shape):
     size: Share
     success_threshold: Share | None = None
     soak: Duration | None = None
-    approval: Annotated[Literal["manual"] | None, NotYet()] = None
+    approval: Literal["manual"] | None = None
 
 
 def _growing(batches: list[BatchShape]) -> list[BatchShape]:
@@ -130,45 +129,4 @@ class BudgetShape(Shape):
     """How many devices of a group may be away at once."""
 
     group_by: LabelKey
-    max_unavailable: Count | Share
-
-
-class AllowShape(Shape):
-    """Days and hours in which an installation may start."""
-
-    days: Line
-    start: Line
-    length: Timeout
-
-
-class DenyShape(Shape):
-    """Days on which none may start."""
-
-    from_: Day = Field(alias="from")
-    to: Day
-
-
-class WindowShape(Shape):
-    """When an installation may start; deny wins."""
-
-    allow: AllowShape | None = None
-    deny: DenyShape | None = None
-    time_zone: Line | None = None
-    reason: Line | None = None
-
-
-class QuestionShape(Shape):
-    """Where a figure is asked, and where it stands in the answer."""
-
-    url: Line
-    value: Line
-
-
-class AnalysisShape(Shape):
-    """A figure that must hold between batches."""
-
-    name: Name
-    http: QuestionShape
-    pass_: Line = Field(alias="pass")
-    interval: Timeout
-    count: Count
+    max_unavailable: CountOrShare
