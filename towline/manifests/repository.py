@@ -2,7 +2,7 @@
 
 Knows branches, commits and the files of a folder; knows nothing of what the files say. Runs the
 git program for reading objects only: no hook, filter, pager or signature program of the
-repository's configuration is started, and nothing is fetched. Remote URLs are not known here.
+repository's configuration is started, and nothing is fetched: `mirror` does that.
 """
 
 import re
@@ -55,6 +55,15 @@ class Repository:
         self.branch = branch
         self._git = Git(str(path))
         self._git.update_environment(**_ENVIRONMENT)
+
+    @property
+    def source(self) -> str:
+        """Where it is, for people."""
+        return str(self.path)
+
+    def seen_at(self, now: int) -> int:
+        """When what `head` says was so; here it is so now."""
+        return now
 
     def head(self) -> str | None:
         """The branch's commit; None while nothing was ever committed.

@@ -1,0 +1,46 @@
+"""Fetching a remote branch at an interval, in a thread of its own: a slow host delays no pass."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+
+from towline.manifests.mirror import Mirror
+from towline.schemas.problems import Problem
+
+log = structlog.get_logger()
+
+
+class Fetching:
+    """Owns the thread; how each fetch ended is asked of the mirror."""
+
+    def __init__(
+        self, mirror: Mirror, interval_s: int, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._mirror = mirror
+        self._interval_s = interval_s
+        self._clock = clock
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="fetch-git")
+
+    def start(self) -> None:
+        """Fetch from one interval on: the caller made the first fetch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, with a fetch in progress."""
+        self._stopping.set()
+        self._mirror.close()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._interval_s):
+            try:
+                self._mirror.fetch(int(self._clock()))
+            except Problem as problem:
+                if not self._stopping.is_set():
+                    log.warning("git.failed", error=str(problem))
+            except Exception:
+                # A bug must be loud and must not end the fetching.
+                log.exception("git.failed")
