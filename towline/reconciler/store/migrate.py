@@ -14,8 +14,11 @@ from towline.schemas.problems import Problem
 _HERE = Path(__file__).parent / "migrations"
 
 
-def upgrade(engine: Engine, path: Path) -> None:
-    """Apply the migrations that the store lacks; raises Problem for a store of a newer Towline."""
+def upgrade(engine: Engine, path: Path | None) -> None:
+    """Apply the migrations that the store lacks; raises Problem for a store of a newer Towline.
+
+    `path` is the store's file, of which a copy is kept; None for a store in memory only.
+    """
     scripts = ScriptDirectory(str(_HERE))
     newest = scripts.get_current_head()
     with engine.connect() as connection:
@@ -25,10 +28,11 @@ def upgrade(engine: Engine, path: Path) -> None:
     if current is not None:
         if current not in {script.revision for script in scripts.walk_revisions()}:
             raise Problem(
-                f"{path} was written by a newer Towline (schema {current})",
+                f"{path or 'the store'} was written by a newer Towline (schema {current})",
                 remedy="install that version, or restore the copy that it kept beside the file",
             )
-        _keep_copy(path, current)
+        if path is not None:
+            _keep_copy(path, current)
     config = Config()
     config.set_main_option("script_location", str(_HERE))
     with engine.begin() as connection:

@@ -1,0 +1,185 @@
+"""Playing the live loop ahead of time, in a store of one's own and on a virtual clock.
+
+The steps are those of the live loop: observe, decide, apply. What devices do is asked of a
+`Devices`; what people would have to do is noted and done. `towline plan` plays devices that all
+succeed; a simulation plays ones that fail and take their time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, Row, delete
+
+from towline.reconciler.actions import Action, Hold
+from towline.reconciler.acts import NotAllowed, act
+from towline.reconciler.apply import Performer
+from towline.reconciler.decide import decide
+from towline.reconciler.head import Head
+from towline.reconciler.observe import SEEN_POLLS, observe, patience_of
+from towline.reconciler.store import outcomes, runs
+from towline.reconciler.store import tables as t
+from towline.reconciler.store.engine import Store
+from towline.schemas.states import FINISHED_RUNS, RunState, Verb
+
+PEOPLE_DO = {
+    "WaitingForStart": Verb.START,
+    "PausedByUser": Verb.RESUME,
+    "PausedInGit": Verb.RESUME,
+}
+"""What a run waits for that only a person gives, and the verb that gives it."""
+STEPS_LIMIT = 100_000
+"""Of all Deployments together: a rehearsal that has not come to rest then is given up."""
+IDLE_LIMIT = 50
+"""A Deployment is at rest when its clock ran out so many times and nothing moved."""
+HORIZON_S = 2 * 366 * 86400
+
+
+class Devices(Protocol):
+    """What the devices of a rehearsal do; every time is of the virtual clock."""
+
+    def begin(self, connection: Connection, now: int, seen_after: int) -> None:
+        """The rehearsal begins; devices not seen after `seen_after` are offline."""
+
+    def answer(self, connection: Connection, run: Row[Any], *, is_held: bool, now: int) -> bool:
+        """Let the run's devices act; returns True when a target moved.
+
+        While the run is held, only devices that hold a grant act.
+        """
+
+    def next_time(self) -> int | None:
+        """When a device acts next without anything happening before; None: never."""
+
+
+@dataclass(slots=True)
+class Story:
+    """What was seen of one Deployment."""
+
+    waits: list[tuple[str, str]] = field(default_factory=list)
+    """Reason and message of what it waited for, each once, in order."""
+    last: Hold = field(default_factory=lambda: Hold(""))
+    """What it waits for at the end."""
+    idle: int = 0
+
+    def note(self, reason: str, message: str) -> None:
+        """Keep what it waits for."""
+        if reason not in {each for each, _ in self.waits}:
+            self.waits.append((reason, message))
+
+
+class Rehearsal:
+    """One head put in force over a private store; `play` goes to the end."""
+
+    def __init__(
+        self, store: Store, head: Head, devices: Devices, *, now: int, poll_interval_s: int
+    ) -> None:
+        self.store = store
+        self.head = head
+        self.devices = devices
+        self.poll_interval_s = poll_interval_s
+        self.started_at = now + 1
+        """Whatever happens in the rehearsal happens at this second or later."""
+        self.now = self.started_at
+        self.stories: dict[str, Story] = {}
+        self._steps = 0
+        with store.write() as connection:
+            # What was recorded of former plans says nothing of this one.
+            connection.execute(delete(t.plans))
+            devices.begin(connection, now, now - SEEN_POLLS * poll_interval_s)
+
+    def play(self, deployments: Sequence[str]) -> dict[str, Story]:
+        """Play these Deployments until all are over or nothing moves; what was seen of each."""
+        self.stories = {name: Story() for name in deployments}
+        while self._steps < STEPS_LIMIT:
+            # Each has its turn before the clock moves or a person acts.
+            has_moved = [self._pass_over(name) for name in deployments]
+            if any(has_moved):
+                continue
+            has_moved = [self._let_people_act(name) for name in deployments]
+            if not any(has_moved) and not self._advance():
+                break
+        return self.stories
+
+    def _pass_over(self, name: str) -> bool:
+        """As the live loop passes over a Deployment; True when anything moved."""
+        has_moved = False
+        while self._steps < STEPS_LIMIT:
+            self._steps += 1
+            with self.store.write() as connection:
+                actions = self._step(connection, name)
+                has_answered = self._answer(connection, name)
+            waits = [action for action in actions if isinstance(action, Hold)]
+            if waits:
+                self.stories[name].last = waits[-1]
+            if len(waits) == len(actions) and not has_answered:
+                break
+            has_moved = True
+        if has_moved:
+            self.stories[name].idle = 0
+        return has_moved
+
+    def _step(self, connection: Connection, name: str) -> list[Action]:
+        world = observe(
+            connection, self.head, name, now=self.now, poll_interval_s=self.poll_interval_s
+        )
+        actions = decide(world)
+        seen_after = self.now - patience_of(world.manifest, self.poll_interval_s).seen_s
+        performer = Performer(connection, self.head, name, now=self.now, seen_after=seen_after)
+        performer.perform(actions)
+        return actions
+
+    def _answer(self, connection: Connection, name: str) -> bool:
+        """Devices of the newest run act, and those that finish a former one."""
+        organization = self.head.organization
+        newest = runs.newest_run(connection, organization, name)
+        if newest is None:
+            return False
+        held = bool(runs.holds_of(connection, organization, name, newest.seq))
+        answered = self.devices.answer(connection, newest, is_held=held, now=self.now)
+        for former in outcomes.unfinished(connection, organization, name, newest.seq):
+            answered |= self.devices.answer(connection, former, is_held=True, now=self.now)
+        return answered
+
+    def _let_people_act(self, name: str) -> bool:
+        """Note what the Deployment waits for; True when a person's verb moved it on."""
+        story = self.stories[name]
+        if story.last.reason:
+            story.note(story.last.reason, story.last.message)
+        verb = PEOPLE_DO.get(story.last.reason)
+        run = self.run(name)
+        if verb is None or run is None or RunState(run.status) in FINISHED_RUNS:
+            return False
+        try:
+            act(
+                self.store,
+                self.head.organization,
+                run.id,
+                verb,
+                author="rehearsal",
+                reason="rehearsal",
+                now=self.now,
+            )
+        except NotAllowed:
+            return False
+        story.last = Hold("")
+        return True
+
+    def _advance(self) -> bool:
+        """Move the clock to the next time that matters to what is not over; False: none does."""
+        times = [self.devices.next_time()]
+        for name, story in self.stories.items():
+            run = self.run(name)
+            is_over = run is None or RunState(run.status) in FINISHED_RUNS
+            if not is_over and story.idle < IDLE_LIMIT:
+                times.append(story.last.until)
+                story.idle += 1
+        ahead = [time for time in times if time is not None and time > self.now]
+        if not ahead or min(ahead) > self.started_at + HORIZON_S:
+            return False
+        self.now = min(ahead)
+        return True
+
+    def run(self, name: str) -> Row[Any] | None:
+        """The Deployment's newest run as it stands."""
+        with self.store.read() as connection:
+            return runs.newest_run(connection, self.head.organization, name)

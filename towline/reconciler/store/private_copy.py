@@ -1,0 +1,62 @@
+"""A store of one's own in memory, to try things on: a copy of a store's file, or an empty one.
+
+Nothing of it is ever written back. The source may be in use by a server: it is read in one go.
+"""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine
+from sqlalchemy.pool import StaticPool
+
+from towline.reconciler.store import migrate, views
+from towline.reconciler.store.engine import Store
+from towline.reconciler.store.tables import metadata
+from towline.schemas.problems import Problem
+
+_PRAGMAS = ("journal_mode=MEMORY", "synchronous=OFF", "temp_store=MEMORY", "foreign_keys=OFF")
+"""What is lost with the process needs no care; the rows were checked where they come from."""
+
+
+def copy_of(path: Path) -> Store:
+    """A copy of the SQLite store at `path`, brought up to date; raises Problem."""
+    memory = _memory()
+    try:
+        source = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        try:
+            source.backup(memory)
+        finally:
+            source.close()
+    except sqlite3.Error as error:
+        raise Problem(
+            f"{path} cannot be read as a store: {error}",
+            remedy="name the towline.db in the data folder of a server",
+        ) from None
+    store = _store(memory)
+    migrate.upgrade(store.engine, None)
+    return store
+
+
+def empty_copy() -> Store:
+    """An empty store of today's schema."""
+    store = _store(_memory())
+    with store.engine.begin() as connection:
+        metadata.create_all(connection)
+        for view in views.SQLITE:
+            connection.exec_driver_sql(view)
+    return store
+
+
+def _memory() -> sqlite3.Connection:
+    return sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+
+
+def _store(memory: sqlite3.Connection) -> Store:
+    for pragma in _PRAGMAS:
+        memory.execute(f"PRAGMA {pragma}")
+
+    def give() -> Any:
+        return memory
+
+    return Store(create_engine("sqlite://", creator=give, poolclass=StaticPool))
