@@ -9,6 +9,7 @@ import pytest
 from towline.cli import settings
 from towline.cli.exit_codes import ExitCode
 from towline.cli.settings import Settings
+from towline.manifests.remote import Remote
 from towline.schemas.problems import Problem
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
@@ -70,6 +71,12 @@ def test_without_a_file_the_defaults_hold_but_there_is_no_fleet(tmp_path: Path) 
         ('organization = "Acme Inc"\n', "organization 'Acme Inc' is no id", ""),
         ('token = "tow_1_x"\n', "token must not stand in a file that git keeps", "TOWLINE_TOKEN"),
         ("[branch\n", "this is not TOML", ""),
+        ('repository_url = "x"\n', "there is no setting repository_url", "repository.url?"),
+        ('repository.passwordFile = "x"\n', "no setting repository.passwordFile", "password_file?"),
+        ('repository.password = "s"\n', "repository.password must not stand", "_PASSWORD in"),
+        ('repository = "https://h/f"\n', "repository is a folder", "repository.url = "),
+        ('repository.url = "https://a:b@h/f"\n', "holds a user or a password", "password_file"),
+        ('repository.proxy = "http://a:b@h:1"\n', "holds a user or a password", "_PROXY in"),
     ],
 )
 def test_what_is_wrong_is_refused_with_its_remedy(
@@ -88,6 +95,34 @@ def test_an_unknown_key_is_refused_with_its_line(tmp_path: Path) -> None:
     assert str(caught.value).startswith(f"{file}:3: ")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'branch = "x"\n\n[repository]\nusername = "ada"\nurl = "http://h/f"\n',
+        'branch = "x"\n\n\n\nrepository.url = "http://h/f"\n',
+    ],
+)
+def test_a_key_of_a_table_is_refused_with_its_line(tmp_path: Path, text: str) -> None:
+    file = write(tmp_path, text)
+    with pytest.raises(Problem) as caught:
+        settings.load(tmp_path, environment={})
+    assert str(caught.value).startswith(f"{file}:5: http:// is read and changed by")
+
+
+def test_a_repository_elsewhere_is_described_in_its_table(tmp_path: Path) -> None:
+    write(tmp_path, '[repository]\nurl = "https://h/f"\npassword_file = "token"\ntimeout = 9\n')
+    environment = {"TOWLINE_REPOSITORY_PROXY": "http://ada:s3cret@proxy:3128"}
+    found = settings.load(tmp_path, environment=environment)
+    assert found.repository == tmp_path
+    assert found.remote == Remote(
+        "https://h/f",
+        password_file=tmp_path / "token",
+        proxy="http://ada:s3cret@proxy:3128",
+        timeout_s=9,
+    )
+    assert settings.load(tmp_path / "..", environment={}).remote is None
+
+
 def test_a_number_in_the_environment_that_is_none_is_refused_by_its_variable(
     tmp_path: Path,
 ) -> None:
@@ -102,7 +137,7 @@ def test_every_setting_is_documented_with_its_variable_and_default() -> None:
     for setting, row in zip(fields(Settings), rows, strict=True):
         default = "none" if setting.default in (None, "") else f"`{setting.default}`"
         variable = settings.variable(setting.name)
-        assert row.startswith(f"| `{setting.name}` | `{variable}` | {default} | ")
+        assert row.startswith(f"| `{settings.key(setting.name)}` | `{variable}` | {default} | ")
 
 
 def test_every_exit_code_is_documented() -> None:

@@ -6,14 +6,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from towline.manifests.remote import Remote
 from towline.reconciler.server.serve import ServeSettings, serve
 from towline.reconciler.server.service import Service
 from towline.schemas.enrolment import JoinString
@@ -138,9 +140,64 @@ def test_a_taken_port_is_a_problem(settings: ServeSettings) -> None:
             serve(other, lambda _: None)
 
 
+def elsewhere(settings: ServeSettings) -> ServeSettings:
+    """The same fleet, as a repository that must be fetched."""
+    return replace(settings, repository=Remote(f"file://{settings.repository}"), git_interval_s=1)
+
+
+def repository_once(
+    settings: ServeSettings, client: httpx.Client, is_so: Callable[[dict[str, Any]], bool]
+) -> dict[str, Any]:
+    """What the API says of the repository, once `is_so`."""
+    token = (settings.data / "admin.token").read_text().strip()
+    headers = {"Authorization": f"Bearer {token}"}
+    deadline = time.monotonic() + 30
+    while True:
+        found: dict[str, Any] = client.get("/api/v1/admin/ota/repository", headers=headers).json()
+        if is_so(found):
+            return found
+        assert time.monotonic() < deadline, found
+        threading.Event().wait(0.05)
+
+
+def test_a_repository_elsewhere_is_fetched_and_followed(settings: ServeSettings) -> None:
+    there = elsewhere(settings)
+    fleet = settings.repository
+    with serving(there) as lines, client_of(there, lines) as client:
+        first = repository_once(there, client, lambda found: bool(found["applied_commit"]))
+        identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
+        commit = ["git", *identity, "commit", "-q", "--allow-empty", "-m", "Next"]
+        subprocess.run(commit, cwd=str(fleet), check=True)
+        repository_once(
+            there, client, lambda found: found["applied_commit"] != first["applied_commit"]
+        )
+
+
+def test_an_outage_of_the_git_host_does_not_keep_the_server_down(settings: ServeSettings) -> None:
+    there = elsewhere(settings)
+    with serving(there) as lines, client_of(there, lines) as client:
+        before = repository_once(there, client, lambda found: bool(found["applied_commit"]))
+    assert isinstance(settings.repository, Path)
+    settings.repository.rename(settings.repository.with_name("away"))
+    with serving(there) as lines, client_of(there, lines) as client:
+        found = repository_once(there, client, lambda found: bool(found["last_error"]))
+        assert "there is no repository at file://" in found["last_error"]
+        assert found["applied_commit"] == before["applied_commit"]
+        assert client.get("/api/v1/ota/root/1").status_code == 200
+
+
+def test_a_first_start_without_the_git_host_is_a_problem_with_its_remedy(
+    settings: ServeSettings,
+) -> None:
+    away = replace(settings, repository=Remote("https://127.0.0.1:1/fleet"))
+    with pytest.raises(Problem, match=r"cannot reach 127\.0\.0\.1"):
+        serve(away, lambda _: None)
+
+
 _PROGRAM = """
 import sys
 from pathlib import Path
+from towline.manifests.remote import Remote
 from towline.reconciler.server.serve import ServeSettings, serve
 base = Path(sys.argv[1])
 serve(

@@ -7,13 +7,16 @@ from typing import Annotated, Any
 import typer
 
 from towline.cli.printing import tell
-from towline.cli.settings import Settings, load_fleet
+from towline.cli.settings import Settings, load, load_fleet
+from towline.manifests.remote import checked_url, is_url
 from towline.schemas.problems import Problem
 
 
 def serve(
     lan: Annotated[bool, typer.Option("--lan", help="all interfaces; prints a join line")] = False,
-    repo: Annotated[Path | None, typer.Option(help="the fleet repository")] = None,
+    repo: Annotated[
+        str | None, typer.Option(metavar="DIR|URL", help="the fleet repository")
+    ] = None,
     path: Annotated[str | None, typer.Option(help="the fleet's folder in it")] = None,
     branch: Annotated[str | None, typer.Option(help="the branch to follow")] = None,
     data: Annotated[Path | None, typer.Option(help="where the server keeps its data")] = None,
@@ -39,8 +42,22 @@ def serve(
         for key, value in flags.items()
         if value is not None
     }
-    settings = replace(load_fleet(repo), **given)
-    _serve(settings, is_lan=lan)
+    _serve(replace(_settings(repo), **given), is_lan=lan)
+
+
+def _settings(repo: str | None) -> Settings:
+    """What holds in the folder `repo`, or here when it is a URL or a URL is configured."""
+    is_elsewhere = repo is not None and is_url(repo)
+    here = load(Path(repo) if repo is not None and not is_elsewhere else None)
+    settings = replace(here, repository_url=checked_url(repo)) if repo and is_elsewhere else here
+    if settings.repository_url is None:
+        return load_fleet(Path(repo) if repo is not None else None)
+    if settings.organization is None:
+        raise Problem(
+            "nothing says whose fleet this is",
+            remedy="set organization in towline.toml or TOWLINE_ORGANIZATION",
+        )
+    return settings
 
 
 def _serve(settings: Settings, *, is_lan: bool) -> None:
@@ -51,7 +68,7 @@ def _serve(settings: Settings, *, is_lan: bool) -> None:
     serve(
         ServeSettings(
             organization=settings.organization,
-            repository=settings.repository,
+            repository=settings.remote or settings.repository,
             path=settings.path,
             branch=settings.branch,
             data=settings.data,

@@ -7,12 +7,13 @@ docs/configuration.md lists the same settings; a test holds the two together.
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from towline.manifests.errors import nearest
+from towline.manifests.remote import Remote, checked_proxy, checked_url, is_url
 from towline.schemas.identifiers import is_id
 from towline.schemas.problems import Place, Problem
 
@@ -27,6 +28,24 @@ class Settings:
     """Whose fleet this is; roots and statements are bound to it."""
     repository: Path = Path()
     """The git repository's working copy."""
+    repository_url: str | None = None
+    """The repository that the server follows, where it is not the working copy."""
+    repository_username: str | None = None
+    """Who the password is of, over https."""
+    repository_password: str | None = None
+    """Password or token, over https: environment only."""
+    repository_password_file: Path | None = None
+    """The file that holds the password or token on one line."""
+    repository_ssh_key: Path | None = None
+    """The private key to get in with, over ssh."""
+    repository_known_hosts: Path | None = None
+    """The keys of the hosts that ssh trusts."""
+    repository_ca_file: Path | None = None
+    """The certificates, PEM, that alone vouch for the git host."""
+    repository_proxy: str | None = None
+    """The proxy on the way to the git host, over https."""
+    repository_timeout: int = 60
+    """Seconds that one fetch may take; ten times that for the first."""
     path: str = ""
     """The fleet's folder inside the repository; empty: the whole of it."""
     branch: str = "main"
@@ -61,14 +80,41 @@ class Settings:
         """The folder that holds deployments/, releases/ and trust/."""
         return self.repository / self.path
 
+    @property
+    def remote(self) -> Remote | None:
+        """The repository elsewhere that the server follows; raises Problem when settings clash."""
+        if self.repository_url is None:
+            return None
+        return Remote(
+            url=self.repository_url,
+            username=self.repository_username or "",
+            password=self.repository_password or "",
+            password_file=self.repository_password_file,
+            ssh_key=self.repository_ssh_key,
+            known_hosts=self.repository_known_hosts,
+            ca_file=self.repository_ca_file,
+            proxy=self.repository_proxy or "",
+            timeout_s=self.repository_timeout,
+        )
+
 
 _KINDS: dict[str, Any] = get_type_hints(Settings)
-_ENVIRONMENT_ONLY = frozenset({"token"})
+_ENVIRONMENT_ONLY = frozenset({"token", "repository_password"})
+_TABLE = "repository"
+"""`[repository]` holds the keys of a repository elsewhere; as a text it is the working copy."""
+
+
+def key(name: str) -> str:
+    """A setting as towline.toml spells it: `repository.url`."""
+    return name.replace(f"{_TABLE}_", f"{_TABLE}.", 1)
 
 
 def variable(name: str) -> str:
     """The environment variable of a setting."""
     return f"TOWLINE_{name.upper()}"
+
+
+_NAMES = {key(name): name for name in _KINDS}
 
 
 def load(
@@ -124,17 +170,29 @@ def _from_file(file: Path) -> dict[str, Any]:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise Problem(f"this is not TOML: {error}", place=Place(str(file))) from None
-    for name in document:
-        place = Place(str(file), _line(text, name))
-        if name not in _KINDS:
-            raise _unknown(name, place)
-        if name in _ENVIRONMENT_ONLY:
-            remedy = f"remove the line and set {variable(name)} in the environment"
-            raise Problem(f"{name} must not stand in a file that git keeps", remedy=remedy)
-    return {
-        name: _checked(name, value, file.parent, Place(str(file), _line(text, name)))
-        for name, value in document.items()
-    }
+    return dict(
+        _setting(spelled, value, file.parent, Place(str(file), _line(text, spelled)))
+        for spelled, value in _flat(document)
+    )
+
+
+def _flat(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Keys with their tables' names, `repository.url`, and their values."""
+    for spelled, value in document.items():
+        if spelled == _TABLE and isinstance(value, dict):
+            yield from ((f"{_TABLE}.{inner}", each) for inner, each in value.items())
+        else:
+            yield spelled, value
+
+
+def _setting(spelled: str, value: Any, base: Path, place: Place) -> tuple[str, object]:
+    name = _NAMES.get(spelled)
+    if name is None:
+        raise _unknown(spelled, place)
+    if name in _ENVIRONMENT_ONLY:
+        remedy = f"remove the line and set {variable(name)} in the environment"
+        raise Problem(f"{spelled} must not stand in a file that git keeps", remedy=remedy)
+    return name, _checked(name, value, base, place, is_kept=True)
 
 
 def _from_environment(environment: Mapping[str, str], base: Path) -> dict[str, Any]:
@@ -155,14 +213,18 @@ def _read(file: Path) -> str:
 
 
 def _unknown(name: str, place: Place) -> Problem:
-    meant = nearest(name, _KINDS)
-    remedy = f"did you mean {meant}?" if meant else f"known are {', '.join(_KINDS)}"
+    meant = nearest(name, _NAMES)
+    remedy = f"did you mean {meant}?" if meant else f"known are {', '.join(_NAMES)}"
     return Problem(f"there is no setting {name}", remedy=remedy, place=place)
 
 
-def _line(text: str, name: str) -> int | None:
-    """The line of a key at the top level; None where it is written in an unusual way."""
-    found = re.search(rf"^\s*[\"']?{re.escape(name)}[\"']?\s*[=.]", text, re.MULTILINE)
+def _line(text: str, spelled: str) -> int | None:
+    """The line of a key; None where it is written in an unusual way."""
+    table, _, inner = spelled.rpartition(".")
+    found = re.search(rf"^\s*[\"']?{re.escape(spelled)}[\"']?\s*[=.]", text, re.MULTILINE)
+    if table and not found and (head := re.search(rf"^\s*\[{table}\]", text, re.MULTILINE)):
+        in_table = re.compile(rf"^\s*[\"']?{re.escape(inner)}[\"']?\s*[=.]", re.MULTILINE)
+        found = in_table.search(text, head.end())
     return text.count("\n", 0, found.end()) + 1 if found else None
 
 
@@ -170,18 +232,35 @@ def _number(name: str, text: str) -> str | int:
     return int(text) if _KINDS[name] is int and text.isdecimal() else text
 
 
-def _checked(name: str, value: object, base: Path, place: Place) -> object:
-    kind = _KINDS[name]
+def _checked(
+    name: str, value: object, base: Path, place: Place, *, is_kept: bool = False
+) -> object:
+    """The value as Settings holds it; `is_kept`: git keeps what stands at the place."""
+    kind, spelled = _KINDS[name], key(name)
     if kind is int:
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise Problem(f"{name} must be a whole number of seconds, at least 1", place=place)
+            raise Problem(f"{spelled} must be a whole number of seconds, at least 1", place=place)
         return value
     if not isinstance(value, str):
-        raise Problem(f"{name} must be text", remedy="put it in quotes", place=place)
+        raise Problem(f"{spelled} must be text", remedy="put it in quotes", place=place)
+    try:
+        _check_text(name, value, is_kept=is_kept)
+    except Problem as problem:
+        raise Problem(problem.what, remedy=problem.remedy, place=place) from None
+    return base / Path(value).expanduser() if kind in (Path, Path | None) else value
+
+
+def _check_text(name: str, value: str, *, is_kept: bool) -> None:
     if name == "organization" and not is_id(value):
         raise Problem(
             f"organization {value!r} is no id: small letters, digits, dots, dashes and"
-            " underscores, at most 63",
-            place=place,
+            " underscores, at most 63"
         )
-    return base / Path(value).expanduser() if kind in (Path, Path | None) else value
+    if name == "repository" and is_url(value):
+        raise Problem(
+            "repository is a folder, and this is a URL", remedy='write repository.url = "URL"'
+        )
+    if name == "repository_url":
+        checked_url(value)
+    if name == "repository_proxy":
+        checked_proxy(value, may_hold_password=not is_kept)

@@ -15,10 +15,12 @@ from pathlib import Path
 
 import structlog
 
+from towline.manifests.remote import Remote
 from towline.manifests.repository import Repository
 from towline.reconciler.loop import LoopSettings, Reconciler
 from towline.reconciler.server import tls
 from towline.reconciler.server.doorbell import Doorbell
+from towline.reconciler.server.followed import fetching, open_repository
 from towline.reconciler.server.service import FleetView, Service, ServiceSettings
 from towline.reconciler.server.tls import Certificate
 from towline.reconciler.server.web import PATH as PAGE
@@ -39,7 +41,8 @@ class ServeSettings:
     """Everything that `towline serve` needs to know; paths are absolute."""
 
     organization: str
-    repository: Path
+    repository: Path | Remote
+    """The working copy or bare repository, or one elsewhere that is mirrored under `data`."""
     path: str
     """The fleet's folder inside the repository; empty: the whole of it."""
     branch: str
@@ -69,10 +72,12 @@ def serve(
     _log_to_stderr()
     settings.data.mkdir(parents=True, exist_ok=True)
     with _only_process(settings.data):
-        repository = Repository(settings.repository, settings.path, settings.branch)
+        repository = open_repository(
+            settings.repository, settings.path, settings.branch, settings.data
+        )
         store = open_store(settings.data / STORE_FILE)
         try:
-            _prepare(store, settings)
+            _prepare(store, repository, settings)
             trust = _trust(store, repository, settings)
             _run(store, repository, trust, settings, announce, on_ready)
         finally:
@@ -131,13 +136,14 @@ def _run(
         service = Service(
             store, _service_settings(settings, certificate, address), trust.key, doorbell, fleet
         )
-        reconciler.start(settings.repository)
-        try:
-            announce(_lines(service, settings, port))
-            on_ready(service)
-            service.run(listener)
-        finally:
-            reconciler.stop()
+        with fetching(repository, settings.git_interval_s):
+            reconciler.start(repository.path)
+            try:
+                announce(_lines(service, settings, port))
+                on_ready(service)
+                service.run(listener)
+            finally:
+                reconciler.stop()
 
 
 def _service_settings(
@@ -153,7 +159,7 @@ def _service_settings(
     )
 
 
-def _prepare(store: Store, settings: ServeSettings) -> None:
+def _prepare(store: Store, repository: Repository, settings: ServeSettings) -> None:
     """The organization's rows, and at the first start an admin token in a file of its own."""
     now = int(time.time())
     token_file = settings.data / TOKEN_FILE
@@ -161,7 +167,7 @@ def _prepare(store: Store, settings: ServeSettings) -> None:
         repositories.ensure(
             connection,
             settings.organization,
-            str(settings.repository),
+            repository.source,
             settings.branch,
             settings.path,
             now,
@@ -179,7 +185,7 @@ def _trust(store: Store, repository: Repository, settings: ServeSettings) -> _Tr
     with store.read() as connection:
         applied = repositories.get(connection, settings.organization).applied_commit
     errors: list[str] = []
-    for commit in dict.fromkeys(filter(None, [repository.head(), applied])):
+    for commit in dict.fromkeys(filter(None, [_head(repository, applied), applied])):
         try:
             chain = _roots(repository, commit)
             root = roots.follow(chain, settings.organization)
@@ -194,6 +200,16 @@ def _trust(store: Store, repository: Repository, settings: ServeSettings) -> _Tr
         + (errors[0] if errors else f"branch {settings.branch} has no commit yet"),
         remedy="name the key that trust/root/ names with --online-key; `towline init` makes both",
     )
+
+
+def _head(repository: Repository, applied: str | None) -> str | None:
+    """An outage does not keep the server from serving what it applied before."""
+    try:
+        return repository.head()
+    except Problem:
+        if applied is None:
+            raise
+        return None
 
 
 def _roots(repository: Repository, commit: str) -> tuple[bytes, ...]:

@@ -13,7 +13,7 @@ from towline.schemas.identifiers import organization_uuid
 def ensure(
     connection: Connection, organization: str, url: str, branch: str, path: str, now: int
 ) -> None:
-    """The rows of the organization and its repository."""
+    """The rows of the organization and its repository, which may have moved."""
     connection.execute(
         insert_ignoring(connection, organizations).values(
             id=organization_uuid(organization), name=organization, created_at=now
@@ -24,6 +24,7 @@ def ensure(
             organization=organization, url=url, branch=branch, path=path
         )
     )
+    change(connection, organization, url=url, branch=branch, path=path)
 
 
 def get(connection: Connection, organization: str) -> Row[Any]:
