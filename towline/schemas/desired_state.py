@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from towline.schemas import envelope, fields, strict_json, times
+from towline.schemas import envelope, fields, strict_json, times, window_words
 from towline.schemas.envelope import Envelope
 from towline.schemas.keys import PrivateKey
 from towline.schemas.problems import Refused
+from towline.schemas.windows import Window
 
 DESIRED_STATE_TYPE = "application/vnd.towline.desired.v1+json"
 COMPONENTS_LIMIT = 24
@@ -55,6 +56,10 @@ class ComponentWanted:
     device_timeout_s: int = 3600
     health: tuple[dict[str, Any], ...] = ()
     """Each `{name, delay, period, successes, timeout, http | tcp | script}`, times in seconds."""
+    windows: tuple[Window, ...] = ()
+    """An install may start only inside."""
+    time_zone: str | None = None
+    """The device's own; None = UTC."""
 
     def document(self) -> dict[str, Any]:
         """The component as the document carries it."""
@@ -73,8 +78,8 @@ class ComponentWanted:
             "install": {"timeout": self.install_timeout_s, "reboot": "never"},
             "hooks": {},
             "health": list(self.health),
-            "windows": [],
-            "timeZone": None,
+            "windows": [window_words.document(window) for window in self.windows],
+            "timeZone": self.time_zone,
             "deltas": [],
             "rollback": {"automatic": True},
             "deviceTimeout": self.device_timeout_s,
@@ -180,6 +185,8 @@ def _component(document: Any) -> ComponentWanted:
         ),
         device_timeout_s=fields.whole(document, "deviceTimeout", least=1, most=TIME_LIMIT_S),
         health=tuple(_health(check) for check in fields.sequence(document, "health")),
+        windows=window_words.parse(document.get("windows")),
+        time_zone=fields.optional_text(document, "timeZone", limit=64),
     )
 
 
