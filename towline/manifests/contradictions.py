@@ -1,6 +1,7 @@
 """Keys that are each fine and cannot stand together, within a document and between documents.
 
-Looks at the tree as it was read, so that it can say its part also where the shape is wrong.
+Looks at the tree as it was read, so that it can say its part also where the shape is wrong. What
+needs the meaning of keys is in `contradictions_release` and `contradictions_rollout`.
 """
 
 from collections.abc import Collection, Iterator
@@ -14,13 +15,17 @@ def contradictions(root: Node) -> Iterator[Fault]:
     _, spec = follow(root, ("spec",))
     if not isinstance(spec, Mapping) or spec is root:
         return
-    if "package" in spec.values and "packages" in spec.values:
+    listed = spec.values.get("packages")
+    if "package" in spec.values and listed is not None:
         mark = spec.keys["packages"]
         message = "`package` and `packages` both stand here"
         yield Fault(("spec", "packages"), mark, message, "keep one of the two")
-    elif "package" not in spec.values and "packages" not in spec.values:
+    elif "package" not in spec.values and listed is None:
         remedy = "add package: {url: …, checksum: sha256:…}"
         yield Fault(("spec", "package"), spec.mark, "`package` is missing", remedy)
+    elif isinstance(listed, Sequence) and not listed.items:
+        remedy = "add a package, or write package: {url: …, checksum: sha256:…}"
+        yield Fault(("spec", "packages"), listed.mark, "`packages` is empty", remedy)
     yield from _manual_without_devices(spec)
 
 
@@ -63,3 +68,19 @@ def _unknown_group(way: Location, mark: Mark, name: str, known: Collection[str])
     meant = nearest(name, known)
     remedy = f"write {meant}" if meant else f"add a DeviceGroup with metadata: {{name: {name}}}"
     return Fault(way, mark, f"no DeviceGroup has the name {name}", remedy)
+
+
+def mutual_replacements(root: Node, name: str, replaced_by: Collection[str]) -> Iterator[Fault]:
+    """Deployments that replace the one that replaces them: neither could take a device over.
+
+    `replaced_by` are the names of those that replace this one.
+    """
+    way: Location = ("metadata", "replaces")
+    found, listed = follow(root, way)
+    if found != way or not isinstance(listed, Sequence):
+        return
+    for at, entry in enumerate(listed.items):
+        if isinstance(entry, Scalar) and entry.value in replaced_by and entry.value != name:
+            message = f"{name} and {entry.text} replace each other"
+            remedy = "remove one of the two from `replaces`"
+            yield Fault((*way, at), entry.mark, message, remedy)

@@ -7,7 +7,13 @@ in as bytes. What a broken Deployment means for a run is the reconciler's busine
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from towline.manifests.contradictions import contradictions, unknown_groups
+from towline.manifests.contradictions import (
+    contradictions,
+    mutual_replacements,
+    unknown_groups,
+)
+from towline.manifests.contradictions_release import release_contradictions
+from towline.manifests.contradictions_rollout import rollout_contradictions
 from towline.manifests.deployment import deployment_of, device_of, group_of
 from towline.manifests.errors import Fault, LoadError, Mark, path_text
 from towline.manifests.identity import Identity, identify, may_be_ours, may_hold_commit
@@ -25,7 +31,7 @@ from towline.manifests.shape_base import Shape
 from towline.manifests.shape_faults import read_shape
 from towline.manifests.window_values import freeze_of
 from towline.manifests.yaml_strict import Unreadable, read_documents
-from towline.manifests.yaml_tree import Document, Node, follow
+from towline.manifests.yaml_tree import Document, Node, fault_at, follow
 from towline.schemas.problems import Place
 
 
@@ -100,6 +106,7 @@ def load(files: Mapping[str, bytes]) -> Loaded:
                 errors.append(_unreadable(file, refused.fault, may_hold_commit(files[file])))
     _refuse_twins(entries)
     _refuse_unknown_groups(entries, is_all_known=not any(error.holds_commit for error in errors))
+    _refuse_mutual_replacements(entries)
     unreadable |= {entry.file for entry in entries if entry.identity.name is None}
     errors += [_error(entry, fault) for entry in entries for fault in entry.faults]
     return _loaded(entries, sorted(errors, key=_place_order), unreadable)
@@ -123,8 +130,16 @@ def _check(entry: _Entry, faults_of_yaml: list[Fault]) -> None:
     entry.shape, found = read_shape(SHAPES[identity.kind], entry.root)
     if identity.kind == "Deployment":
         found.extend(contradictions(entry.root))
+    if isinstance(entry.shape, DeploymentShape) and not found:
+        found.extend(_by_meaning(entry.shape, entry.root))
     said = {fault.location for fault in faults_of_yaml}
     entry.faults += [fault for fault in found if fault.location not in said]
+
+
+def _by_meaning(shape: DeploymentShape, root: Node) -> Iterator[Fault]:
+    """Contradictions of a document that is right as far as its shape goes."""
+    for found in (*release_contradictions(shape.spec), *rollout_contradictions(shape)):
+        yield fault_at(root, *found)
 
 
 def _refuse_twins(entries: list[_Entry]) -> None:
@@ -156,6 +171,18 @@ def _refuse_unknown_groups(entries: list[_Entry], *, is_all_known: bool) -> None
     for entry in entries:
         if entry.identity.kind == "Deployment":
             entry.faults.extend(unknown_groups(entry.root, known))
+
+
+def _refuse_mutual_replacements(entries: list[_Entry]) -> None:
+    replaced_by: dict[str, set[str]] = {}
+    for entry in entries:
+        if isinstance(entry.shape, DeploymentShape):
+            for old in entry.shape.metadata.replaces:
+                replaced_by.setdefault(old, set()).add(entry.shape.metadata.name)
+    for entry in entries:
+        name = entry.identity.name
+        if entry.identity.kind == "Deployment" and name in replaced_by:
+            entry.faults.extend(mutual_replacements(entry.root, name, replaced_by[name]))
 
 
 def _error(entry: _Entry, fault: Fault) -> LoadError:

@@ -2,9 +2,9 @@
 
 # ruff: noqa: RUF012 - pydantic copies the default of a field for every value
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from towline.manifests.shape_base import Shape, Words, wrong
 from towline.manifests.shape_filters import GroupFilters
@@ -16,6 +16,7 @@ from towline.manifests.shape_words import (
     Line,
     Share,
     Timeout,
+    duration_text,
     is_host,
     said,
     text_of,
@@ -62,6 +63,13 @@ class StaleGit(Shape):
 
     alert_after: Timeout = 900
     hold_after: Timeout = 86400
+
+    @model_validator(mode="after")
+    def _alerts_before_it_holds(self) -> Self:
+        if self.hold_after < self.alert_after:
+            message = f"holdAfter is shorter than alertAfter, {duration_text(self.alert_after)}"
+            raise wrong(message, "write a holdAfter of at least alertAfter", ("holdAfter",))
+        return self
 
 
 class PolicySpec(Shape):

@@ -22,6 +22,7 @@ from towline.manifests.shape_words import (
     Timeout,
     Version,
     VersionRange,
+    duration_text,
 )
 
 _FORMATS = ("script", "tree", "file", "swu", "raucb")
@@ -131,6 +132,15 @@ class HealthShape(Shape):
                 "give each check one of http, tcp, script",
                 at,
             )
+        return self
+
+    @model_validator(mode="after")
+    def _can_pass(self) -> Self:
+        least = (self.successes - 1) * self.period
+        if least >= self.timeout:
+            message = f"{self.successes} successes take at least {duration_text(least)}"
+            remedy = f"write a timeout above {duration_text(least)}, or fewer successes"
+            raise wrong(f"{message}, and timeout is {duration_text(self.timeout)}", remedy)
         return self
 
 

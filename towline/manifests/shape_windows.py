@@ -18,8 +18,9 @@ def _worded(what: str, read: Callable[[str], _Read]) -> Callable[[Any], _Read]:
     """Text read by the grammar that manifests and documents share."""
 
     def reader(value: Any) -> _Read:
+        text = text_of(value, what)
         try:
-            return read(text_of(value, what))
+            return read(text)
         except ValueError as error:
             message, _, remedy = str(error).partition(": ")
             raise wrong(message, remedy) from None

@@ -152,3 +152,9 @@ def follow(root: Node, location: Location) -> tuple[Location, Node]:
             continue
         way.append(part)
     return tuple(way), node
+
+
+def fault_at(root: Node, location: Location, message: str, remedy: str) -> Fault:
+    """A fault at the deepest node that there is on the way to a location."""
+    way, node = follow(root, location)
+    return Fault(way, node.mark, message, remedy)
