@@ -20,7 +20,14 @@ _NAMES = {
     "device.verifying": "device.status",
     "device.completed": "device.status",
 }
-_WARNINGS = ("device.failed", "run.held", "repository.held", "repository.unreachable")
+_WARNINGS = (
+    "device.failed",
+    "run.held",
+    "repository.held",
+    "repository.unreachable",
+    "repository.branch-missing",
+    "repository.stale",
+)
 _FIELDS = ("deployment", "device", "reason", "message", "cause", "commit")
 _LIMIT = 1000
 

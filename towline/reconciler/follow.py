@@ -1,4 +1,4 @@
-"""Following the branch: fetch, judge the head, put it in force.
+"""Following the branch: read its head, judge it, put it in force.
 
 A head that does not load in part keeps the last good form of what is broken; one that is held keeps
 the whole commit before it. What git wants is read once per commit and kept in memory as `Head`.
@@ -11,10 +11,12 @@ from typing import Any
 from sqlalchemy import Connection
 
 from towline.manifests.load import Loaded, load
-from towline.manifests.model import Deployment
+from towline.manifests.model import Deployment, Policy
+from towline.manifests.policy import repository_policy
 from towline.manifests.repository import Repository
-from towline.reconciler.commits import CommitFacts, why_held
+from towline.reconciler.commits import CommitFacts, handed_over, why_held
 from towline.reconciler.head import CommitSeen, Head
+from towline.reconciler.looks import Looks
 from towline.reconciler.store import dirt, labels, repositories
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store
@@ -51,38 +53,40 @@ class Follower:
         self.organization = organization
         self.head: Head | None = None
         self._former: dict[str, Loaded] = {}
+        self._looks = Looks(store, organization)
+        self._judged: tuple[object, ...] = ()
 
     def look(self, now: int) -> bool:
-        """Fetch and judge the branch; returns True when another commit came into force."""
+        """Judge the branch; returns True when another commit came into force."""
         try:
-            return self._look(now)
+            has_come = self._look(now)
         except Problem as problem:
-            self._note_error(problem.what, now)
+            self._looks.failed(problem, self._policy(), now)
             return False
+        self._looks.succeeded(self.repository.seen_at(now))
+        return has_come
 
     def _look(self, now: int) -> bool:
-        sha = self.repository.head()
-        if sha is None:
-            raise Problem(f"the repository {self.repository.path} has no commit yet")
         with self.store.read() as connection:
             row = repositories.get(connection, self.organization)
         if self.head is None and row.applied_commit is not None:
             self.head = self._in_force(row.applied_commit)
+        sha = self.repository.head()
+        if sha is None:
+            raise Problem(f"the repository {self.repository.source} has no commit yet")
         if sha == row.applied_commit and self.head is not None and not row.held_commit:
-            self._note_error("", now)
             return False
-        return self._judge(self._read(sha), row, now)
+        # One that is held stays so until it, or what it is compared with, is another.
+        judged = (sha, row.held_commit, row.applied_commit, row.accepted_commit)
+        if judged == self._judged:
+            return False
+        has_come = self._judge(self._read(sha), row, now)
+        self._judged = (sha, sha, row.applied_commit, row.accepted_commit)
+        return has_come
 
-    def _note_error(self, error: str, now: int) -> None:
-        with self.store.write() as connection:
-            before = repositories.get(connection, self.organization).last_error
-            values: dict[str, Any] = {"last_error": error}
-            if not error:
-                values["last_fetch_at"] = now
-            repositories.change(connection, self.organization, **values)
-            if error and error != before:
-                event = Event("repository.unreachable", message=error, cause="git")
-                record(connection, self.organization, now, event)
+    def _policy(self) -> Policy:
+        """The one in force before whatever is looked at."""
+        return repository_policy(self.head.policies if self.head else {})
 
     def _read(self, sha: str) -> _Candidate:
         files = self.repository.read(sha)
@@ -108,7 +112,11 @@ class Follower:
             is_accepted=row.accepted_commit == sha,
             in_force=in_force.keys(),
             wanted=_wanted_names(candidate.loaded, {n: r.file for n, r in in_force.items()}),
+            handed_over=handed_over(
+                self.head.deployments if self.head else {}, candidate.loaded.deployments
+            ),
             holding_errors=_holding_errors(candidate),
+            max_removed=self._policy().max_removed,
         )
         if held := why_held(facts):
             self._hold(sha, held, row, now)
@@ -120,9 +128,7 @@ class Follower:
         if (row.held_commit, row.hold_reason) == (sha, reason):
             return
         with self.store.write() as connection:
-            repositories.change(
-                connection, self.organization, held_commit=sha, hold_reason=reason, last_error=""
-            )
+            repositories.change(connection, self.organization, held_commit=sha, hold_reason=reason)
             event = Event("repository.held", message=reason, cause="git", commit=sha)
             record(connection, self.organization, now, event)
 
@@ -144,11 +150,9 @@ class Follower:
                 self.organization,
                 applied_commit=head.commit.sha,
                 applied_at=now,
-                last_fetch_at=now,
                 held_commit=None,
                 accepted_commit=None,
                 hold_reason="",
-                last_error="",
             )
             self._lapse_overrides(connection, head)
             record(connection, self.organization, now, *_commit_events(candidate))
@@ -196,6 +200,8 @@ class Follower:
             deployments=deployments,
             groups=loaded.groups,
             devices=loaded.devices,
+            policies=loaded.policies,
+            freezes=loaded.freezes,
             statements={k: v for k, v in candidate.files.items() if k.startswith("releases/")},
         )
         return head, rows

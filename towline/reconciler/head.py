@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from towline.manifests.model import Deployment, DeviceEntry, DeviceGroup
+from towline.manifests.model import Deployment, DeviceEntry, DeviceGroup, Freeze, Policy
 from towline.schemas.root import Root
 
 
@@ -34,5 +34,7 @@ class Head:
     deployments: Mapping[str, Deployment] = field(default_factory=dict)
     groups: Mapping[str, DeviceGroup] = field(default_factory=dict)
     devices: Mapping[str, DeviceEntry] = field(default_factory=dict)
+    policies: Mapping[str, Policy] = field(default_factory=dict)
+    freezes: Mapping[str, Freeze] = field(default_factory=dict)
     statements: Mapping[str, bytes] = field(default_factory=dict)
     """Signed statements by their path."""

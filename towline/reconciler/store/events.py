@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, select
 
 from towline.reconciler.store.tables import events
 
@@ -48,3 +48,13 @@ def record(connection: Connection, organization: str, now: int, *entries: Event)
             for entry in entries
         ],
     )
+
+
+def happened_since(connection: Connection, organization: str, kind: str, since: int) -> bool:
+    """True when there is an event of the kind after `since`."""
+    found = connection.execute(
+        select(events.c.id)
+        .where(events.c.organization == organization, events.c.kind == kind, events.c.at > since)
+        .limit(1)
+    )
+    return found.first() is not None
