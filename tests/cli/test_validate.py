@@ -98,3 +98,68 @@ def test_a_path_that_is_not_there_is_said(
 ) -> None:
     assert main.run(["validate", "nowhere"]) == 1
     assert capsys.readouterr().err == "error: nowhere does not exist\n"
+
+
+POLICY = """\
+apiVersion: towline/v1
+kind: Policy
+metadata: {name: strict}
+spec: {packageHosts: [cdn.example.com], maxShareFirstBatch: 5%, maxDevices: 10}
+"""
+
+
+def test_a_violation_of_a_policy_is_an_error_at_its_place(
+    manifests: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (manifests / "bad.yaml").unlink()
+    (manifests.parent / "policy.yaml").write_text(POLICY, encoding="utf-8")
+    good = manifests / "good.yaml"
+    moved = good.read_text("utf-8").replace("good.tar.gz", "https://evil.example/good.tar.gz")
+    good.write_text(f"{moved}  strategy: {{type: canary, percentage: 9}}\n", encoding="utf-8")
+    code, found = validate(capsys)
+    assert (code, found["ok"]) == (1, False)
+    assert [(e["file"], e["line"], e["column"], e["path"]) for e in found["errors"]] == [
+        ("deployments/good.yaml", 6, 18, "spec.package.url"),
+        ("deployments/good.yaml", 8, 40, "spec.strategy.percentage"),
+    ]
+    assert found["errors"][0]["message"].endswith("and Policy strict allows cdn.example.com")
+    assert found["errors"][1]["remedy"] == "let the first batch take at most 5%"
+    assert {error["name"] for error in found["errors"]} == {"good"}
+
+
+def test_a_policy_binds_its_folder_and_one_that_does_nothing_is_a_warning(
+    manifests: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (manifests / "bad.yaml").unlink()
+    (manifests.parent / "policy.yaml").write_text(
+        POLICY.replace("5%", "50%").replace("strict", "loose"), encoding="utf-8"
+    )
+    apart = manifests.parent / "elsewhere"
+    apart.mkdir()
+    (apart / "policy.yaml").write_text(
+        POLICY.replace("10}", "20, maxRemoved: 5%}").replace("[cdn.", "[x.y, cdn."), "utf-8"
+    )
+    code, found = validate(capsys)
+    assert (code, found["errors"]) == (0, [])
+    said = [warning["message"] for warning in found["warnings"] if "policy" in warning]
+    assert said == [
+        "no Deployment lies in its folder or below, so that it holds for nothing",
+        "maxRemoved is about the repository: only a Policy in no folder sets it",
+        "maxDevices 20 has no effect: a Policy above allows 10",
+        "x.y in packageHosts has no effect: a Policy above leaves it out",
+    ]
+
+
+def test_every_package_and_arm_without_a_statement_is_a_warning(
+    manifests: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (manifests / "bad.yaml").unlink()
+    arm = 'package: {url: b.tar.gz, checksum: "sha256:' + "1d0c" * 16 + '"}'
+    line = f"  experiment: {{arms: [{{name: a, weight: 50}}, {{name: b, weight: 50, {arm}}}]}}\n"
+    with (manifests / "good.yaml").open("a", encoding="utf-8") as file:
+        file.write(line)
+    _, found = validate(capsys)
+    assert [warning["message"].split()[0] for warning in found["warnings"]] == [
+        "releases/system/1.0/good.tar.gz.json",
+        "releases/system/1.0/b.tar.gz.json",
+    ]

@@ -1,6 +1,6 @@
 """`towline validate`: what the loader says of manifests, before anyone merges them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,8 +14,9 @@ from towline.cli.printing import give
 from towline.cli.settings import load as load_settings
 from towline.cli.settings import load_fleet
 from towline.manifests.errors import LoadError
-from towline.manifests.load import load
+from towline.manifests.load import Loaded, load
 from towline.manifests.model import Deployment
+from towline.manifests.policy_errors import policy_errors, policy_warnings
 from towline.schemas.problems import Problem
 from towline.schemas.statement import statement_path
 
@@ -26,12 +27,19 @@ def validate(
     ] = None,
     output: Annotated[Format, typer.Option("-o", "--output", help="table or json")] = Format.TABLE,
 ) -> None:
-    """Check manifests; every error of every file at once, with its place and a remedy."""
+    """Check manifests; every error of every file at once, with its place and a remedy.
+
+    Manifests are judged by the Policies that lie beside them.
+    """
     checked = _named(paths) if paths else _fleet()
     loaded = load(checked.files)
-    errors = [error for error in loaded.errors if error.place.file in checked.named]
+    found = (*loaded.errors, *policy_errors(checked.files, loaded))
+    errors = [error for error in found if error.place.file in checked.named]
     deployments = [each for each in loaded.deployments.values() if each.file in checked.named]
-    warnings = _warnings(deployments, checked.fleet) if checked.fleet else []
+    warnings = [
+        *(_unsigned(deployments, checked.fleet) if checked.fleet else ()),
+        *_idle_policies(loaded, checked.named),
+    ]
     if output is Format.TABLE:
         _show(errors, warnings, len(checked.named), len(deployments))
     else:
@@ -73,23 +81,41 @@ def _named(paths: list[Path]) -> _Checked:
     return _Checked(read_manifests(fleet) | names, frozenset(names), fleet)
 
 
-def _warnings(deployments: Iterable[Deployment], fleet: Path) -> list[dict[str, str]]:
+def _unsigned(deployments: Iterable[Deployment], fleet: Path) -> Iterator[dict[str, str]]:
     """A package without a statement is no load error: the run waits for it."""
-    return [
-        {
-            "file": each.file,
-            "deployment": each.name,
-            "message": f"{_statement(each)} is missing: the run will wait for it;"
-            " `towline release sign` writes it",
-        }
-        for each in deployments
-        if not (fleet / _statement(each)).is_file()
+    for each in deployments:
+        for statement in _statements(each):
+            if not (fleet / statement).is_file():
+                message = f"{statement} is missing: the run will wait for it;"
+                yield {
+                    "file": each.file,
+                    "deployment": each.name,
+                    "message": f"{message} `towline release sign` writes it",
+                }
+
+
+def _statements(manifest: Deployment) -> list[str]:
+    """Where the statements of all packages lie, arms included, each once."""
+    releases = [
+        (manifest.target_version, manifest.packages),
+        *((arm.target_version, arm.packages) for arm in manifest.arms),
     ]
+    paths = (
+        statement_path(manifest.component, version, package.file_name)
+        for version, packages in releases
+        for package in packages
+    )
+    return list(dict.fromkeys(paths))
 
 
-def _statement(manifest: Deployment) -> str:
-    package = manifest.packages[0]
-    return statement_path(manifest.component, manifest.target_version, package.file_name)
+def _idle_policies(loaded: Loaded, named: Collection[str]) -> Iterator[dict[str, str]]:
+    for warning in policy_warnings(loaded):
+        if warning.policy.file in named:
+            yield {
+                "file": warning.policy.file,
+                "policy": warning.policy.name,
+                "message": warning.message,
+            }
 
 
 def _show(
