@@ -1,0 +1,215 @@
+"""What a rehearsed run came to, counted: one statement over its targets, and a few names."""
+
+import statistics
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, false, func, or_, select
+
+from towline.manifests.model import DeviceGroup, Ownership
+from towline.reconciler.store.fleet import owned_by
+from towline.reconciler.store.tables import (
+    device_state,
+    edge_devices,
+    runs,
+    targets,
+)
+from towline.schemas.states import TargetState
+
+PAST_RUNS = 20
+PAST_INSTALLS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class RehearsedGroup:
+    """So many targets of a run that are alike."""
+
+    batch: int
+    status: TargetState
+    reason: str
+    from_version: str | None
+    sha256: str | None
+    is_kept: bool
+    """The release lies on the device already, as its previous one."""
+    is_offline: bool
+    n: int
+
+
+def groups(
+    connection: Connection, run: Row[Any], *, since: int, seen_after: int, wanted: Collection[str]
+) -> list[RehearsedGroup]:
+    """The targets that came to their end at `since` or later, and all that are skipped.
+
+    `wanted` are the checksums of the run's releases.
+    """
+    is_offline = case(
+        (func.coalesce(device_state.c.last_seen, 0) < seen_after, 1),
+        else_=0,
+    )
+    # Only a return can find its release lying by.
+    is_kept = case((_lies_by(wanted) if run.is_return else false(), 1), else_=0)
+    keys = (
+        targets.c.batch,
+        targets.c.status,
+        targets.c.reason,
+        targets.c.from_version,
+        targets.c.sha256,
+        is_kept.label("is_kept"),
+        is_offline.label("is_offline"),
+    )
+    rows = connection.execute(
+        select(*keys, func.count())
+        .join(device_state, device_state.c.device_seq == targets.c.device_seq)
+        .where(targets.c.run_seq == run.seq, _counts(since))
+        .group_by(*keys)
+    )
+    return [
+        RehearsedGroup(
+            row[0], TargetState(row[1]), row[2], row[3], row[4], bool(row[5]), bool(row[6]), row[7]
+        )
+        for row in rows
+    ]
+
+
+def names(
+    connection: Connection, run_seq: int, where: ColumnElement[bool], *, since: int, limit: int
+) -> tuple[str, ...]:
+    """The first ids of the counted targets for which `where` is true."""
+    rows = connection.execute(
+        select(edge_devices.c.slug)
+        .join(targets, targets.c.device_seq == edge_devices.c.seq)
+        .where(targets.c.run_seq == run_seq, _counts(since), where)
+        .order_by(edge_devices.c.slug)
+        .limit(limit)
+    )
+    return tuple(rows.scalars())
+
+
+def in_batch(number: int) -> ColumnElement[bool]:
+    """The targets of a batch that are not skipped."""
+    return and_(targets.c.batch == number, targets.c.status != TargetState.SKIPPED.value)
+
+
+def skipped_as(reason: str) -> ColumnElement[bool]:
+    """The targets skipped for one reason."""
+    return and_(targets.c.status == TargetState.SKIPPED.value, targets.c.reason == reason)
+
+
+def _counts(since: int) -> ColumnElement[bool]:
+    return or_(
+        targets.c.completed_at >= since,
+        targets.c.status.in_([TargetState.SKIPPED.value, TargetState.PENDING.value]),
+    )
+
+
+def _lies_by(wanted: Collection[str]) -> ColumnElement[bool]:
+    """The newest install that the device completed replaced the wanted release."""
+    former = targets.alias("former")
+    newest = (
+        select(former.c.from_sha256)
+        .where(
+            former.c.device_seq == targets.c.device_seq,
+            former.c.component == targets.c.component,
+            former.c.run_seq < targets.c.run_seq,
+            former.c.status == TargetState.COMPLETED.value,
+        )
+        .order_by(former.c.run_seq.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return newest.in_(wanted)
+
+
+def zones(connection: Connection, organization: str) -> list[str | None]:
+    """The time zones of the organization's devices."""
+    rows = connection.execute(
+        select(edge_devices.c.time_zone)
+        .where(edge_devices.c.organization == organization)
+        .distinct()
+    )
+    return list(rows.scalars())
+
+
+def past_installs(connection: Connection, organization: str, component: str) -> list[int]:
+    """Seconds from grant to verification of past installs of a component, in any order."""
+    newest = (
+        select(runs.c.seq)
+        .where(
+            runs.c.organization == organization,
+            runs.c.component == component,
+            runs.c.started_at.is_not(None),
+        )
+        .order_by(runs.c.seq.desc())
+        .limit(PAST_RUNS)
+    )
+    rows = connection.execute(
+        select(targets.c.verified_at - targets.c.granted_at)
+        .where(
+            targets.c.run_seq.in_(newest),
+            targets.c.status == TargetState.COMPLETED.value,
+            targets.c.verified_at.is_not(None),
+            targets.c.granted_at.is_not(None),
+        )
+        .limit(PAST_INSTALLS)
+    )
+    return list(rows.scalars())
+
+
+def median(lengths: Collection[int]) -> int | None:
+    """The middle one; None of none."""
+    return int(statistics.median(lengths)) if lengths else None
+
+
+def common(
+    connection: Connection,
+    organization: str,
+    one: Ownership,
+    other: Ownership,
+    group_map: Mapping[str, DeviceGroup],
+    limit: int,
+) -> tuple[int, tuple[str, ...]]:
+    """How many devices two filters own together, and the first ids of them."""
+    both = and_(
+        edge_devices.c.organization == organization,
+        edge_devices.c.state == "active",
+        owned_by(connection, one, group_map),
+        owned_by(connection, other, group_map),
+    )
+    total = connection.execute(select(func.count()).select_from(edge_devices).where(both))
+    found = total.scalar_one()
+    if not found:
+        return 0, ()
+    slugs = select(edge_devices.c.slug).where(both).order_by(edge_devices.c.slug).limit(limit)
+    return found, tuple(connection.execute(slugs).scalars())
+
+
+def owned(
+    connection: Connection,
+    organization: str,
+    owner: Ownership,
+    group_map: Mapping[str, DeviceGroup],
+) -> int:
+    """How many devices a filter owns."""
+    mine = and_(
+        edge_devices.c.organization == organization,
+        edge_devices.c.state == "active",
+        owned_by(connection, owner, group_map),
+    )
+    return int(
+        connection.execute(select(func.count()).select_from(edge_devices).where(mine)).scalar_one()
+    )
+
+
+def releases_known(connection: Connection, organization: str, component: str) -> set[str]:
+    """Versions of a component that a run could deliver once."""
+    rows = connection.execute(
+        select(runs.c.target_version)
+        .where(
+            runs.c.organization == organization,
+            runs.c.component == component,
+            runs.c.offer.is_not(None),
+        )
+        .distinct()
+    )
+    return set(rows.scalars())
