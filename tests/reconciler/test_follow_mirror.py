@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.reconciler.test_follow import NOW, ORGANIZATION, Fleet, app
+from tests.reconciler.simulation import ORGANIZATION
+from tests.reconciler.test_follow import NOW, Fleet, app
 from towline.manifests.mirror import Mirror
 from towline.manifests.remote import Remote
 from towline.reconciler.acts import accept_commit

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from tests.reconciler.test_follow import NOW, ORGANIZATION, Fleet, app
+from tests.reconciler.simulation import ORGANIZATION
+from tests.reconciler.test_follow import NOW, Fleet, app
 from towline.reconciler.store import dirt
 from towline.reconciler.store import tables as t
 

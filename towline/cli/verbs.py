@@ -59,12 +59,15 @@ repo = typer.Typer(help="The repository that the server follows.", no_args_is_he
 def repo_status(
     output: Annotated[Format, typer.Option("-o", "--output")] = Format.TABLE,
 ) -> None:
-    """What is in force, what is held and why, which manifests are broken."""
+    """What is followed and in force, the last look, what is held and why, what is broken."""
     found = connect().get("/repository")
     if output is not Format.TABLE:
         show_document(found, output)
         return
+    folder = f", folder {found['path']}" if found["path"] else ""
+    give(f"follows    {found['branch']} of {found['url']}{folder}")
     give(f"in force   {found['applied_commit'] or '-'} since {found['applied_at'] or '-'}")
+    give(f"last look  {found['last_fetch_at'] or '-'}")
     if found["held_commit"]:
         give(f"held       {found['held_commit']}: {found['hold_reason']}")
     if found["last_error"]:

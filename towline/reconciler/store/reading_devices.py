@@ -215,6 +215,8 @@ def repository(connection: Connection, organization: str) -> dict[str, Any] | No
     ).all()
     return {
         "organization": organization,
+        "url": row.url,
+        "path": row.path,
         "branch": row.branch,
         "applied_commit": row.applied_commit,
         "applied_at": when(row.applied_at),
