@@ -7,6 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from towline.agent.actions import (
+    Abandon,
+    Begin,
+    Confirm,
+    GiveUp,
+    Hold,
+    Perform,
+    ReportVersions,
+)
 from towline.agent.attempt import (
     RUNS_LIMIT,
     UNTOUCHED,
@@ -16,17 +25,8 @@ from towline.agent.attempt import (
     Outcome,
     Step,
 )
-from towline.agent.decide import (
-    ANSWER_AGE_LIMIT_S,
-    Abandon,
-    Begin,
-    Confirm,
-    GiveUp,
-    Hold,
-    Perform,
-    ReportVersions,
-    decide,
-)
+from towline.agent.decide import decide
+from towline.agent.gate import ANSWER_AGE_LIMIT_S
 from towline.agent.layout import Release, release_name
 from towline.agent.observe import ComponentSeen, Snapshot
 from towline.schemas.desired_state import ComponentAction, ComponentWanted, DesiredState
@@ -150,11 +150,12 @@ def test_versions_are_told_after_the_next_document_only() -> None:
 
 
 def test_an_install_needs_a_fresh_answer_before_its_first_irreversible_step() -> None:
-    ready = record(wanted(), Step.SAVE)
+    ready, staged = record(wanted(), Step.SAVE), seen(staged=(release("1"),))
     for age in (None, ANSWER_AGE_LIMIT_S + 1.0):
-        (hold,) = decide(snapshot(wanted(), attempt=ready, answer_age_s=age))
+        (hold,) = decide(snapshot(wanted(), components=staged, answer_age_s=age))
         assert isinstance(hold, Hold)
         assert hold.reason == "WaitingForServer"
+        assert decide(snapshot(wanted(), attempt=ready, answer_age_s=age)) == [Abandon("app")]
     fresh = snapshot(wanted(), attempt=ready, answer_age_s=float(ANSWER_AGE_LIMIT_S))
     assert decide(fresh) == [Perform("app", Step.SAVE)]
 
@@ -167,7 +168,7 @@ def test_an_install_needs_a_fresh_answer_before_its_first_irreversible_step() ->
         (wanted(action=ComponentAction.KEEP),),
         (wanted(attempt=2),),
         (wanted("2"),),
-        (wanted(action=ComponentAction.PREPARE),),
+        (wanted(name="other"),),
     ],
 )
 def test_what_has_changed_nothing_is_abandoned_when_it_is_no_longer_wanted(
@@ -175,6 +176,20 @@ def test_what_has_changed_nothing_is_abandoned_when_it_is_no_longer_wanted(
 ) -> None:
     under_way = record(wanted(), step)
     assert decide(snapshot(*instead, attempt=under_way)) == [Abandon("app")]
+
+
+def test_a_grant_that_comes_or_goes_while_it_is_fetched_changes_nothing_until_it_is_staged() -> (
+    None
+):
+    for step in (Step.DOWNLOAD, Step.STAGE):
+        for action in set(ComponentAction) - {ComponentAction.KEEP}:
+            for is_preparation in (False, True):
+                under_way = record(wanted(), step, is_preparation=is_preparation)
+                now = snapshot(wanted(action=action), attempt=under_way)
+                assert decide(now) == [Perform("app", step)]
+    begun = record(wanted(), Step.SAVE)
+    for action in set(ComponentAction) - {ComponentAction.INSTALL}:
+        assert decide(snapshot(wanted(action=action), attempt=begun)) == [Abandon("app")]
 
 
 @pytest.mark.parametrize("step", sorted(set(Step) - UNTOUCHED))

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from towline.agent import install, rollback, saved
-from towline.agent.attempt import AttemptRecord, Key, Outcome, Step
-from towline.agent.decide import (
+from towline.agent.actions import (
     Abandon,
     Action,
     Begin,
@@ -18,9 +17,13 @@ from towline.agent.decide import (
     Hold,
     Perform,
     ReportVersions,
+    Tell,
 )
+from towline.agent.attempt import AttemptRecord, Key, Outcome, Step, success_of
+from towline.agent.decide import waiting
 from towline.agent.device import LOG, Device
 from towline.agent.fetch import Stopped
+from towline.agent.journal import JournalState
 from towline.agent.layout import release_name
 from towline.agent.outcome import End, Next, told
 from towline.agent.scripts import end_leftover
@@ -59,11 +62,13 @@ def apply(device: Device, action: Action) -> None:
         case GiveUp():
             _leave(device, rollback.give_up(device, _record(device)))
         case Abandon():
-            LOG.info("%s: no longer wanted, nothing was changed", action.component)
+            LOG.info("%s: not now, nothing was changed", action.component)
             device.journal.write(replace(device.journal.state, attempt=None))
         case ReportVersions():
             state = replace(device.journal.state, versions_owed_after=None)
             device.journal.write(state.with_report(device.report_for()))
+        case Tell():
+            _tell(device, action)
         case Hold():
             return
 
@@ -92,6 +97,7 @@ def _begin(device: Device, action: Begin) -> None:
         from_release=layout.current_name(wanted.name),
         from_previous=layout.previous_name(wanted.name),
         is_preparation=wanted.action is ComponentAction.PREPARE,
+        is_rollback=wanted.action is ComponentAction.ROLLBACK,
         install_timeout_s=wanted.install_timeout_s,
         health=wanted.health,
     )
@@ -99,9 +105,39 @@ def _begin(device: Device, action: Begin) -> None:
 
 
 def _confirm(device: Device, wanted: ComponentWanted) -> None:
-    outcome = Outcome(_key(wanted), wanted.version, wanted.sha256, TargetState.COMPLETED)
+    state, reason = success_of(is_rollback=wanted.action is ComponentAction.ROLLBACK)
     LOG.info("%s %s runs already", wanted.name, wanted.version)
-    _conclude(device, outcome)
+    _conclude(device, Outcome(_key(wanted), wanted.version, wanted.sha256, state, reason))
+
+
+def _tell(device: Device, action: Tell) -> None:
+    """Report it and remember that in one write."""
+    wanted = action.wanted
+    LOG.info("%s %s: %s %s", wanted.name, wanted.version, action.reason, action.message)
+    outcome = Outcome(
+        _key(wanted),
+        wanted.version,
+        wanted.sha256,
+        TargetState.PENDING,
+        action.reason,
+        action.message,
+    )
+    state = device.journal.state.with_report(device.report_for(told(outcome)))
+    waits = state.waits | {wanted.name: waiting(action)}
+    device.journal.write(replace(state, waits=waits))
+
+
+def _announce(device: Device, record: AttemptRecord) -> JournalState:
+    """The journal with the report that this step begins, where one is due."""
+    state, step = device.journal.state, record.step
+    if record.runs or step not in _ANNOUNCED:
+        return state
+    word, reason = _ANNOUNCED[step], ""
+    if record.is_preparation:
+        word, reason = TargetState.PENDING, "Preparing"
+    outcome = Outcome(record.key, record.version, record.sha256, word, reason)
+    waits = {name: each for name, each in state.waits.items() if name != record.key.component}
+    return replace(state.with_report(device.report_for(told(outcome))), waits=waits)
 
 
 def _perform(device: Device, action: Perform) -> None:
@@ -110,10 +146,7 @@ def _perform(device: Device, action: Perform) -> None:
         raise RuntimeError(f"the attempt stands at {record.step}, not at {action.step}")
     if end_leftover(record.process):
         LOG.warning("%s: ended a script that an earlier agent left", action.component)
-    state = device.journal.state
-    if record.runs == 0 and record.step in _ANNOUNCED and not record.is_preparation:
-        outcome = Outcome(record.key, record.version, record.sha256, _ANNOUNCED[record.step])
-        state = state.with_report(device.report_for(told(outcome)))
+    state = _announce(device, record)
     record = replace(record, runs=record.runs + 1, process=None)
     device.journal.write(replace(state, attempt=record))
     device.send_reports()
@@ -152,8 +185,7 @@ def _conclude(device: Device, outcome: Outcome) -> None:
     component = outcome.key.component
     state = device.journal.state
     LOG.info("%s %s %s %s", component, outcome.version, outcome.state, outcome.message)
-    is_completed = outcome.state is TargetState.COMPLETED
-    owed = device.trust.state.sequence if is_completed else state.versions_owed_after
+    owed = device.trust.state.sequence if outcome.is_success else state.versions_owed_after
     device.journal.write(
         replace(
             state.with_report(device.report_for(told(outcome))),

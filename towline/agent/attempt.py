@@ -79,7 +79,9 @@ class AttemptRecord:
     """What `current` was when the attempt began."""
     from_previous: str | None = None
     is_preparation: bool = False
-    """Stop once the release is staged."""
+    """Begun without a grant: what is reported of it differs."""
+    is_rollback: bool = False
+    """Goes back to this release because people said so."""
     runs: int = 0
     """How often the step was begun; more than 0 at a start means that it was interrupted."""
     process: Process | None = None
@@ -108,6 +110,13 @@ class AttemptRecord:
         )
 
 
+def success_of(*, is_rollback: bool) -> tuple[TargetState, str]:
+    """State and reason of an attempt that did what was asked."""
+    if is_rollback:
+        return TargetState.ROLLED_BACK, "RolledBackByUser"
+    return TargetState.COMPLETED, ""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How the last attempt of a component ended."""
@@ -119,6 +128,12 @@ class Outcome:
     reason: str = ""
     message: str = ""
 
+    @property
+    def is_success(self) -> bool:
+        """Whether the device runs what was asked."""
+        ended = (self.state, self.reason)
+        return ended in (success_of(is_rollback=False), success_of(is_rollback=True))
+
     @classmethod
     def parse(cls, document: dict[str, Any]) -> "Outcome":
         """From its JSON."""
@@ -129,6 +144,18 @@ class Outcome:
                 "state": TargetState(document["state"]),
             }
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a component was last reported to wait for, so that it is told once."""
+
+    deployment: str
+    attempt: int
+    sha256: str
+    reason: str
+    detail: str = ""
+    """Until when, or what else makes it another wait."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,75 +1,38 @@
 """What the agent would do now. Pure: a snapshot in, actions out; an empty list means converged.
 
 One component is changed at a time. What has touched the device is always finished, whatever the
-document says meanwhile; what has not is given up as soon as it is no longer wanted.
+document says meanwhile; what has not is given up as soon as it is no longer wanted. What waits for
+a window or a lock is not under way: its release lies staged, and the other components go on.
 """
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Sequence
 
-from towline.agent.attempt import RUNS_LIMIT, UNTOUCHED, AttemptRecord, KnownBad, Step
+from towline.agent.actions import (
+    Abandon,
+    Action,
+    Begin,
+    Confirm,
+    GiveUp,
+    Hold,
+    Perform,
+    ReportVersions,
+    Tell,
+)
+from towline.agent.attempt import (
+    RUNS_LIMIT,
+    UNTOUCHED,
+    AttemptRecord,
+    KnownBad,
+    Step,
+    Waiting,
+    success_of,
+)
+from towline.agent.gate import gate
 from towline.agent.observe import Snapshot
 from towline.schemas.desired_state import ComponentAction, ComponentWanted
-from towline.schemas.states import TargetState
 
-ANSWER_AGE_LIMIT_S = 15 * 60
-"""Before its first irreversible step the agent needs an answer younger than this."""
-
-
-@dataclass(frozen=True, slots=True)
-class Begin:
-    """Open an attempt with this step."""
-
-    wanted: ComponentWanted
-    step: Step
-
-
-@dataclass(frozen=True, slots=True)
-class Confirm:
-    """Report that the wanted release runs already."""
-
-    wanted: ComponentWanted
-
-
-@dataclass(frozen=True, slots=True)
-class Perform:
-    """Carry out the step at which the attempt stands."""
-
-    component: str
-    step: Step
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    """The step was begun too often without coming to an end."""
-
-    component: str
-    step: Step
-
-
-@dataclass(frozen=True, slots=True)
-class Abandon:
-    """Drop an attempt that is no longer wanted and has changed nothing yet."""
-
-    component: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReportVersions:
-    """Say once more what runs, after the document that followed a completion."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """Wait, and say for what; `until` in seconds since the epoch where a time is known."""
-
-    component: str
-    reason: str
-    message: str = ""
-    until: int | None = None
-
-
-Action: TypeAlias = Begin | Confirm | Perform | GiveUp | Abandon | ReportVersions | Hold
+_TOLD = frozenset({"WaitingForWindow", "Locked"})
+"""What keeps an install waiting and stops the server's clocks."""
 
 
 def decide(seen: Snapshot) -> list[Action]:
@@ -81,12 +44,12 @@ def decide(seen: Snapshot) -> list[Action]:
         return [*actions, Hold("", "WaitingForDocument", "the server has sent no valid document")]
     is_busy = False
     for wanted in seen.document.components:
-        action = _converge(seen, wanted)
-        if isinstance(action, Begin):
-            if is_busy:
-                action = Hold(wanted.name, "OtherInstallRunning", "one component at a time")
-            is_busy = True
-        actions += [action] if action else []
+        for action in _converge(seen, wanted):
+            if isinstance(action, Begin) and is_busy:
+                actions.append(Hold(wanted.name, "OtherInstallRunning", "one component at a time"))
+                continue
+            is_busy = is_busy or isinstance(action, Begin)
+            actions.append(action)
     return actions
 
 
@@ -103,15 +66,17 @@ def _go_on(seen: Snapshot, attempt: AttemptRecord) -> Action:
         return GiveUp(component, step) if is_hopeless else Perform(component, step)
     if seen.document is None:
         return Hold(component, "WaitingForDocument", "the last document is not valid any more")
-    if not any(_is_of(wanted, attempt) for wanted in seen.document.components):
+    wanted = next((each for each in seen.document.components if _is_of(each, attempt)), None)
+    if wanted is None or (step is Step.SAVE and gate(seen, wanted)):
         return Abandon(component)
-    age = seen.answer_age_s
-    if step is Step.SAVE and (age is None or age > ANSWER_AGE_LIMIT_S):
-        return Hold(component, "WaitingForServer", "an install needs a fresh answer")
     return Perform(component, step)
 
 
 def _is_of(wanted: ComponentWanted, attempt: AttemptRecord) -> bool:
+    """Whether the document still asks for what this attempt does next.
+
+    To download and to stage is the same for all; a grant that comes meanwhile changes nothing.
+    """
     key = attempt.key
     is_same = (wanted.name, wanted.deployment, wanted.attempt, wanted.sha256, wanted.version) == (
         key.component,
@@ -120,36 +85,54 @@ def _is_of(wanted: ComponentWanted, attempt: AttemptRecord) -> bool:
         attempt.sha256,
         attempt.version,
     )
-    is_preparation = wanted.action is ComponentAction.PREPARE
-    return (
-        is_same
-        and wanted.action is not ComponentAction.KEEP
-        and is_preparation is attempt.is_preparation
-    )
+    if attempt.step is not Step.SAVE:
+        return is_same and wanted.action is not ComponentAction.KEEP
+    action = ComponentAction.ROLLBACK if attempt.is_rollback else ComponentAction.INSTALL
+    return is_same and wanted.action is action
 
 
-def _converge(seen: Snapshot, wanted: ComponentWanted) -> Action | None:
+def _converge(seen: Snapshot, wanted: ComponentWanted) -> Sequence[Action]:
     if wanted.action is ComponentAction.KEEP:
-        return None
-    component = seen.component(wanted.name)
-    is_staged = any(
-        (release.sha256, release.version) == (wanted.sha256, wanted.version)
-        for release in component.staged
-    )
+        return ()
     if hold := _obstacle(seen, wanted):
-        return hold
+        return (hold,)
+    component = seen.component(wanted.name)
+    release = (wanted.sha256, wanted.version)
+    is_staged = any((each.sha256, each.version) == release for each in component.staged)
     if wanted.action is ComponentAction.PREPARE:
-        return None if is_staged else Begin(wanted, Step.DOWNLOAD)
+        staged = Tell(wanted, "Staged")
+        return _once(seen, staged) if is_staged else (Begin(wanted, Step.DOWNLOAD),)
     current = component.current
-    if current and (current.sha256, current.version) == (wanted.sha256, wanted.version):
-        return None if _is_reported(seen, wanted) else Confirm(wanted)
-    return Begin(wanted, Step.SAVE if is_staged else Step.DOWNLOAD)
+    if current and (current.sha256, current.version) == release:
+        return () if _is_reported(seen, wanted) else (Confirm(wanted),)
+    return _start(seen, wanted) if is_staged else (Begin(wanted, Step.DOWNLOAD),)
+
+
+def _start(seen: Snapshot, wanted: ComponentWanted) -> Sequence[Action]:
+    """Install what lies staged, or wait and tell it."""
+    hold = gate(seen, wanted)
+    if hold is None:
+        return (Begin(wanted, Step.SAVE),)
+    if hold.reason not in _TOLD:
+        return (hold,)
+    return (*_once(seen, Tell(wanted, hold.reason, hold.message, hold.until)), hold)
+
+
+def _once(seen: Snapshot, tell: Tell) -> Sequence[Action]:
+    return () if seen.waits.get(tell.wanted.name) == waiting(tell) else (tell,)
+
+
+def waiting(tell: Tell) -> Waiting:
+    """What is remembered once it was told; it is told again when it is no longer the same."""
+    wanted, until = tell.wanted, tell.until
+    detail = tell.message if until is None else str(until)
+    return Waiting(wanted.deployment, wanted.attempt, wanted.sha256, tell.reason, detail)
 
 
 def _obstacle(seen: Snapshot, wanted: ComponentWanted) -> Hold | None:
     """Why this attempt is not made (again)."""
     outcome = seen.component(wanted.name).outcome
-    if outcome and _is_same_attempt(seen, wanted) and outcome.state is not TargetState.COMPLETED:
+    if outcome and _is_same_attempt(seen, wanted) and not outcome.is_success:
         return Hold(wanted.name, outcome.reason, outcome.message)
     if KnownBad(wanted.sha256, wanted.deployment, wanted.attempt) in seen.known_bad:
         return Hold(wanted.name, "KnownBad", f"{wanted.version} failed on this device")
@@ -158,8 +141,9 @@ def _obstacle(seen: Snapshot, wanted: ComponentWanted) -> Hold | None:
 
 def _is_reported(seen: Snapshot, wanted: ComponentWanted) -> bool:
     outcome = seen.component(wanted.name).outcome
-    is_completed = outcome is not None and outcome.state is TargetState.COMPLETED
-    return is_completed and _is_same_attempt(seen, wanted)
+    success = success_of(is_rollback=wanted.action is ComponentAction.ROLLBACK)
+    is_told = outcome is not None and (outcome.state, outcome.reason) == success
+    return is_told and _is_same_attempt(seen, wanted)
 
 
 def _is_same_attempt(seen: Snapshot, wanted: ComponentWanted) -> bool:

@@ -94,6 +94,11 @@ class Device:
         """The server is there: reports may be sent."""
         self._silent_until = 0.0
 
+    @property
+    def has_answer(self) -> bool:
+        """Whether the server answered a poll since the start."""
+        return self._answered is not None
+
     def note_answer(self) -> None:
         """The server answered a poll just now."""
         self._answered = time.monotonic()
@@ -112,6 +117,7 @@ class Device:
             self.accepted.document if self.accepted else None,
             read_known_bad(self.layout),
             None if self._answered is None else time.monotonic() - self._answered,
+            self.timekeeper.now(),
         )
 
     def report_for(

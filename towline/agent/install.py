@@ -8,7 +8,7 @@ import shutil
 from dataclasses import replace
 
 from towline.agent import durable, fetch, health, saved
-from towline.agent.attempt import AttemptRecord, Step
+from towline.agent.attempt import AttemptRecord, Step, success_of
 from towline.agent.device import LOG, Device
 from towline.agent.layout import Release
 from towline.agent.outcome import End, Next, end
@@ -50,7 +50,7 @@ def download(device: Device, record: AttemptRecord) -> Next | End:
 
 
 def stage(device: Device, record: AttemptRecord) -> Next | End:
-    """Unpack the package beside the other releases."""
+    """Unpack the package beside the other releases; whether it may be installed is asked anew."""
     component, layout = record.key.component, device.layout
     if device.accepted is None:
         return End()
@@ -80,7 +80,7 @@ def stage(device: Device, record: AttemptRecord) -> Next | End:
     except OSError as error:
         return _unchanged(device, record, _disk_reason(error), f"cannot unpack: {error.strerror}")
     archive.unlink()
-    return End() if record.is_preparation else Next(Step.SAVE)
+    return End()
 
 
 def _disk_reason(error: OSError) -> str:
@@ -136,4 +136,5 @@ def commit(device: Device, record: AttemptRecord) -> Next | End:
     device.trust.raise_rollback_index(component, record.rollback_index)
     kept = {record.release, record.from_release or record.release}
     device.layout.prune(component, frozenset(kept))
-    return end(device, record, TargetState.COMPLETED, message=record.message)
+    state, reason = success_of(is_rollback=record.is_rollback)
+    return end(device, record, state, reason, record.message)

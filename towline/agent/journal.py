@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from towline.agent import durable
-from towline.agent.attempt import AttemptRecord, Outcome, known_fields
+from towline.agent.attempt import AttemptRecord, Outcome, Waiting, known_fields
 from towline.schemas import reports
 from towline.schemas.reports import Installed, Report
 
@@ -32,6 +32,8 @@ class JournalState:
     attempt: AttemptRecord | None = None
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     """The last outcome by component."""
+    waits: dict[str, Waiting] = field(default_factory=dict)
+    """The last wait that was reported, by component; none once it goes on."""
     downloads: int = 0
     """Packages whose download was begun, ever."""
     versions_owed_after: int | None = None
@@ -120,6 +122,10 @@ def read(path: Path) -> JournalState | None:
                 "attempt": None if attempt is None else AttemptRecord.parse(attempt),
                 "outcomes": {
                     name: Outcome.parse(outcome) for name, outcome in document["outcomes"].items()
+                },
+                "waits": {
+                    name: Waiting(**known_fields(Waiting, waiting))
+                    for name, waiting in document.get("waits", {}).items()
                 },
             }
         )

@@ -10,10 +10,12 @@ import secrets
 import time
 from dataclasses import dataclass, replace
 from enum import Enum
+from math import inf
 
+from towline.agent.actions import Action, Hold
 from towline.agent.apply import apply
 from towline.agent.clock import system_clock
-from towline.agent.decide import Action, Hold, decide
+from towline.agent.decide import decide
 from towline.agent.device import LOG, Device
 from towline.agent.fetch import Stopped
 from towline.agent.server import Answer, Denied
@@ -26,6 +28,8 @@ FIRST_INTERVAL_S = 30
 """Between polls as long as no document names an interval."""
 LEAST_PAUSE_S = 1.0
 BACKOFF_LIMIT_S = 3600
+OPENING_SPREAD_S = 30
+"""A fleet whose windows open at one time does not ask at one time."""
 _ROOT_MAY_HELP = frozenset({"threshold", "root-version", "root-expired"})
 
 
@@ -72,14 +76,15 @@ def run(device: Device) -> None:
     while not device.stop.is_set:
         try:
             polled, is_changed = _turn(device)
+            opening_s = _until_opening(device)
         except Stopped:
             return
         except OSError as error:
             LOG.error("the disk fails: %s", error)
-            polled, is_changed = Polled.FAILED, False
+            polled, is_changed, opening_s = Polled.FAILED, False, inf
         if device.accepted is not None:
             rhythm.interval_s = device.accepted.document.poll_after_s
-        device.stop.wait(LEAST_PAUSE_S if is_changed else rhythm.after(polled))
+        device.stop.wait(LEAST_PAUSE_S if is_changed else min(rhythm.after(polled), opening_s))
 
 
 def _turn(device: Device) -> tuple[Polled, bool]:
@@ -96,6 +101,18 @@ def _turn(device: Device) -> tuple[Polled, bool]:
         return Polled.FAILED, False
     polled = poll(device, LONG_POLL_S)
     return polled, converge(device)
+
+
+def _until_opening(device: Device) -> float:
+    """Seconds to the first time that a hold names: the turn then polls, should the answer be old.
+
+    What waits for a window must not sleep through it, however long the pause between polls is.
+    """
+    named = [action.until for action in decide_now(device) if isinstance(action, Hold)]
+    left = [until - device.timekeeper.now() for until in named if until is not None]
+    if not left:
+        return inf
+    return max(LEAST_PAUSE_S, min(left)) + random.uniform(0, OPENING_SPREAD_S)  # noqa: S311
 
 
 def once(device: Device) -> bool:
@@ -194,7 +211,13 @@ def _ask(device: Device, wait_s: int) -> tuple[Answer, str]:
 
 
 def _etag(device: Device) -> str | None:
-    """The tag of the document at hand, unless it is time to renew it."""
+    """The tag of the document at hand, unless it is time to renew it.
+
+    Nor is there one after a start with a clock that nothing keeps right: a window needs the time,
+    and only a new document tells it.
+    """
+    if not device.has_answer and not system_clock().is_synchronised:
+        return None
     device.recall()
     stored, accepted = device.trust.stored, device.accepted
     if stored is None or accepted is None or not stored.etag:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import towline
-from towline.agent import identity, loop, status
+from towline.agent import identity, locks, loop, status
 from towline.agent.device import LOG, Device, lock
 from towline.agent.fetch import Stopped
 from towline.agent.identity import NotAuthorised
@@ -52,6 +52,11 @@ def _parser() -> argparse.ArgumentParser:
     shown = commands.add_parser("status", parents=[rooted], help="what runs and what is wanted")
     shown.add_argument("--why", action="store_true", help="also what it waits for")
     shown.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    locked = commands.add_parser("lock", parents=[rooted], help="begin no install until unlock")
+    locked.add_argument("name", metavar="NAME")
+    locked.add_argument("--reason", default="", help="told in status and to the server")
+    unlocked = commands.add_parser("unlock", parents=[rooted], help="remove a lock")
+    unlocked.add_argument("name", metavar="NAME")
     return parser
 
 
@@ -63,6 +68,8 @@ def _main(given: argparse.Namespace) -> int:
             return _enrol(layout, given)
         if given.command == "status":
             return _status(layout, given)
+        if given.command in ("lock", "unlock"):
+            return _lock(layout, given)
         return _work(layout, is_once=given.command == "once")
     except Problem as problem:
         sys.stderr.write(f"{problem}\n")
@@ -95,6 +102,14 @@ def _status(layout: Layout, given: argparse.Namespace) -> int:
     is_json = given.output == "json"
     shown = json.dumps(found, indent=2) if is_json else status.as_text(found, why=given.why)
     sys.stdout.write(f"{shown}\n")
+    return OK
+
+
+def _lock(layout: Layout, given: argparse.Namespace) -> int:
+    if given.command == "lock":
+        locks.put(layout, given.name, given.reason)
+    else:
+        locks.take(layout, given.name)
     return OK
 
 

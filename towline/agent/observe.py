@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from towline.agent.attempt import AttemptRecord, KnownBad, Outcome
+from towline.agent import locks
+from towline.agent.attempt import AttemptRecord, KnownBad, Outcome, Waiting
 from towline.agent.journal import JournalState
 from towline.agent.layout import Layout, Release
 from towline.schemas.desired_state import DesiredState
@@ -30,6 +31,12 @@ class Snapshot:
     versions_owed_after: int | None = None
     answer_age_s: float | None = None
     """Since the server last answered a poll; None when it has not since the start."""
+    now: int = 0
+    """Seconds since the epoch."""
+    locks: tuple[str, ...] = ()
+    """What holds installs on this device, in words."""
+    waits: dict[str, Waiting] = field(default_factory=dict)
+    """What was last told of each component's waiting."""
 
     def component(self, name: str) -> ComponentSeen:
         """A component; an empty one when the device never had it."""
@@ -42,6 +49,7 @@ def observe(
     document: DesiredState | None,
     known_bad: frozenset[KnownBad],
     answer_age_s: float | None,
+    now: int,
 ) -> Snapshot:
     """The snapshot of this moment; reads the disk, changes nothing."""
     names = set(layout.components()) | set(journal.outcomes)
@@ -60,4 +68,7 @@ def observe(
         known_bad=known_bad,
         versions_owed_after=journal.versions_owed_after,
         answer_age_s=answer_age_s,
+        now=now,
+        locks=locks.held(layout),
+        waits=journal.waits,
     )

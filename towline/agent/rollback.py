@@ -71,4 +71,7 @@ def check_previous(device: Device, record: AttemptRecord) -> Next | End:
     if problem := health.check_previous(folder, record.health, run, device.stop.wait):
         message = f"the previous release is not healthy: {problem}; {record.message}"
         return end(device, record, TargetState.FAILED, "RollbackFailed", message)
+    if record.is_rollback:
+        message = f"still on what ran before: {record.cause}: {record.message}"
+        return end(device, record, TargetState.FAILED, "RollbackFailed", message)
     return end(device, record, TargetState.ROLLED_BACK, record.cause, record.message)

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from towline.agent import identity
+from towline.agent.actions import Action, Hold, Perform, Tell
 from towline.agent.attempt import AttemptRecord, Step
 from towline.agent.clock import Timekeeper
-from towline.agent.decide import Action, Hold, Perform, decide
+from towline.agent.decide import decide
 from towline.agent.device import read_known_bad
 from towline.agent.journal import JournalState, read
 from towline.agent.layout import Layout
@@ -36,9 +37,10 @@ def status(layout: Layout) -> dict[str, Any]:
     clock = Clock(Timekeeper(trust.state.time_floor).now(), is_synchronised=True)
     accepted = trust.recall(who.claims(), clock)
     document = accepted.document if accepted else None
-    seen = observe(layout, journal, document, read_known_bad(layout), 0.0)
+    seen = observe(layout, journal, document, read_known_bad(layout), 0.0, clock.now)
     wanted = {each.name: each for each in document.components} if document else {}
-    actions = decide(seen)
+    actions = [action for action in decide(seen) if not isinstance(action, Tell)]
+    holds = {action.component: action for action in actions if isinstance(action, Hold)}
     return {
         "apiVersion": "towline/v1",
         "kind": "DeviceStatus",
@@ -47,7 +49,7 @@ def status(layout: Layout) -> dict[str, Any]:
         "deviceType": who.device_type,
         "server": who.server,
         "components": {
-            name: _component(seen, name, wanted.get(name))
+            name: _component(seen, name, wanted.get(name), holds.get(name))
             for name in sorted({*seen.components, *wanted})
         },
         "refused": journal.refused or None,
@@ -59,10 +61,14 @@ def status(layout: Layout) -> dict[str, Any]:
     }
 
 
-def _component(seen: Snapshot, name: str, wanted: ComponentWanted | None) -> dict[str, Any]:
+def _component(
+    seen: Snapshot, name: str, wanted: ComponentWanted | None, hold: Hold | None
+) -> dict[str, Any]:
     component = seen.component(name)
     attempt = seen.attempt if seen.attempt and seen.attempt.key.component == name else None
     state, reason, message = _state(component, attempt, wanted)
+    if state is TargetState.PENDING and hold is not None:
+        reason, message = hold.reason, hold.message
     key = attempt.key if attempt else component.outcome.key if component.outcome else None
     source = wanted or key
     return {
@@ -79,8 +85,10 @@ def _component(seen: Snapshot, name: str, wanted: ComponentWanted | None) -> dic
 
 def _state(
     component: ComponentSeen, attempt: AttemptRecord | None, wanted: ComponentWanted | None
-) -> tuple[str, str, str]:
+) -> tuple[TargetState, str, str]:
     """State, reason and message: of the attempt under way, else of how the last one ended."""
+    if attempt is not None and attempt.is_preparation:
+        return TargetState.PENDING, "Preparing", ""
     if attempt is not None:
         return _STATES.get(attempt.step, TargetState.INSTALLING), attempt.cause, attempt.message
     outcome = component.outcome
