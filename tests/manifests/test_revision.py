@@ -42,23 +42,50 @@ _WHAT: dict[str, Any] = {
     "install": {"timeout": "5m"},
     "health": [{"name": "web", "http": {"port": 80, "path": "/up"}, "delay": "1s"}],
 }
+_QUESTION = {"name": "a", "http": {"url": "http://p/q", "value": "a.0"}, "pass": "< 1"}
+_BATCHES = [
+    {"name": "a", "size": "5%", "soak": "1h", "approval": "manual"},
+    {"name": "b", "size": "50%", "filters": {"labels": {"a": "b"}}, "successThreshold": "80%"},
+]
 _TUNING = st.fixed_dictionaries(
     {},
     optional={
         "releaseNotes": st.text("abcäöü\n", min_size=1),
         "filters": st.sampled_from([{}, {"labels": {"a": "b"}}, {"devices": ["pi-1"]}]),
-        "strategy": st.sampled_from(["immediate", "rolling", {"type": "canary", "percentage": 3}]),
+        "strategy": st.sampled_from(
+            [
+                "canary",
+                "rolling",
+                {"type": "canary", "percentage": 3},
+                {"type": "batches", "batches": _BATCHES},
+            ]
+        ),
+        "maxDevices": st.integers(1, 5000),
         "order": st.sampled_from(["salted", "name"]),
         "soak": st.sampled_from(["0s", "4h"]),
         "successThreshold": st.integers(1, 100).map("{}%".format),
-        "onFailure": st.sampled_from(["pause", "abort"]),
+        "onFailure": st.sampled_from(["pause", "abort", "rollback"]),
+        "safeMode": st.booleans(),
         "deviceTimeout": st.sampled_from(["1h", "5m"]),
+        "progressDeadline": st.sampled_from(["1h", "48h", "5d"]),
         "maxConcurrent": st.integers(1, 5000),
+        "disruptionBudget": st.sampled_from([1, 7, "10%"]).map(
+            lambda most: {"groupBy": "store", "maxUnavailable": most}
+        ),
         "offline": st.just({"after": "2h"}),
+        "windows": st.sampled_from(
+            [
+                [],
+                [{"allow": {"days": "Mon-Fri", "start": "01:00", "length": "4h"}}],
+                [{"deny": {"from": "2026-12-20", "to": "2027-01-02"}, "timeZone": "UTC"}],
+            ]
+        ),
         "start": st.sampled_from(["manual", "automatic", "2026-12-01T06:00:00Z"]),
         "paused": st.booleans(),
-        "safeMode": st.just(False),
+        "selfHeal": st.booleans(),
+        "analysis": st.sampled_from([[], [_QUESTION], [{**_QUESTION, "count": 7}]]),
         "rollback": st.just({"automatic": True}),
+        "hooks": st.just({}),
     },
 )
 
@@ -105,26 +132,86 @@ def test_a_package_may_move(folder: str, is_listed: bool) -> None:
     assert _revision(queried) == _revision(_WHAT)
 
 
-_OTHER: dict[str, Any] = {
-    "component": "system",
-    "targetVersion": "2.4.2",
-    "requires": ">=2.1",
-    "allowDowngrade": False,
-    "package": {"url": "other.tar.gz", "checksum": _CHECKSUM},
-    "install": {"timeout": "6m"},
-    "health": [{"name": "web", "http": {"port": 80, "path": "/up"}, "delay": "2s"}],
+def _package(file: str, byte: str = "1d", **conditions: Any) -> dict[str, Any]:
+    return {"url": file, "checksum": "sha256:" + byte * 32, **conditions}
+
+
+def _experiment(weight: int, **second: Any) -> dict[str, Any]:
+    arms = [{"name": "a", "weight": 100 - weight}, {"name": "b", "weight": weight, **second}]
+    return {"experiment": {"arms": arms}}
+
+
+_CHOICES: dict[str, list[dict[str, Any]]] = {
+    "component": [{}, {"component": "pos"}, {"component": "net"}],
+    "targetVersion": [{"targetVersion": "2.4.1"}, {"targetVersion": "v2.4.1"}],
+    "requires": [{}, {"requires": ">=2.0"}, {"requires": ">2.0"}],
+    "allowDowngrade": [{}, {"allowDowngrade": True}],
+    "packages": [
+        {"package": _package("pos.tar")},
+        {"package": _package("other.tar")},
+        {"package": _package("pos.tar", "2d")},
+        {"package": _package("pos.tar", deviceTypes=["rpi"])},
+        {"package": _package("pos.tar", labels={"rpi": "rpi"})},
+        {"packages": [_package("pos.tar", deviceTypes=["rpi"]), _package("x.tar")]},
+        {"packages": [_package("x.tar", labels={"a": ["b", "c"]}), _package("pos.tar")]},
+    ],
+    "install": [{}, {"install": {"timeout": "5m"}}],
+    "health": [
+        {},
+        {"health": [{"name": "a", "tcp": {"port": 80}}]},
+        {"health": [{"name": "a", "tcp": {"port": 80}, "successes": 2}]},
+        {"health": [{"name": "a", "script": "a.sh"}, {"name": "b", "script": "a.sh"}]},
+        {"health": [{"name": "b", "script": "a.sh"}, {"name": "a", "script": "a.sh"}]},
+    ],
+    "rollback": [{}, {"rollback": {"automatic": False}}],
+    "experiment": [
+        {},
+        _experiment(50, targetVersion="9"),
+        _experiment(40, targetVersion="9"),
+        _experiment(40, targetVersion="9", package=_package("arm.tar", "3d")),
+        _experiment(40, package=_package("arm.tar", "3d")),
+    ],
 }
+"""Of each key that makes the revision, forms of which no two deliver the same."""
+_PICKS = st.fixed_dictionaries(
+    {key: st.integers(0, len(forms) - 1) for key, forms in _CHOICES.items()}
+)
 
 
-@pytest.mark.parametrize("key", list(_OTHER))
-def test_every_key_of_what_is_delivered_makes_a_revision(key: str) -> None:
-    assert _revision({**_WHAT, key: _OTHER[key]}) != _revision(_WHAT)
+def _what(picks: dict[str, int]) -> dict[str, Any]:
+    spec: dict[str, Any] = {}
+    for key, at in picks.items():
+        spec |= _CHOICES[key][at]
+    return spec
 
 
-@given(st.sets(st.sampled_from(list(_OTHER))), st.sets(st.sampled_from(list(_OTHER))))
-def test_revisions_are_equal_exactly_when_they_deliver_the_same(
-    one: set[str], other: set[str]
+@pytest.mark.parametrize("key", list(_CHOICES))
+def test_every_form_of_a_key_of_what_is_delivered_makes_a_revision(key: str) -> None:
+    plain = dict.fromkeys(_CHOICES, 0)
+    ids = {_revision(_what({**plain, key: at})) for at in range(len(_CHOICES[key]))}
+    assert len(ids) == len(_CHOICES[key])
+
+
+@given(_PICKS, st.sampled_from(list(_CHOICES)), st.integers(1, 6))
+def test_an_edit_of_what_is_delivered_always_makes_a_revision(
+    picks: dict[str, int], key: str, step: int
 ) -> None:
-    first = {key: (_OTHER if key in one else _WHAT)[key] for key in _WHAT}
-    second = {key: (_OTHER if key in other else _WHAT)[key] for key in _WHAT}
-    assert (_revision(first) == _revision(second)) is (first == second)
+    forms = len(_CHOICES[key])
+    edited = {**picks, key: (picks[key] + 1 + step % (forms - 1)) % forms}
+    assert edited != picks
+    assert _revision(_what(edited)) != _revision(_what(picks))
+
+
+@given(_PICKS, _TUNING, _TUNING)
+def test_an_edit_of_tuning_never_makes_a_revision(
+    picks: dict[str, int], before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    what = _what(picks)
+    assert _revision({**before, **what}) == _revision({**after, **what})
+
+
+@given(_PICKS, _PICKS)
+def test_revisions_are_equal_exactly_when_they_deliver_the_same(
+    one: dict[str, int], other: dict[str, int]
+) -> None:
+    assert (_revision(_what(one)) == _revision(_what(other))) is (one == other)
