@@ -19,11 +19,11 @@ _Placed = tuple[Location, str, Package]
 
 def release_contradictions(spec: DeploymentSpec) -> Iterator[Contradiction]:
     """What cannot be delivered as it is written."""
-    packages = packages_of(spec)
+    packages, arms = packages_of(spec), arms_of(spec)
     yield from _never_taken(packages)
-    yield from _one_name_twice(list(_written(spec)))
-    yield from _types_without_package(spec)
-    yield from _equal_arms(arms_of(spec))
+    yield from _one_name_twice(_written(spec, packages, arms))
+    yield from _types_without_package(spec, [arm.packages for arm in arms] or [packages])
+    yield from _equal_arms(arms)
 
 
 def _never_taken(packages: tuple[Package, ...]) -> Iterator[Contradiction]:
@@ -49,16 +49,18 @@ def _fits_wherever(other: Package, package: Package) -> bool:
     )
 
 
-def _written(spec: DeploymentSpec) -> Iterator[_Placed]:
-    for at, package in enumerate(packages_of(spec)):
+def _written(
+    spec: DeploymentSpec, packages: tuple[Package, ...], arms: tuple[Arm, ...]
+) -> Iterator[_Placed]:
+    for at, package in enumerate(packages):
         yield ("spec", "package", "packages", at), spec.target_version, package
-    for at, arm in enumerate(arms_of(spec)):
+    for at, arm in enumerate(arms):
         if spec.experiment and spec.experiment.arms[at].package:
             way: Location = ("spec", "experiment", "arms", at, "package")
             yield way, arm.target_version, arm.packages[0]
 
 
-def _one_name_twice(placed: list[_Placed]) -> Iterator[Contradiction]:
+def _one_name_twice(placed: Iterator[_Placed]) -> Iterator[Contradiction]:
     """A statement is named after version and file, so that two files would need the same one."""
     first: dict[tuple[str, str], str] = {}
     for way, version, package in placed:
@@ -68,8 +70,9 @@ def _one_name_twice(placed: list[_Placed]) -> Iterator[Contradiction]:
             yield (*way, "url", "urls", 0), message, "give each file a name of its own"
 
 
-def _types_without_package(spec: DeploymentSpec) -> Iterator[Contradiction]:
-    deliveries = [arm.packages for arm in arms_of(spec)] or [packages_of(spec)]
+def _types_without_package(
+    spec: DeploymentSpec, deliveries: list[tuple[Package, ...]]
+) -> Iterator[Contradiction]:
     for at, device_type in enumerate(spec.filters.device_type):
         if not all(_some_fits(packages, device_type) for packages in deliveries):
             message = f"no package is for the device type {device_type}"

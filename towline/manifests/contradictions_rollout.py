@@ -101,14 +101,8 @@ def _are_apart(some: tuple[str, ...], others: tuple[str, ...]) -> bool:
 def _short_windows(spec: DeploymentSpec) -> Iterator[Contradiction]:
     """Hours in which nothing could ever start, as no opening holds an installation."""
     need = install_need_s(spec.install.timeout, (check.document() for check in checks_of(spec)))
-    windows = [window_of(entry) for entry in spec.windows]
-    allows = {at: each.rule for at, each in enumerate(windows) if isinstance(each.rule, Allow)}
-    if allows and longest_opening(windows) < need:
-        short = [max(allows, key=lambda at: allows[at].length_s)]
-    else:
-        short = [at for at, rule in allows.items() if _is_lost(at, need, spec, allows)]
-    for at in short:
-        length = duration_text(allows[at].length_s)
+    for at, rule in _lost_windows(spec, need):
+        length = duration_text(rule.length_s)
         message = (
             f"an installation needs {duration_text(need)} (install.timeout and health), "
             f"and this window is open for {length}"
@@ -116,14 +110,24 @@ def _short_windows(spec: DeploymentSpec) -> Iterator[Contradiction]:
         yield ("spec", "windows", at, "allow", "length"), message, "write a longer one"
 
 
-def _is_lost(at: int, need: int, spec: DeploymentSpec, allows: dict[int, Allow]) -> bool:
-    """True for a window that is too short and touches no other that could make it longer.
+def _lost_windows(spec: DeploymentSpec, need: int) -> list[tuple[int, Allow]]:
+    windows = [window_of(entry) for entry in spec.windows]
+    allows = {at: each.rule for at, each in enumerate(windows) if isinstance(each.rule, Allow)}
+    short = [at for at, rule in allows.items() if rule.length_s < need]
+    # The longest opening costs a walk through a year: it is asked only where it decides.
+    if short and len(short) == len(allows) and longest_opening(windows) < need:
+        return [max(allows.items(), key=lambda entry: entry[1].length_s)]
+    return [(at, allows[at]) for at in short if not _is_joined(at, spec, allows)]
 
-    Windows of different zones may touch: they are let through.
+
+def _is_joined(at: int, spec: DeploymentSpec, allows: dict[int, Allow]) -> bool:
+    """True for a window that touches another one, which may make it long enough.
+
+    Windows of different zones are taken to touch.
     """
-    rule, zone = allows[at], spec.windows[at].time_zone
-    return rule.length_s < need and not any(
-        spec.windows[other].time_zone != zone or _touch(rule, allows[other])
+    zone = spec.windows[at].time_zone
+    return any(
+        spec.windows[other].time_zone != zone or _touch(allows[at], allows[other])
         for other in allows
         if other != at
     )

@@ -113,12 +113,13 @@ def packages_of(spec: DeploymentSpec) -> tuple[Package, ...]:
 
 def arms_of(spec: DeploymentSpec) -> tuple[Arm, ...]:
     """The arms of an experiment; what one does not say is that of the Deployment."""
+    common = packages_of(spec)
     return tuple(
         Arm(
             name=arm.name,
             weight=arm.weight,
             target_version=arm.target_version or spec.target_version,
-            packages=(_package(arm.package),) if arm.package else packages_of(spec),
+            packages=(_package(arm.package),) if arm.package else common,
         )
         for arm in (spec.experiment.arms if spec.experiment else ())
     )
