@@ -8,7 +8,8 @@ from tests.reconciler.simulation import RELEASE_KEY, ROOT, checksum, manifest, s
 from towline.manifests.load import load
 from towline.manifests.model import Deployment
 from towline.reconciler.fitness import Fit, fit
-from towline.reconciler.offer import Offer, find_offer
+from towline.reconciler.offer import Offer
+from towline.reconciler.statements import find_offer
 from towline.reconciler.store.fleet import Condition
 from towline.schemas.keys import PrivateKey
 from towline.schemas.statement import Statement
@@ -35,8 +36,9 @@ def offer(**changes: object) -> Offer:
 
 def test_a_fitting_statement_makes_an_offer() -> None:
     found = offer()
-    assert (found.sha256, found.size) == (checksum("2.0.0"), 10)
-    assert Offer.parse(found.document()) == found
+    (release,) = found.releases
+    assert (release.version, release.sha256, release.size) == ("2.0.0", checksum("2.0.0"), 10)
+    assert Offer.parse(found.document(), "2.0.0") == found
 
 
 def test_without_a_statement_the_exact_line_to_sign_is_named() -> None:
@@ -63,8 +65,7 @@ def test_a_statement_by_another_key_is_not_trusted() -> None:
 
 
 def condition(version: str | None, **changes: object) -> Condition:
-    sha256 = checksum(version) if version else None
-    base = Condition(version, sha256, None, 0, "generic")
+    base = Condition(version, has_checksum=version == "2.0.0")
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
@@ -74,7 +75,7 @@ def condition(version: str | None, **changes: object) -> Condition:
         (condition(None), "", Fit.FITS),
         (condition("1.0.0"), "", Fit.FITS),
         (condition("2.0.0"), "", Fit.THERE),
-        (condition("2.0.0", sha256="ab" * 32), "", Fit.FITS),
+        (condition("2.0.0", has_checksum=False), "", Fit.FITS),
         (condition("3.0.0"), "", Fit.NEWER_INSTALLED),
         (condition("3.0.0"), "  allowDowngrade: true\n", Fit.FITS),
         (condition("factory"), "", Fit.FITS),
@@ -84,8 +85,12 @@ def condition(version: str | None, **changes: object) -> Condition:
         (condition(None), '  filters: {current_version: ">=1.5"}\n', Fit.UNMATCHED),
         (condition(None), '  filters: {current_version: "!=1.5"}\n', Fit.FITS),
         (condition(None), '  requires: ">=1.5"\n', Fit.BELOW_BARRIER),
-        (condition("1.0.0", known_bad=checksum("2.0.0")), "", Fit.KNOWN_BAD),
-        (condition("1.0.0", rollback_index=1), "", Fit.BELOW_INDEX),
+        (condition("1.0.0", is_known_bad=True), "", Fit.KNOWN_BAD),
+        (condition("1.0.0", is_above_index=True), "", Fit.BELOW_INDEX),
+        (condition("1.0.0", release=None), "", Fit.NO_PACKAGE),
+        (condition("0.9.0", release=None), '  requires: ">=1.0"\n', Fit.BELOW_BARRIER),
+        (condition("1.0.0", is_pinned=True), "", Fit.EXCLUDED),
+        (condition("2.0.0", is_claimed=True), "", Fit.OWNED_BY_OTHER),
     ],
 )
 def test_each_condition_is_judged_as_the_manual_says(
@@ -95,12 +100,6 @@ def test_each_condition_is_judged_as_the_manual_says(
 
 
 def test_a_return_needs_no_leave_to_go_down_and_a_retry_forgives() -> None:
-    newer, bad = condition("3.0.0"), condition("1.0.0", known_bad=checksum("2.0.0"))
+    newer, bad = condition("3.0.0"), condition("1.0.0", is_known_bad=True)
     assert fit(deployment(), offer(), newer, is_return=True) is Fit.FITS
     assert fit(deployment(), offer(), bad, is_retry=True) is Fit.FITS
-
-
-def test_a_package_for_other_device_types_is_skipped() -> None:
-    only_pi = offer(device_types=("raspberry_pi",))
-    assert fit(deployment(), only_pi, condition("1.0.0")) is Fit.NO_PACKAGE
-    assert fit(deployment(), only_pi, condition(None, device_type="raspberry_pi")) is Fit.FITS

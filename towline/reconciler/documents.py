@@ -41,6 +41,8 @@ def _targets(connection: Connection, device_seq: int) -> Sequence[Any]:
             t.targets.c.component,
             t.targets.c.status,
             t.targets.c.attempt,
+            t.targets.c.sha256,
+            t.targets.c.arm,
             t.targets.c.granted_at,
             t.runs.c.seq,
             t.runs.c.id,
@@ -68,19 +70,21 @@ def _action(target: Row[Any]) -> ComponentAction | None:
 
 
 def _component(target: Row[Any], action: ComponentAction, packages_url: str) -> ComponentWanted:
-    offer = Offer.parse(target.offer)
+    offer = Offer.parse(target.offer, target.target_version)
+    release = offer.release(target.sha256, target.arm)
+    assert release is not None
     return ComponentWanted(
         name=target.component,
         action=action,
-        version=target.target_version,
-        sha256=offer.sha256,
-        size=offer.size,
-        urls=tuple(absolute(url, packages_url) for url in offer.urls),
+        version=release.version,
+        sha256=release.sha256,
+        size=release.size,
+        urls=tuple(absolute(url, packages_url) for url in release.urls),
         deployment=str(target.id),
         revision=target.revision,
         attempt=target.attempt,
         commit=target.source_commit,
-        statement=envelope.from_document(offer.statement),
+        statement=envelope.from_document(release.statement),
         install_timeout_s=offer.install_timeout_s,
         device_timeout_s=offer.device_timeout_s,
         health=offer.health,

@@ -5,7 +5,7 @@ from enum import StrEnum
 from towline.manifests.model import Deployment
 from towline.manifests.version import NotComparable, Range, is_newer
 from towline.reconciler.offer import Offer
-from towline.reconciler.store.fleet import Condition
+from towline.reconciler.store.fleet import OWNED_BY_OTHER, Condition
 
 
 class Fit(StrEnum):
@@ -22,6 +22,9 @@ class Fit(StrEnum):
     KNOWN_BAD = "KnownBad"
     NO_PACKAGE = "NoPackageForDevice"
     BELOW_INDEX = "BelowRollbackIndex"
+    EXCLUDED = "Excluded"
+    """A person sent it back from this revision."""
+    OWNED_BY_OTHER = OWNED_BY_OTHER
 
     @property
     def is_skip(self) -> bool:
@@ -37,17 +40,27 @@ def fit(
     is_return: bool = False,
     is_retry: bool = False,
 ) -> Fit:
-    """Judge one condition; a return needs no allowDowngrade, a retry forgives the known-bad."""
-    if (condition.version, condition.sha256) == (manifest.target_version, offer.sha256):
+    """Judge one condition by the release that the device would get.
+
+    A return needs no allowDowngrade, a retry forgives the known-bad.
+    """
+    if condition.is_claimed:
+        return Fit.OWNED_BY_OTHER
+    if condition.is_pinned:
+        return Fit.EXCLUDED
+    release = None if condition.release is None else offer.releases[condition.release]
+    if release and condition.has_checksum and condition.version == release.version:
         return Fit.THERE
     # A return brings home whoever is owned: what `filters` asked of the old version is past.
-    if not is_return and (by_version := _fit_version(manifest, condition.version)) is not Fit.FITS:
+    if not is_return and (by_version := _eligible(manifest, condition.version)) is not Fit.FITS:
         return by_version
-    if offer.device_types and condition.device_type not in offer.device_types:
+    if release is None:
         return Fit.NO_PACKAGE
-    if condition.rollback_index > offer.rollback_index:
+    if not is_return and _is_downgrade(manifest, condition.version, release.version):
+        return Fit.NEWER_INSTALLED
+    if condition.is_above_index:
         return Fit.BELOW_INDEX
-    if condition.known_bad == offer.sha256 and not is_retry:
+    if condition.is_known_bad and not is_retry:
         return Fit.KNOWN_BAD
     return Fit.FITS
 
@@ -66,7 +79,8 @@ def _holds_for_none(text: str) -> bool:
     return all(term.operator == "!=" for term in Range.parse(text).terms)
 
 
-def _fit_version(manifest: Deployment, version: str | None) -> Fit:
+def _eligible(manifest: Deployment, version: str | None) -> Fit:
+    """What `current_version` and `requires` say of the version that runs."""
     if version is None:
         return _fit_nothing_installed(manifest)
     eligibility = manifest.eligibility
@@ -79,11 +93,15 @@ def _fit_version(manifest: Deployment, version: str | None) -> Fit:
             return Fit.BELOW_BARRIER
     except NotComparable:
         return Fit.NOT_COMPARABLE
-    if manifest.allow_downgrade:
-        return Fit.FITS
+    return Fit.FITS
+
+
+def _is_downgrade(manifest: Deployment, version: str | None, offered: str) -> bool:
+    """True for a newer version than the offered one, without leave to go down."""
+    if version is None or manifest.allow_downgrade:
+        return False
     try:
-        is_downgrade = is_newer(version, manifest.target_version)
+        return is_newer(version, offered)
     except NotComparable:
         # Without an order there is no "newer": equality alone decided above.
-        return Fit.FITS
-    return Fit.NEWER_INSTALLED if is_downgrade else Fit.FITS
+        return False

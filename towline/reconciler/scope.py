@@ -3,22 +3,25 @@
 Shared by `observe`, which counts them for a decision, and `selection`, which takes them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, not_, select
 
 from towline.manifests.model import BatchPlan, Deployment, Ownership
+from towline.reconciler import arms as arms_of
 from towline.reconciler.decide import RETURN_PLANS
 from towline.reconciler.fitness import Fit, fit
 from towline.reconciler.head import Head
-from towline.reconciler.offer import Offer, find_offer
+from towline.reconciler.offer import Offer, OfferedRelease, retuned
 from towline.reconciler.snapshot import FleetSeen
-from towline.reconciler.store import fleet
+from towline.reconciler.statements import find_offer
+from towline.reconciler.store import fleet, ownership
 from towline.reconciler.store import tables as t
-from towline.reconciler.store.fleet import Choice, Condition
-from towline.schemas.states import TargetState
+from towline.reconciler.store.fleet import Affine, Choice, ConditionGroup, Portion
+from towline.reconciler.store.ownership import Claim
+from towline.schemas.states import RunState, TargetState
 
 
 def plans_of(manifest: Deployment, run: Row[Any]) -> Sequence[BatchPlan]:
@@ -34,54 +37,96 @@ def plan_number(plans: Sequence[BatchPlan], number: int) -> BatchPlan:
 def current_offer(head: Head, manifest: Deployment, run: Row[Any]) -> tuple[Offer | None, str]:
     """What the run offers: looked at again at each head until it has begun.
 
-    Then the release is kept, and what is tuning (URLs, deviceTimeout) follows the manifest.
+    Then the releases are kept, and what is tuning (URLs, deviceTimeout, windows) follows the
+    manifest.
     """
     if run.offer is not None:
-        kept = Offer.parse(run.offer)
-        urls, timeout_s = manifest.packages[0].urls, manifest.device_timeout_s
-        return replace(kept, urls=urls, device_timeout_s=timeout_s), ""
+        return retuned(Offer.parse(run.offer, run.target_version), manifest), ""
     return find_offer(manifest, head.statements, head.root)
 
 
 def choice_of(
     head: Head, manifest: Deployment, run_seq: int, within: Ownership | None, seen_after: int
 ) -> Choice:
-    """The devices that the run may take."""
+    """The devices that the run may take; `for_offer` adds which release is for whom."""
     return Choice(
         organization=head.organization,
+        deployment=manifest.name,
+        revision=manifest.revision,
         owner=manifest.ownership,
         within=within,
         groups=head.groups,
         component=manifest.component,
         run_seq=run_seq,
         seen_after=seen_after,
-        rivals=tuple(
-            other.ownership
-            for name, other in head.deployments.items()
-            if name != manifest.name and other.component == manifest.component
-        ),
+        claims=claims_of(head, manifest),
     )
 
 
-def wanted_presence(manifest: Deployment, run: Row[Any]) -> bool | None:
-    """Eligibility by `filters.status`: seen lately, not seen, or (None) no matter."""
-    status = manifest.eligibility.status
-    return None if status is None or run.is_return else status == "online"
+def claims_of(head: Head, manifest: Deployment) -> tuple[Claim, ...]:
+    """Other Deployments of the component, but those that this one replaces."""
+    claims = []
+    for name, other in sorted(head.deployments.items()):
+        if name == manifest.name or other.component != manifest.component:
+            continue
+        replaces, is_replaced = name in manifest.replaces, manifest.name in other.replaces
+        # Two that replace each other are a conflict like any other.
+        if is_replaced or not replaces:
+            claims.append(Claim(name, other.ownership, is_replaced and not replaces))
+    return tuple(claims)
+
+
+def still_owned(connection: Connection, head: Head, manifest: Deployment) -> ColumnElement[bool]:
+    """A selected device stays in the run: active, owned, and not taken over by a replacement."""
+    return and_(
+        t.edge_devices.c.state == "active",
+        ownership.owned_by(connection, manifest.ownership, head.groups),
+        not_(ownership.taken_over(connection, claims_of(head, manifest), head.groups)),
+    )
+
+
+def for_offer(choice: Choice, manifest: Deployment, offer: Offer, run: Row[Any]) -> Choice:
+    """The choice with what each release is for; after completion only the first arm is left."""
+    arms = manifest.arms
+    points = arms_of.bounds(arms)
+    if arms and run.status == RunState.COMPLETED.value:
+        points = {arms[0].name: (0, arms_of.RANGE)}
+    order = arms_of.spread(manifest.name)
+    return replace(
+        choice,
+        spread=Affine(order.p, order.mul, order.off) if arms else None,
+        portions=tuple(_portion(each, points) for each in offer.releases),
+    )
+
+
+def _portion(release: OfferedRelease, points: Mapping[str, tuple[int, int]]) -> Portion:
+    return Portion(
+        sha256=release.sha256,
+        rollback_index=release.rollback_index,
+        arm=release.arm,
+        owners=(
+            Ownership(device_types=release.device_types, labels=release.labels),
+            Ownership(device_types=release.signed_types),
+        ),
+        points=None if release.arm is None else points.get(release.arm, (0, 0)),
+    )
 
 
 def wants_status(manifest: Deployment, run: Row[Any], is_seen: bool) -> bool:
-    """True when a device seen lately or not may be selected."""
-    return wanted_presence(manifest, run) in (None, is_seen)
+    """Eligibility by `filters.status`: whether a device seen lately, or not, may be selected."""
+    status = manifest.eligibility.status
+    return status is None or run.is_return or (status == "online") is is_seen
 
 
-def fits_of(
-    manifest: Deployment, offer: Offer, run: Row[Any], conditions: set[Condition]
-) -> Mapping[Condition, Fit]:
-    """How each condition fits the run's release."""
-    return {
-        condition: fit(manifest, offer, condition, is_return=run.is_return, is_retry=run.is_retry)
-        for condition in conditions
-    }
+def groups_by_fit(
+    connection: Connection, manifest: Deployment, offer: Offer, run: Row[Any], choice: Choice
+) -> Mapping[Fit, list[ConditionGroup]]:
+    """The devices without a target in the run, by how they fit its releases."""
+    found: dict[Fit, list[ConditionGroup]] = {}
+    for group in fleet.conditions(connection, for_offer(choice, manifest, offer, run)):
+        fits = fit(manifest, offer, group.condition, is_return=run.is_return, is_retry=run.is_retry)
+        found.setdefault(fits, []).append(group)
+    return found
 
 
 def count_targets(
@@ -98,7 +143,7 @@ def count_targets(
         )
     )
     if within is not None:
-        statement = statement.where(fleet.owned_by(connection, within, head.groups))
+        statement = statement.where(ownership.owned_by(connection, within, head.groups))
     return connection.execute(statement).scalar_one()
 
 
@@ -109,20 +154,29 @@ def fleet_seen(
     run: Row[Any],
     choice: Choice,
 ) -> FleetSeen:
+    """The devices that the run may still take, counted."""
     owned = fleet.count_owned(connection, choice)
     if offer is None:
         return FleetSeen(owned=owned)
-    groups = fleet.conditions(connection, choice)
-    fits = fits_of(manifest, offer, run, {group.condition for group in groups})
-    matching = seen = busy = 0
-    for group in groups:
-        if fits[group.condition] is not Fit.FITS:
-            continue
-        if group.is_busy:
-            busy += group.n
-        elif not wants_status(manifest, run, group.is_seen):
-            continue
-        else:
-            matching += group.n
-            seen += group.n if group.is_seen else 0
-    return FleetSeen(owned, matching, seen, busy)
+    groups = groups_by_fit(connection, manifest, offer, run, choice)
+    fitting = groups.get(Fit.FITS, [])
+    free = [group for group in fitting if is_free(manifest, run, group)]
+    busy = [group for group in fitting if group.is_busy]
+    # What is installed on it now may be another release when that grant is over.
+    busy += [group for group in groups.get(Fit.THERE, []) if group.is_installing]
+    return FleetSeen(
+        owned=owned,
+        matching=count_devices(free),
+        seen=count_devices(group for group in free if group.is_seen),
+        busy=count_devices(busy),
+    )
+
+
+def is_free(manifest: Deployment, run: Row[Any], group: ConditionGroup) -> bool:
+    """True when devices of a fitting group may be selected now."""
+    return not group.is_busy and wants_status(manifest, run, group.is_seen)
+
+
+def count_devices(groups: Iterable[ConditionGroup]) -> int:
+    """How many devices are in these groups."""
+    return sum(group.n for group in groups)

@@ -1,5 +1,6 @@
 """Selecting devices into batches, in the run's order, by the conditions that fit its release."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select, update
@@ -11,16 +12,18 @@ from towline.reconciler.fitness import Fit
 from towline.reconciler.head import Head
 from towline.reconciler.scope import (
     choice_of,
+    count_devices,
     current_offer,
-    fits_of,
+    for_offer,
+    groups_by_fit,
+    is_free,
     plan_number,
     plans_of,
-    wanted_presence,
-    wants_status,
 )
-from towline.reconciler.store import fleet, grants, runs
+from towline.reconciler.store import grants, runs
 from towline.reconciler.store import tables as t
-from towline.reconciler.store.targets import add
+from towline.reconciler.store.fleet import Affine, Choice, ConditionGroup
+from towline.reconciler.store.selecting import Entry, select_devices
 from towline.schemas.states import BatchState, TargetState
 
 
@@ -47,14 +50,22 @@ def open_batch(
             opened_at=now,
         )
     )
-    scope = _Scope(connection, head, manifest, run, seen_after)
-    scope.skip_unfit(action.number, now)
+    selection = _Selection(connection, head, manifest, run, seen_after)
+    everyone = selection.choice(None)
+    groups = selection.groups(everyone)
+    selection.skip_unfit(everyone, groups, action.number, now)
+    fitting = count_devices(groups.get(Fit.FITS, []))
     members = grants.readmit_deferred(connection, run.seq, action.number) if action.is_last else 0
-    members += scope.select(
-        action.number, action.plan.ownership, action.size, now, only_seen=action.only_seen
+    choice = everyone
+    if action.plan.ownership is not None:
+        choice = selection.choice(action.plan.ownership)
+        groups = selection.groups(choice)
+    selected = selection.select(
+        choice, groups, action.number, action.size, now, only_seen=action.only_seen
     )
+    members += selected
     _grow(connection, run.seq, action.number, members)
-    scope.note_total()
+    selection.note_total(waiting=fitting - selected)
     return members
 
 
@@ -74,15 +85,15 @@ def admit(
     row = next(row for row in runs.batches_of(connection, run.seq) if row.number == batch)
     plans = plans_of(manifest, run)
     within = None if row.is_last else plan_number(plans, batch).ownership
-    scope = _Scope(connection, head, manifest, run, seen_after)
-    added = scope.select(batch, within, limit, now, only_seen=only_seen)
+    selection = _Selection(connection, head, manifest, run, seen_after)
+    choice = selection.choice(within)
+    groups = selection.groups(choice)
+    selection.skip_unfit(
+        choice, {k: v for k, v in groups.items() if k is Fit.OWNED_BY_OTHER}, batch, now
+    )
+    added = selection.select(choice, groups, batch, limit, now, only_seen=only_seen)
     if row.is_last:
         _grow(connection, run.seq, batch, added)
-
-
-def _order_of(run: Row[Any]) -> Order:
-    """The order that the run froze."""
-    return Order(run.perm_p, run.perm_step, run.perm_off)
 
 
 def _grow(connection: Connection, run_seq: int, batch: int, members: int) -> None:
@@ -93,8 +104,8 @@ def _grow(connection: Connection, run_seq: int, batch: int, members: int) -> Non
     )
 
 
-class _Scope:
-    """One run's view of the fleet while devices are selected."""
+class _Selection:
+    """Selecting devices into one run."""
 
     def __init__(
         self,
@@ -110,72 +121,56 @@ class _Scope:
         assert offer is not None
         self.offer = offer
 
+    def choice(self, within: Ownership | None) -> Choice:
+        """The devices of the run, or of a batch's own filters."""
+        choice = choice_of(self.head, self.manifest, self.run.seq, within, self.seen_after)
+        return for_offer(choice, self.manifest, self.offer, self.run)
+
+    def groups(self, choice: Choice) -> Mapping[Fit, list[ConditionGroup]]:
+        """Who has no target in the run yet, by how they fit."""
+        return groups_by_fit(self.connection, self.manifest, self.offer, self.run, choice)
+
     def select(
-        self, batch: int, within: Ownership | None, limit: int, now: int, *, only_seen: bool
+        self,
+        choice: Choice,
+        groups: Mapping[Fit, list[ConditionGroup]],
+        batch: int,
+        limit: int,
+        now: int,
+        *,
+        only_seen: bool,
     ) -> int:
         """Select up to `limit` fitting devices into `batch`; returns how many were there."""
-        choice = choice_of(self.head, self.manifest, self.run.seq, within, self.seen_after)
-        groups = fleet.conditions(self.connection, choice)
-        fits = fits_of(self.manifest, self.offer, self.run, {g.condition for g in groups})
-        wanted = {
-            group.condition
-            for group in groups
-            if fits[group.condition] is Fit.FITS
-            and wants_status(self.manifest, self.run, group.is_seen)
-        }
-        chosen = fleet.choose(
-            self.connection,
-            choice,
-            wanted,
-            limit=limit,
-            order=None if self.manifest.order == "name" else _order_of(self.run).position,
-            seen=True if only_seen else wanted_presence(self.manifest, self.run),
-        )
-        rows = [
-            self._row(seq, batch, TargetState.PENDING, "Selected", position, now)
-            for seq, position in chosen
+        wanted = [
+            group
+            for group in groups.get(Fit.FITS, [])
+            if is_free(self.manifest, self.run, group) and (group.is_seen or not only_seen)
         ]
-        return len(add(self.connection, rows))
+        entry = Entry(batch, TargetState.PENDING, "Selected", now)
+        return select_devices(self.connection, choice, wanted, entry, order=self.order, limit=limit)
 
-    def skip_unfit(self, batch: int, now: int) -> None:
+    def skip_unfit(
+        self, choice: Choice, groups: Mapping[Fit, list[ConditionGroup]], batch: int, now: int
+    ) -> None:
         """Give the devices that may not get the release a target that says why."""
-        choice = choice_of(self.head, self.manifest, self.run.seq, None, self.seen_after)
-        conditions = {group.condition for group in fleet.conditions(self.connection, choice)}
-        for condition, fits in fits_of(self.manifest, self.offer, self.run, conditions).items():
+        for fits, unfit in groups.items():
             if fits.is_skip:
-                chosen = fleet.choose(
-                    self.connection, choice, [condition], limit=1_000_000, order=None
-                )
-                rows = [
-                    self._row(seq, batch, TargetState.SKIPPED, fits.value, position, now)
-                    for seq, position in chosen
-                ]
-                add(self.connection, rows)
+                entry = Entry(batch, TargetState.SKIPPED, fits.value, now)
+                select_devices(self.connection, choice, unfit, entry, order=self.order)
 
-    def note_total(self) -> None:
+    @property
+    def order(self) -> Affine | None:
+        """The order that the run froze; None orders by name."""
+        if self.manifest.order == "name":
+            return None
+        order = Order(self.run.perm_p, self.run.perm_step, self.run.perm_off)
+        return Affine(order.p, order.mul, order.off)
+
+    def note_total(self, waiting: int) -> None:
         """Keep how many devices the run has or will have: the targets and whatever still fits."""
-        choice = choice_of(self.head, self.manifest, self.run.seq, None, self.seen_after)
-        groups = fleet.conditions(self.connection, choice)
-        fits = fits_of(self.manifest, self.offer, self.run, {g.condition for g in groups})
-        waiting = sum(group.n for group in groups if fits[group.condition] is Fit.FITS)
         opened = select(func.count()).where(t.targets.c.run_seq == self.run.seq)
         self.connection.execute(
             update(t.runs)
             .where(t.runs.c.seq == self.run.seq)
             .values(target_count=opened.scalar_subquery() + waiting)
         )
-
-    def _row(
-        self, seq: int, batch: int, status: TargetState, reason: str, position: int, now: int
-    ) -> dict[str, Any]:
-        return {
-            "run_seq": self.run.seq,
-            "device_seq": seq,
-            "component": self.manifest.component,
-            "batch": batch,
-            "status": status.value,
-            "reason": reason,
-            "attempt": 1,
-            "position": position,
-            "created_at": now,
-        }

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
+from towline.reconciler.offer import Offer, OfferedRelease
 from towline.reconciler.store import dirt, grants, inventory
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.events import Event, record
@@ -66,9 +67,17 @@ def _newest_completed(connection: Connection, device_seq: int, component: str) -
     ).first()
 
 
+def _release(target: Row[Any]) -> OfferedRelease:
+    """What the target was for: its own release of the run's."""
+    offer = Offer.parse(target.offer, target.target_version)
+    release = offer.release(target.sha256, target.arm)
+    assert release is not None
+    return release
+
+
 def _is_wanted(target: Row[Any], installed: Installed) -> bool:
-    wanted = (target.target_version, target.offer["sha256"])
-    return wanted == (installed.version, installed.sha256)
+    release = _release(target)
+    return (release.version, release.sha256) == (installed.version, installed.sha256)
 
 
 def _verify(connection: Connection, now: int, reporter: Reporter, target: Row[Any]) -> None:
@@ -82,7 +91,7 @@ def _verify(connection: Connection, now: int, reporter: Reporter, target: Row[An
         .values(verified_at=now)
     )
     inventory.raise_rollback_index(
-        connection, reporter.seq, target.component, target.offer["rollbackIndex"]
+        connection, reporter.seq, target.component, _release(target).rollback_index
     )
     grants.note_verdict(connection, target.run_seq, reporter.seq, now)
     dirt.mark(connection, reporter.organization, target.deployment)
@@ -98,7 +107,7 @@ def _regress(
     """While the run lives, a verified device that shows another version counts as failed."""
     if target.run_status not in ("in_progress", "paused"):
         return
-    message = f"reports {installed.version} after {target.target_version} was verified"
+    message = f"reports {installed.version} after {_release(target).version} was verified"
     move(
         connection,
         target.run_seq,

@@ -1,41 +1,87 @@
-"""The inventory as a run sees it: who is owned, how fit, and in which order.
+"""The inventory as a run sees it: owned devices counted in groups of equal condition.
 
-A filter is evaluated in Python over the distinct label sets, one implementation for
-both engines; devices are then counted and chosen by SQL in groups of equal condition.
+All that decides whether a device gets a release is one whole number, so that a million devices
+are grouped without a join or a text; `selecting` takes devices by the same numbers.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    String,
     and_,
     case,
-    cast,
     exists,
-    false,
     func,
     literal,
-    or_,
+    literal_column,
     select,
     true,
 )
 
-from towline.manifests.filters import owns_labels
-from towline.manifests.model import DeviceGroup, Ownership
+from towline.manifests.model import Ownership
+from towline.reconciler.store.ownership import Claim, Groups, claimed, owned_by
 from towline.reconciler.store.tables import (
     component_versions,
     device_components,
     device_state,
     edge_devices,
-    label_sets,
     targets,
 )
 from towline.schemas.states import ACTIVE_TARGETS
+
+OWNED_BY_OTHER = "OwnedByOther"
+"""The one skip that comes back: when the other's claim is over, the device is new to the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """`position = (seq + off) * mul % p`; devices numbered from `p` on come after all others."""
+
+    p: int
+    mul: int
+    off: int
+
+    def of(self, seq: ColumnElement[int]) -> ColumnElement[int]:
+        """The position of a device as SQL."""
+        return case((seq < self.p, (seq + self.off) * self.mul % self.p), else_=seq)
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """The devices that one of the run's releases is for: owned by all of `owners`."""
+
+    sha256: str
+    rollback_index: int
+    arm: str | None = None
+    owners: tuple[Ownership, ...] = ()
+    points: tuple[int, int] | None = None
+    """From, and to (exclusive): where the devices of its arm stand in `Choice.spread`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which devices a question is about: owned by `owner`, of `component`, not in `run_seq`."""
+
+    organization: str
+    deployment: str
+    revision: str
+    owner: Ownership
+    within: Ownership | None
+    """The batch's own filters, if any."""
+    groups: Groups
+    component: str
+    run_seq: int
+    seen_after: int
+    """Seen lately means: not before this time."""
+    claims: tuple[Claim, ...] = ()
+    """Of other Deployments of the component."""
+    portions: tuple[Portion, ...] = ()
+    """Of the run's releases, in their order: a device gets the first one that is for it."""
+    spread: Affine | None = None
+    """Of an experiment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +89,18 @@ class Condition:
     """What decides whether a device needs a release and may get it."""
 
     version: str | None
-    sha256: str | None
-    known_bad: str | None
-    rollback_index: int
-    device_type: str
+    release: int | None = 0
+    """Which of the run's releases is for it; None: none is."""
+    has_checksum: bool = False
+    """Runs a package with that release's checksum."""
+    is_known_bad: bool = False
+    """That release failed on it before."""
+    is_above_index: bool = False
+    """Committed a higher rollback index than that release has."""
+    is_pinned: bool = False
+    """Sent back from this very revision by a person."""
+    is_claimed: bool = False
+    """Another Deployment's claim stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,189 +111,194 @@ class ConditionGroup:
     is_seen: bool
     is_busy: bool
     """Has an active target of the same component in another run."""
+    is_installing: bool
+    """That target is granted: soon the device may run something else."""
     n: int
+    key: int
+    """What the condition and the flags are as one number."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which devices a question is about: owned by `owner`, of `component`, not in `run_seq`."""
-
-    organization: str
-    owner: Ownership
-    within: Ownership | None
-    """The batch's own filters, if any."""
-    groups: Mapping[str, DeviceGroup]
-    component: str
-    run_seq: int
-    seen_after: int
-    """Seen lately means: not before this time."""
-    rivals: tuple[Ownership, ...] = ()
-    """Of other Deployments of the component: what two own, neither may take."""
-
-
-def owned_by(
-    connection: Connection, owner: Ownership, groups: Mapping[str, DeviceGroup]
-) -> ColumnElement[bool]:
-    """The filter as a condition over `edge_devices`."""
-    parts: list[ColumnElement[bool]] = []
-    if owner.device_types:
-        parts.append(edge_devices.c.device_type.in_(owner.device_types))
-    if owner.labels or owner.expressions:
-        parts.append(edge_devices.c.label_set_id.in_(_label_sets(connection, owner)))
-    if owner.devices:
-        parts.append(edge_devices.c.slug.in_(owner.devices))
-    if owner.exclude:
-        parts.append(edge_devices.c.slug.not_in(owner.exclude))
-    if owner.groups:
-        members = [
-            owned_by(connection, groups[name].ownership, groups)
-            for name in owner.groups
-            if name in groups
-        ]
-        parts.append(or_(false(), *members))
-    return and_(true(), *parts)
-
-
-def _label_sets(connection: Connection, owner: Ownership) -> list[int]:
-    rows = connection.execute(select(label_sets.c.id, label_sets.c.labels))
-    return [number for number, labels in rows if _matches(owner, tuple(sorted(labels.items())))]
-
-
-@lru_cache(maxsize=200_000)
-def _matches(owner: Ownership, labels: tuple[tuple[str, str], ...]) -> bool:
-    return owns_labels(owner, dict(labels))
-
-
-def _is_active_elsewhere(choice: Choice) -> ColumnElement[bool]:
-    other = targets.alias("other")
-    return exists(
-        select(literal(1)).where(
-            other.c.device_seq == edge_devices.c.seq,
-            other.c.component == choice.component,
-            other.c.status.in_([s.value for s in ACTIVE_TARGETS]),
-        )
-    )
-
-
-def _owned(connection: Connection, choice: Choice) -> ColumnElement[bool]:
-    conditions = [
-        edge_devices.c.organization == choice.organization,
-        edge_devices.c.state == "active",
-        owned_by(connection, choice.owner, choice.groups),
-    ]
-    conditions += [~owned_by(connection, rival, choice.groups) for rival in choice.rivals]
-    if choice.within is not None:
-        conditions.append(owned_by(connection, choice.within, choice.groups))
-    return and_(*conditions)
-
-
-def _is_new(choice: Choice) -> ColumnElement[bool]:
-    mine = targets.alias("mine")
-    return ~exists(
-        select(literal(1)).where(
-            mine.c.device_seq == edge_devices.c.seq, mine.c.run_seq == choice.run_seq
-        )
-    )
-
-
-def _joined(choice: Choice) -> Any:
-    return (
-        edge_devices.join(device_state, device_state.c.device_seq == edge_devices.c.seq)
-        .outerjoin(
-            device_components,
-            and_(
-                device_components.c.device_seq == edge_devices.c.seq,
-                device_components.c.component == choice.component,
-            ),
-        )
-        .outerjoin(component_versions, component_versions.c.id == device_components.c.version_id)
-    )
-
-
-_CONDITION = (
-    component_versions.c.version,
-    device_components.c.sha256,
-    device_components.c.known_bad,
-    func.coalesce(device_components.c.rollback_index, 0),
-    edge_devices.c.device_type,
-)
-
-
-def _key() -> ColumnElement[str]:
-    """One text per condition, so that a set of conditions is one IN."""
-    parts: list[ColumnElement[str]] = []
-    for column in _CONDITION:
-        parts += [func.coalesce(cast(column, String), ""), literal("|")]
-    key = parts[0]
-    for part in parts[1:]:
-        key = key.concat(part)
-    return key
-
-
-def _key_of(condition: Condition) -> str:
-    values = (
-        condition.version,
-        condition.sha256,
-        condition.known_bad,
-        condition.rollback_index,
-        condition.device_type,
-    )
-    return "".join(f"{'' if value is None else value}|" for value in values)
+_SEEN, _BUSY, _INSTALLING, _PINNED, _CLAIMED, _FLAGS = 1, 2, 4, 8, 16, 32
+_CHECKSUM, _BAD, _INDEX, _RELEASE = 1, 2, 4, 8
 
 
 def count_owned(connection: Connection, choice: Choice) -> int:
     """How many devices the filters own, in the run or not."""
-    statement = select(func.count()).select_from(edge_devices).where(_owned(connection, choice))
+    statement = select(func.count()).select_from(edge_devices).where(owned(connection, choice))
     return connection.execute(statement).scalar_one()
 
 
 def conditions(connection: Connection, choice: Choice) -> list[ConditionGroup]:
     """The owned devices without a target in the run, grouped by condition."""
-    is_seen = func.coalesce(device_state.c.last_seen, 0) >= choice.seen_after
-    flags = (
-        case((is_seen, 1), else_=0).label("is_seen"),
-        case((_is_active_elsewhere(choice), 1), else_=0).label("is_busy"),
-    )
+    key = key_of(connection, choice).label("key")
     rows = connection.execute(
-        select(*_CONDITION, *flags, func.count())
-        .select_from(_joined(choice))
-        .where(_owned(connection, choice), _is_new(choice))
-        .group_by(*_CONDITION, *flags)
+        select(key, func.count())
+        .select_from(joined(choice))
+        .where(owned(connection, choice), is_new(connection, choice))
+        .group_by(key)
+    ).all()
+    names = _versions(connection, choice.component)
+    return [_group(choice, names, key, n) for key, n in rows]
+
+
+def _versions(connection: Connection, component: str) -> dict[int, str]:
+    versions = component_versions
+    rows = connection.execute(
+        select(versions.c.id, versions.c.version).where(versions.c.component == component)
     )
-    return [ConditionGroup(Condition(*row[:5]), bool(row[5]), bool(row[6]), row[7]) for row in rows]
+    return {row.id: row.version for row in rows}
 
 
-def choose(
-    connection: Connection,
-    choice: Choice,
-    wanted: Iterable[Condition],
-    *,
-    limit: int,
-    order: Callable[[int], int] | None,
-    seen: bool | None = None,
-) -> list[tuple[int, int]]:
-    """The next `limit` free devices in one of the `wanted` conditions, as (seq, position).
+def _group(choice: Choice, names: dict[int, str], key: int, n: int) -> ConditionGroup:
+    rest, flags = divmod(key, _FLAGS)
+    version, release_key = divmod(rest, _releases(choice))
+    release, marks = divmod(release_key, _RELEASE)
+    condition = Condition(
+        version=names.get(version),
+        release=release - 1 if release else None,
+        has_checksum=bool(marks & _CHECKSUM),
+        is_known_bad=bool(marks & _BAD),
+        is_above_index=bool(marks & _INDEX),
+        is_pinned=bool(flags & _PINNED),
+        is_claimed=bool(flags & _CLAIMED),
+    )
+    return ConditionGroup(
+        condition=condition,
+        is_seen=bool(flags & _SEEN),
+        is_busy=bool(flags & _BUSY),
+        is_installing=bool(flags & _INSTALLING),
+        n=n,
+        key=key,
+    )
 
-    `order` gives a device's position; None orders by name. `seen` asks for devices that were seen
-    lately, or for those that were not.
-    """
-    where = [
-        _owned(connection, choice),
-        _is_new(choice),
-        ~_is_active_elsewhere(choice),
-        _key().in_(sorted({_key_of(condition) for condition in wanted})),
+
+def owned(connection: Connection, choice: Choice) -> ColumnElement[bool]:
+    """The device is active and the filters own it."""
+    parts = [
+        edge_devices.c.organization == choice.organization,
+        edge_devices.c.state == "active",
+        owned_by(connection, choice.owner, choice.groups),
     ]
-    is_seen = func.coalesce(device_state.c.last_seen, 0) >= choice.seen_after
-    if seen is not None:
-        where.append(is_seen if seen else ~is_seen)
-    rows = connection.execute(
-        select(edge_devices.c.seq)
-        .select_from(_joined(choice))
-        .where(*where)
-        .order_by(edge_devices.c.slug)
-    ).scalars()
-    if order is None:
-        ranked: Sequence[tuple[int, int]] = [(seq, n) for n, seq in enumerate(rows)]
-    else:
-        ranked = sorted(((seq, order(seq)) for seq in rows), key=lambda pair: pair[1])
-    return list(ranked[:limit])
+    if choice.within is not None:
+        parts.append(owned_by(connection, choice.within, choice.groups))
+    return and_(*parts)
+
+
+def is_new(connection: Connection, choice: Choice) -> ColumnElement[bool]:
+    """The device has no target in the run, or one that only says who else owns it."""
+    mine = targets.alias("mine")
+    in_run = mine.c.run_seq == choice.run_seq
+    if not connection.execute(select(exists(select(literal(1)).where(in_run)))).scalar_one():
+        return true()
+    return ~exists(
+        select(literal(1)).where(
+            mine.c.device_seq == edge_devices.c.seq,
+            in_run,
+            mine.c.reason != OWNED_BY_OTHER,
+        )
+    )
+
+
+def joined(choice: Choice) -> Any:
+    """What a condition is made of."""
+    return edge_devices.join(
+        device_state, device_state.c.device_seq == edge_devices.c.seq
+    ).outerjoin(
+        device_components,
+        and_(
+            device_components.c.device_seq == edge_devices.c.seq,
+            device_components.c.component == choice.component,
+        ),
+    )
+
+
+def key_of(connection: Connection, choice: Choice) -> ColumnElement[int]:
+    """A device's condition and flags as one number."""
+    version = func.coalesce(device_components.c.version_id, 0)
+    release = _release_key(connection, choice)
+    return (version * _releases(choice) + release) * _FLAGS + _flags(connection, choice)
+
+
+def release_index(choice: Choice, key: ColumnElement[int]) -> ColumnElement[int]:
+    """Which release a key stands for; -1 for none."""
+    return key // _FLAGS % _releases(choice) // _RELEASE - 1
+
+
+def _releases(choice: Choice) -> int:
+    return (len(choice.portions) + 1) * _RELEASE
+
+
+def _flags(connection: Connection, choice: Choice) -> ColumnElement[int]:
+    components = device_components.c
+    is_pinned = and_(components.pin_sha256.is_not(None), components.pin_revision == choice.revision)
+    flags = _weight(device_state.c.last_seen >= choice.seen_after, _SEEN)
+    flags += _weight(is_pinned, _PINNED)
+    if choice.claims:
+        claim = claimed(
+            connection,
+            choice.organization,
+            choice.component,
+            choice.deployment,
+            choice.claims,
+            choice.groups,
+        )
+        flags += _weight(claim, _CLAIMED)
+    return flags + _activity(connection, choice.component)
+
+
+def _activity(connection: Connection, component: str) -> ColumnElement[int]:
+    """What another run does with the device; there is at most one such target."""
+    other = targets.alias("other")
+    is_active = and_(
+        other.c.component == component,
+        # Literals, not parameters: else the partial index is not used.
+        other.c.status.in_([literal_column(f"'{state}'") for state in ACTIVE_TARGETS]),
+    )
+    if not connection.execute(select(exists(select(literal(1)).where(is_active)))).scalar_one():
+        return literal(0)
+    weight = case((other.c.granted_at.is_(None), _BUSY), else_=_BUSY + _INSTALLING)
+    found = select(weight).where(other.c.device_seq == edge_devices.c.seq, is_active)
+    return func.coalesce(found.correlate(edge_devices).scalar_subquery(), 0)
+
+
+def _release_key(connection: Connection, choice: Choice) -> ColumnElement[int]:
+    """The first release that is for the device, with what the device knows of it."""
+    cases: list[tuple[ColumnElement[bool], ColumnElement[int]]] = []
+    for number, portion in enumerate(choice.portions, 1):
+        is_for = _is_for(connection, choice, portion)
+        marks = _marks(portion) + number * _RELEASE
+        if is_for is None:
+            return case(*cases, else_=marks) if cases else marks
+        cases.append((is_for, marks))
+    return case(*cases, else_=0) if cases else literal(0)
+
+
+def _is_for(connection: Connection, choice: Choice, portion: Portion) -> ColumnElement[bool] | None:
+    """None: for every device."""
+    parts = [
+        owned_by(connection, owner, choice.groups)
+        for owner in portion.owners
+        if owner != Ownership()
+    ]
+    if portion.points is not None and choice.spread is not None:
+        position = choice.spread.of(edge_devices.c.seq)
+        parts += [position >= portion.points[0], position < portion.points[1]]
+    return and_(*parts) if parts else None
+
+
+def _marks(portion: Portion) -> ColumnElement[int]:
+    components = device_components.c
+    return (
+        _weight(components.sha256 == portion.sha256, _CHECKSUM)
+        + _weight(components.known_bad == portion.sha256, _BAD)
+        + _weight(components.rollback_index > portion.rollback_index, _INDEX)
+    )
+
+
+def _weight(holds: ColumnElement[bool], weight: int) -> ColumnElement[int]:
+    return case((holds, weight), else_=0)
+
+
+def keys_of(groups: Sequence[ConditionGroup]) -> list[int]:
+    """The numbers of groups, for `selecting`."""
+    return sorted(group.key for group in groups)

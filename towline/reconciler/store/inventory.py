@@ -8,6 +8,7 @@ from towline.reconciler.store.tables import (
     component_versions,
     device_components,
     runs,
+    targets,
 )
 from towline.reconciler.store.targets import insert_ignoring
 from towline.reconciler.store.version_key import version_key
@@ -68,9 +69,11 @@ def set_versions(
 
 
 def set_known_bad(connection: Connection, device_seq: int, run_seq: int) -> None:
-    """The run's package failed on the device: it is not granted again by itself."""
-    component, offer = connection.execute(
-        select(runs.c.component, runs.c.offer).where(runs.c.seq == run_seq)
+    """The package that the run had for the device failed: it is not granted again by itself."""
+    component, sha256, offer = connection.execute(
+        select(targets.c.component, targets.c.sha256, runs.c.offer)
+        .join(runs, runs.c.seq == targets.c.run_seq)
+        .where(targets.c.run_seq == run_seq, targets.c.device_seq == device_seq)
     ).one()
     _ensure(connection, device_seq, component)
     connection.execute(
@@ -79,7 +82,8 @@ def set_known_bad(connection: Connection, device_seq: int, run_seq: int) -> None
             device_components.c.device_seq == device_seq,
             device_components.c.component == component,
         )
-        .values(known_bad=offer["sha256"])
+        # Targets of former versions say no checksum, but their run has one package only.
+        .values(known_bad=sha256 or offer["sha256"])
     )
 
 

@@ -1,0 +1,145 @@
+"""Selecting devices into a run: rows of `targets` made by one statement, counted with it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    String,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    literal,
+    null,
+    select,
+    true,
+)
+
+from towline.reconciler.store.fleet import (
+    OWNED_BY_OTHER,
+    Affine,
+    Choice,
+    ConditionGroup,
+    is_new,
+    joined,
+    key_of,
+    keys_of,
+    owned,
+    release_index,
+)
+from towline.reconciler.store.tables import edge_devices, targets
+from towline.reconciler.store.targets import count, insert_ignoring
+from towline.schemas.states import TargetState
+
+_SKIPPED = TargetState.SKIPPED
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """How the chosen devices enter the run."""
+
+    batch: int
+    status: TargetState
+    reason: str
+    at: int
+
+
+def select_devices(
+    connection: Connection,
+    choice: Choice,
+    groups: Sequence[ConditionGroup],
+    entry: Entry,
+    *,
+    order: Affine | None,
+    limit: int | None = None,
+) -> int:
+    """Give up to `limit` devices of these groups a target, in order; returns how many got one.
+
+    `order` is the run's; None orders by name. A device that another run took meanwhile is left out.
+    """
+    if not groups:
+        return 0
+    if limit is not None and limit >= sum(group.n for group in groups):
+        # All of them: in the order of the table, which is by far the cheapest to write.
+        limit = None
+    chosen = _chosen(connection, choice, groups, order, limit)
+    if entry.reason != OWNED_BY_OTHER:
+        _forget_claims(connection, choice, chosen)
+    columns, rows = _rows(choice, chosen, entry)
+    statement = insert_ignoring(connection, targets).from_select(columns, rows)
+    result = connection.execute(statement, execution_options={"preserve_rowcount": True})
+    count(connection, choice.run_seq, Counter({entry.status.value: result.rowcount}))
+    return result.rowcount
+
+
+def _chosen(
+    connection: Connection,
+    choice: Choice,
+    groups: Sequence[ConditionGroup],
+    order: Affine | None,
+    limit: int | None,
+) -> Select[Any]:
+    """`seq`, `position` and `key` of the devices."""
+    key = key_of(connection, choice)
+    seq = edge_devices.c.seq
+    position: ColumnElement[int] = (
+        func.row_number().over(order_by=edge_devices.c.slug) if order is None else order.of(seq)
+    )
+    chosen = (
+        select(seq, position.label("position"), key.label("key"))
+        .select_from(joined(choice))
+        .where(owned(connection, choice), is_new(connection, choice), key.in_(keys_of(groups)))
+    )
+    if limit is None:
+        return chosen
+    by: Any = edge_devices.c.slug if order is None else position
+    return chosen.order_by(by).limit(limit)
+
+
+def _forget_claims(connection: Connection, choice: Choice, chosen: Select[Any]) -> None:
+    """The rows that said who else owns the chosen devices go: they enter the run anew."""
+    told = and_(
+        targets.c.run_seq == choice.run_seq,
+        targets.c.status == _SKIPPED.value,
+        targets.c.reason == OWNED_BY_OTHER,
+    )
+    if not connection.execute(select(exists(select(literal(1)).where(told)))).scalar_one():
+        return
+    devices = select(chosen.subquery().c.seq)
+    forgotten = connection.execute(delete(targets).where(told, targets.c.device_seq.in_(devices)))
+    count(connection, choice.run_seq, Counter({_SKIPPED.value: -forgotten.rowcount}))
+
+
+def _rows(choice: Choice, chosen: Select[Any], entry: Entry) -> tuple[list[str], Select[Any]]:
+    """The targets as columns and rows."""
+    found = chosen.subquery("chosen")
+    values: dict[str, Any] = {
+        "run_seq": literal(choice.run_seq),
+        "device_seq": found.c.seq,
+        "component": literal(choice.component),
+        "batch": literal(entry.batch),
+        "status": literal(entry.status.value),
+        "reason": literal(entry.reason),
+        "attempt": literal(1),
+        "position": found.c.position,
+        "sha256": _of_release(choice, found.c.key, [each.sha256 for each in choice.portions]),
+        "arm": _of_release(choice, found.c.key, [each.arm for each in choice.portions]),
+        "created_at": literal(entry.at),
+    }
+    # SQLite reads `ON CONFLICT` after a bare FROM as part of a join: a condition must stand there.
+    return list(values), select(*values.values()).where(true()).order_by(found.c.seq)
+
+
+def _of_release(
+    choice: Choice, key: ColumnElement[int], values: Sequence[str | None]
+) -> ColumnElement[Any]:
+    """The value that belongs to the device's release."""
+    index = release_index(choice, key)
+    named = [(index == n, value) for n, value in enumerate(values) if value is not None]
+    return case(*named, else_=null()) if named else null().cast(String)
