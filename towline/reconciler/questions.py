@@ -59,7 +59,7 @@ def due_questions(connection: Connection, head: Head, now: int) -> Questions:
 def _standing(
     connection: Connection, run_seq: int, batch: int, since: int, analysis: Analysis
 ) -> Standing:
-    answers = analyses.newest(connection, run_seq, batch, analysis.name, since, analysis.count)
+    answers = analyses.newest(connection, run_seq, batch, analysis.name, analysis.count)
     return standing(answers, analysis, since)
 
 

@@ -60,16 +60,15 @@ def write(connection: Connection, run_seq: int, batch: int, name: str, answer: A
 
 
 def newest(
-    connection: Connection, run_seq: int, batch: int, name: str, since: int, limit: int
+    connection: Connection, run_seq: int, batch: int, name: str, limit: int
 ) -> tuple[Answer, ...]:
-    """The last `limit` answers to one question that was asked at `since` or later, in order."""
+    """The last `limit` answers to one question, in order."""
     rows = connection.execute(
         select(analyses.c.asked_at, analyses.c.outcome, analyses.c.value, analyses.c.message)
         .where(
             analyses.c.run_seq == run_seq,
             analyses.c.batch == batch,
             analyses.c.name == name,
-            analyses.c.asked_at >= since,
         )
         .order_by(analyses.c.id.desc())
         .limit(limit)
