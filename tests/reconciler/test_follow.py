@@ -133,6 +133,17 @@ def test_a_force_push_is_held_until_a_person_accepts_it(fleet: Fleet) -> None:
     assert fleet.repository()["held_commit"] is None
 
 
+def test_a_held_commit_is_read_once(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet.commit(app=app("1.0.0"))
+    fleet.follower.look(NOW)
+    fleet.git("commit", "-q", "--amend", "-m", "another")
+    fleet.follower.look(NOW)
+    reads: list[str] = []
+    monkeypatch.setattr(fleet.follower.repository, "read", reads.append)
+    fleet.follower.look(NOW)
+    assert reads == []
+
+
 def test_removing_most_deployments_at_once_is_held(fleet: Fleet) -> None:
     names = ["a", "b", "c"]
     fleet.commit(**{name: app("1.0.0", name) for name in names})
@@ -141,6 +152,30 @@ def test_removing_most_deployments_at_once_is_held(fleet: Fleet) -> None:
     assert not fleet.follower.look(NOW)
     assert set(fleet.versions()) == set(names)
     assert "removes 2 of 3" in str(fleet.repository()["hold_reason"])
+
+
+def test_the_policy_in_force_before_a_commit_says_how_many_it_may_remove(fleet: Fleet) -> None:
+    policy = (
+        "apiVersion: towline/v1\nkind: Policy\nmetadata: {name: fleet}\nspec: {maxRemoved: 10%}\n"
+    )
+    names = ["a", "b", "c", "d", "e"]
+    fleet.write("policy.yaml", policy)
+    fleet.commit(**{name: app("1.0.0", name) for name in names})
+    fleet.follower.look(NOW)
+    fleet.write("policy.yaml", policy.replace("10%", "90%"))
+    fleet.commit(a=None, b=None)
+    assert not fleet.follower.look(NOW)
+    assert "removes 2 of 5" in str(fleet.repository()["hold_reason"])
+
+
+def test_deployments_whose_devices_another_takes_are_not_removed(fleet: Fleet) -> None:
+    fleet.commit(**{name: app("1.0.0", name) for name in ("a", "b")})
+    fleet.follower.look(NOW)
+    renamed = app("1.0.0", "a").replace("{name: a}", "{name: c}")
+    replacing = app("1.0.0", "b").replace("{name: b}", "{name: d, replaces: [b]}")
+    fleet.commit(a=None, b=None, c=renamed, d=replacing)
+    assert fleet.follower.look(NOW)
+    assert set(fleet.versions()) == {"c", "d"}
 
 
 def test_one_removed_deployment_is_gone(fleet: Fleet) -> None:

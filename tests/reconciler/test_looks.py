@@ -73,11 +73,20 @@ def test_an_outage_is_told_as_stale_once_and_shown(fleet: Fleet) -> None:
     assert "last read" not in str(fleet.repository()["last_error"])
     for later in range(3):
         fleet.follower.look(NOW + ALERT_S + later)
-    fleet.follower = fleet.new_follower()
-    fleet.follower.look(NOW + ALERT_S + 9)
     assert kinds(fleet).count("repository.stale") == 1
     assert kinds(fleet).count("repository.unreachable") == 1
     assert "(last read 2027-01-15T08:00:00Z)" in str(fleet.repository()["last_error"])
+
+
+def test_a_restart_and_another_error_in_an_outage_are_no_other_outage(fleet: Fleet) -> None:
+    take_away(fleet)
+    fleet.follower.look(NOW + ALERT_S)
+    fleet.follower = fleet.new_follower()
+    fleet.folder.mkdir()
+    fleet.follower.look(NOW + ALERT_S + 9)
+    assert "is no git repository" in str(fleet.repository()["last_error"])
+    assert kinds(fleet).count("repository.unreachable") == 2
+    assert kinds(fleet).count("repository.stale") == 1
 
 
 def test_the_next_outage_is_told_again(fleet: Fleet) -> None:

@@ -20,7 +20,6 @@ ISOLATION = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_ATTR_NOSYSTEM": "1",
     "GIT_TERMINAL_PROMPT": "0",
-    "GIT_ASKPASS": "",
     "LC_ALL": "C",
 }
 """Keeps the machine's and the user's configuration of git away."""
