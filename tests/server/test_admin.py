@@ -206,6 +206,10 @@ def test_a_device_shows_what_it_runs_and_what_is_wanted(
     )
     assert device["components"]["hello"] == {
         "current": "0.9.0",
+        "sha256": "aa" * 32,
+        "rollbackIndex": 0,
+        "knownBad": None,
+        "pin": None,
         "desired": "1.0.0",
         "state": "pending",
         "reason": "",

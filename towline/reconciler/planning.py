@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, Row, select
 
 from towline.manifests.model import Deployment
-from towline.reconciler.commits import CommitFacts, why_held
+from towline.manifests.policy import repository_policy
+from towline.reconciler.commits import CommitFacts, handed_over, why_held
 from towline.reconciler.head import Head
 from towline.reconciler.head_reading import HeadRead
 from towline.reconciler.obedient import FAR, Obedient
@@ -73,14 +74,16 @@ def _plan(
 
 def _held(base: Head | None, read: HeadRead) -> list[str]:
     """Why the server would hold the commit, as far as files tell."""
+    in_force = base.deployments if base else {}
     facts = CommitFacts(
         sha=read.head.commit.sha if read.head else "",
         descends=True,
         is_accepted=False,
-        in_force=base.deployments.keys() if base else (),
+        in_force=in_force.keys(),
         wanted={*read.loaded.deployments, *read.loaded.broken}
         | ({*read.head.deployments} if read.head else set()),
-        holding_errors=(),
+        handed_over=handed_over(in_force, read.loaded.deployments),
+        max_removed=repository_policy(base.policies if base else {}).max_removed,
     )
     held = why_held(facts)
     return [held] if held else []

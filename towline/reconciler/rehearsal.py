@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Row, delete
+from sqlalchemy import Connection, Row, delete, update
 
 from towline.reconciler.actions import Action, Hold
 from towline.reconciler.acts import NotAllowed, act
@@ -83,8 +83,9 @@ class Rehearsal:
         self.stories: dict[str, Story] = {}
         self._steps = 0
         with store.write() as connection:
-            # What was recorded of former plans says nothing of this one.
+            # Neither a recorded plan nor git's silence says anything of what is tried here.
             connection.execute(delete(t.plans))
+            connection.execute(update(t.repositories).values(last_fetch_at=None))
             devices.begin(connection, now, now - SEEN_POLLS * poll_interval_s)
 
     def play(self, deployments: Sequence[str]) -> dict[str, Story]:

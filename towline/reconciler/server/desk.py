@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from towline.reconciler.head import Head
 from towline.reconciler.observe import SEEN_POLLS
 from towline.reconciler.server.wire import problem_document
 from towline.reconciler.store import access, people
@@ -47,6 +48,8 @@ class Desk:
     """`https://host:port` for devices; None: as the caller reached the server."""
     certificate: str | None
     """The certificate's fingerprint for join strings; None when a public CA vouches for it."""
+    head: Callable[[], Head | None] = lambda: None
+    """What is in force; None until the first commit was applied."""
 
     def seen_after(self) -> int:
         """Devices that were not seen after this time are offline."""
@@ -121,6 +124,7 @@ def _require(role: Role) -> Callable[[Request], Person]:
 
 
 Viewer = Annotated[Person, Depends(_require(Role.VIEWER))]
+Planner = Annotated[Person, Depends(_require(Role.PLANNER))]
 Operator = Annotated[Person, Depends(_require(Role.OPERATOR))]
 Administrator = Annotated[Person, Depends(_require(Role.ADMIN))]
 

@@ -132,6 +132,7 @@ def _run(
             roots=lambda: reconciler.head.roots if reconciler.head else trust.roots,
             devices=lambda: reconciler.head.devices if reconciler.head else {},
             wake=reconciler.wake,
+            head=lambda: reconciler.head,
         )
         service = Service(
             store, _service_settings(settings, certificate, address), trust.key, doorbell, fleet

@@ -17,7 +17,8 @@ from sqlalchemy import literal, select
 
 import towline
 from towline.manifests.model import DeviceEntry
-from towline.reconciler.server import admin, admin_tokens, device, packages, web, wire
+from towline.reconciler.head import Head
+from towline.reconciler.server import admin, admin_tokens, device, packages, plans, web, wire
 from towline.reconciler.server.admission import Admission
 from towline.reconciler.server.desk import AtDesk, Desk, install_problems
 from towline.reconciler.server.device import DeviceProtocol
@@ -45,6 +46,8 @@ class FleetView:
     devices: Callable[[], Mapping[str, DeviceEntry]]
     """The Device manifests of the commit in force."""
     wake: Callable[[], None]
+    head: Callable[[], Head | None] = lambda: None
+    """What is in force; None until the first commit was applied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +202,7 @@ def people(desk: Desk) -> FastAPI:
     install_problems(app)
     app.include_router(admin.router)
     app.include_router(admin_tokens.router)
+    app.include_router(plans.router)
     app.include_router(web.router)
 
     @app.get("/healthz")
@@ -221,4 +225,5 @@ def _desk(store: Store, settings: ServiceSettings, doorbell: Doorbell, fleet: Fl
         roots=fleet.roots,
         address=settings.address,
         certificate=certificate,
+        head=fleet.head,
     )

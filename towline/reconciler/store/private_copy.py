@@ -38,6 +38,13 @@ def copy_of(path: Path) -> Store:
     return store
 
 
+def copy_of_store(store: Store) -> Store:
+    """A copy of an open store, as of now."""
+    path = store.engine.url.database
+    assert path is not None
+    return copy_of(Path(path))
+
+
 def empty_copy() -> Store:
     """An empty store of today's schema."""
     store = _store(_memory())

@@ -74,6 +74,7 @@ def _documents(
             "organization": row.organization,
             "deviceType": row.device_type,
             "labels": row.labels,
+            "timeZone": row.time_zone,
             "state": row.state,
             "online": row.last_seen is not None and row.last_seen >= seen_after,
             "lastSeen": when(row.last_seen),
@@ -94,12 +95,28 @@ def _components(
         found.setdefault(row.device_seq, {})[row.component] = _wanted(row)
     for row in _installed(connection, seqs):
         mine = found.setdefault(row.device_seq, {})
-        mine.setdefault(row.component, dict(_NOTHING_WANTED))["current"] = row.version
+        mine.setdefault(row.component, dict(_NOTHING_WANTED)).update(_runs(row))
     return found
+
+
+def _runs(row: Row[Any]) -> dict[str, Any]:
+    """What a plan from an exported inventory needs beside the version."""
+    is_pinned = row.pin_version is not None
+    return {
+        "current": row.version,
+        "sha256": row.sha256,
+        "rollbackIndex": row.rollback_index,
+        "knownBad": row.known_bad,
+        "pin": {"version": row.pin_version, "sha256": row.pin_sha256} if is_pinned else None,
+    }
 
 
 _NOTHING_WANTED: dict[str, Any] = {
     "current": None,
+    "sha256": None,
+    "rollbackIndex": 0,
+    "knownBad": None,
+    "pin": None,
     "desired": None,
     "state": None,
     "reason": "",
@@ -156,9 +173,16 @@ def _installed(connection: Connection, seqs: Sequence[int]) -> Sequence[Any]:
         select(
             t.device_components.c.device_seq,
             t.device_components.c.component,
+            t.device_components.c.sha256,
+            t.device_components.c.rollback_index,
+            t.device_components.c.known_bad,
+            t.device_components.c.pin_version,
+            t.device_components.c.pin_sha256,
             t.component_versions.c.version,
         )
-        .join(t.component_versions, t.component_versions.c.id == t.device_components.c.version_id)
+        .outerjoin(
+            t.component_versions, t.component_versions.c.id == t.device_components.c.version_id
+        )
         .where(t.device_components.c.device_seq.in_(seqs))
     ).all()
 
