@@ -4,13 +4,11 @@ A group spans the organization; away is every device that holds a grant without 
 component and any Deployment. Only the groups that are asked for are counted, by label sets.
 """
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Select,
     and_,
     func,
     literal_column,
@@ -48,11 +46,20 @@ def away_by_group(
 
     A device that holds two grants counts once. The cost grows with the grants, not with the fleet.
     """
+    value = value_of(group_by)
     away = select(targets.c.device_seq).where(_is_away()).distinct().subquery()
-    statement = _counted(organization, group_by, values).join(
-        away, away.c.device_seq == edge_devices.c.seq
+    rows = connection.execute(
+        select(value, func.count())
+        .select_from(label_sets)
+        .join(edge_devices, edge_devices.c.label_set_id == label_sets.c.id)
+        .join(away, away.c.device_seq == edge_devices.c.seq)
+        .where(
+            edge_devices.c.organization == organization,
+            value.is_not(None) if values is None else value.in_(values),
+        )
+        .group_by(value)
     )
-    return _added_up(connection.execute(statement))
+    return dict(rows.all())
 
 
 def _is_away() -> ColumnElement[bool]:
@@ -71,30 +78,25 @@ def sizes_by_group(
     connection: Connection, organization: str, group_by: str, values: Collection[str]
 ) -> dict[str, int]:
     """How many active devices the groups have."""
-    statement = _counted(organization, group_by, values).where(edge_devices.c.state == "active")
-    return _added_up(connection.execute(statement))
-
-
-def _counted(
-    organization: str, group_by: str, values: Collection[str] | None
-) -> "Select[str, int]":
     value = value_of(group_by)
-    is_asked = value.is_not(None) if values is None else value.in_(values)
-    return (
-        select(value, func.count())
-        .select_from(label_sets)
-        .join(edge_devices, edge_devices.c.label_set_id == label_sets.c.id)
-        .where(edge_devices.c.organization == organization, is_asked)
-        .group_by(label_sets.c.id)
+    # By label sets first: the label is then read once per set and not once per device.
+    sets = (
+        select(edge_devices.c.label_set_id, func.count().label("n"))
+        .where(
+            edge_devices.c.organization == organization,
+            edge_devices.c.state == "active",
+            edge_devices.c.label_set_id.in_(select(label_sets.c.id).where(value.in_(values))),
+        )
+        .group_by(edge_devices.c.label_set_id)
+        .subquery()
     )
-
-
-def _added_up(rows: Iterable[tuple[str, int]]) -> dict[str, int]:
-    """A group is as a rule many label sets."""
-    sums: Counter[str] = Counter()
+    rows = connection.execute(
+        select(value, sets.c.n).join(sets, sets.c.label_set_id == label_sets.c.id)
+    )
+    sizes = dict.fromkeys(values, 0)
     for group, n in rows:
-        sums[group] += n
-    return dict(sums)
+        sizes[group] += n
+    return sizes
 
 
 def outside(group_by: str, groups: Collection[str]) -> ColumnElement[bool]:
