@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import threading
 from dataclasses import replace
 
@@ -9,6 +10,8 @@ import pytest
 
 from tests.manifests.git_server import GitHost
 from tests.manifests.hosted import NOW, Fleet, failure, over_https
+from towline.manifests.fetch_problems import fetch_problem
+from towline.manifests.git_environment import fetch_environment
 from towline.manifests.remote import Remote
 from towline.manifests.repository import BranchMissing
 from towline.schemas.problems import Problem
@@ -47,7 +50,13 @@ def test_a_force_push_is_fetched_and_what_it_left_behind_stays(hosted: Fleet) ->
     hosted.git("branch", "-f", "old", pushed)
     mirror = hosted.mirror(branch="old")
     mirror.fetch(NOW)
-    mirror._git.execute(["git", "-c", "gc.pruneExpire=never", "gc", "--quiet"])
+    for loose in mirror.path.glob("objects/??/*"):
+        os.utime(loose, (10**9, 10**9))
+    subprocess.run(
+        ["git", f"--git-dir={mirror.path}", "gc", "--quiet"],
+        env=fetch_environment(mirror.remote, mirror.path),
+        check=True,
+    )
     assert mirror.head() == pushed
     assert not mirror.is_ancestor(kept, pushed)
     assert mirror.read(kept) == {"a.yaml": b"a: 1"}
@@ -102,6 +111,18 @@ def test_a_host_that_does_not_answer_is_named(hosted: Fleet, remote: Remote) -> 
     away = failure(hosted.mirror(remote))
     assert away.what == f"cannot reach {remote.host}"
     assert "repository.url" in away.remedy
+
+
+def test_the_name_of_a_host_is_not_the_cause() -> None:
+    remote = Remote("https://proxy.example.com/permission-denied")
+    said = f"fatal: unable to access '{remote.url}/': Could not resolve host: {remote.host}"
+    assert fetch_problem(said, remote).what == "cannot reach proxy.example.com"
+
+
+def test_what_nobody_foresaw_is_told_in_gits_words_and_without_what_a_terminal_obeys() -> None:
+    said = "remote: x\nfatal: odd\x1b[31m at https://ada:s3cret@h/f\nmore"
+    odd = fetch_problem(said, Remote("https://h/f"))
+    assert odd.what == "git cannot fetch from https://h/f: fatal: odd[31m at https://h/f"
 
 
 def test_a_silent_host_is_given_up_after_the_deadline(hosted: Fleet, host: GitHost) -> None:

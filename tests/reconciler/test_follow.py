@@ -202,6 +202,15 @@ def test_an_unreachable_repository_changes_nothing_and_is_named_once(fleet: Flee
     assert fleet.repository()["last_error"] == ""
 
 
+def test_a_repository_that_moved_keeps_what_is_in_force(fleet: Fleet) -> None:
+    fleet.commit(app=app("1.0.0"))
+    fleet.follower.look(NOW)
+    before = fleet.repository()
+    with fleet.store.write() as connection:
+        repositories.ensure(connection, ORGANIZATION, "https://new/fleet", "main", "", NOW + 1)
+    assert fleet.repository() == before | {"url": "https://new/fleet"}
+
+
 def test_a_group_that_does_not_load_holds_the_whole_commit(fleet: Fleet) -> None:
     fleet.commit(app=app("1.0.0"))
     fleet.follower.look(NOW)

@@ -25,8 +25,10 @@ def no_branch(remote: Remote, branch: str, listed: list[str]) -> tuple[str, str]
 
 def fetch_problem(said: str, remote: Remote) -> Problem:
     """The Problem behind what a failed fetch wrote to its standard error."""
+    # A name such as proxy.example.com says nothing about the cause.
+    causes = said.replace(remote.url, "").replace(remote.host or remote.url, "")
     for pattern, words in _RULES:
-        if re.search(pattern, said, re.IGNORECASE):
+        if re.search(pattern, causes, re.IGNORECASE):
             what, remedy = words(remote)
             return Problem(what, remedy=remedy)
     return Problem(

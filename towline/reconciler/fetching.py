@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
@@ -37,10 +38,9 @@ class Fetching:
     def _run(self) -> None:
         while not self._stopping.wait(self._interval_s):
             try:
-                self._mirror.fetch(int(self._clock()))
-            except Problem as problem:
-                if not self._stopping.is_set():
-                    log.warning("git.failed", error=str(problem))
+                # What fails is asked of the mirror, and told once for each outage.
+                with suppress(Problem):
+                    self._mirror.fetch(int(self._clock()))
             except Exception:
                 # A bug must be loud and must not end the fetching.
                 log.exception("git.failed")

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import structlog
+
 from towline.manifests.mirror import Mirror
 from towline.manifests.remote import Remote
 from towline.manifests.repository import Repository
@@ -13,12 +15,15 @@ from towline.schemas.problems import Problem
 
 MIRRORS = "mirrors"
 
+log = structlog.get_logger()
+
 
 def open_repository(source: Path | Remote, folder: str, branch: str, data: Path) -> Repository:
     """The repository; one elsewhere is fetched once, and its `head` tells how that went."""
     if isinstance(source, Path):
         return Repository(source, folder, branch)
     mirror = Mirror(source, data / MIRRORS, folder, branch)
+    log.info("git.fetching", url=mirror.source, branch=branch)
     with suppress(Problem):
         mirror.fetch(int(time.time()))
     return mirror
