@@ -1,20 +1,25 @@
 """The documentation's tables are those of the code."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 
+import pytest
+
+from towline.reconciler.holding import CLEARED_BY, GRAVEST_FIRST
+from towline.reconciler.store.targets import TargetGroup
+from towline.reconciler.verdict import Counts, counts_as
 from towline.schemas.states import (
     BATCH_MOVES,
     DECIDED_MOVES,
     LATE_MOVES,
+    OUTCOMES,
     REPORTED_MOVES,
     RUN_MOVES,
     VERBS,
 )
 
 ROLLOUT = Path(__file__).parent.parent / "docs" / "rollout.md"
-BEGIN, END = "<!-- states:begin -->\n", "<!-- states:end -->\n"
 
 
 def rows(table: Mapping[StrEnum, frozenset[StrEnum]]) -> list[str]:
@@ -37,10 +42,35 @@ def states_text() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def test_the_tables_of_states_are_those_of_the_code() -> None:
+def holds_text() -> str:
+    lines = [f"| {reason} | {CLEARED_BY[reason]} |" for reason in GRAVEST_FIRST]
+    return "| hold | cleared by |\n|---|---|\n" + "\n".join(lines) + "\n"
+
+
+def verdicts_text() -> str:
+    """Every outcome by what it counts as, from the function that counts."""
+    counted: dict[Counts, list[str]] = {kind: [] for kind in Counts}
+    for status, reasons in OUTCOMES.items():
+        for reason in reasons:
+            group = TargetGroup(status, reason, is_granted=True, is_verified=False, n=1)
+            counted[counts_as(group)].append(f"{status} ({reason})")
+    counted[Counts.PASSED].append("completed and verified")
+    kinds = (Counts.PASSED, Counts.FAILED, Counts.EXCUSED)
+    lines = [f"| {kind} | {', '.join(counted[kind])} |" for kind in kinds]
+    return "| counts as | which |\n|---|---|\n" + "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "made"), [("states", states_text), ("holds", holds_text), ("verdicts", verdicts_text)]
+)
+def test_the_tables_of_the_page_are_those_of_the_code(name: str, made: Callable[[], str]) -> None:
     text = ROLLOUT.read_text()
-    written = text.split(BEGIN)[1].split(END)[0]
-    assert written == states_text(), "put this in its place:\n" + states_text()
+    written = text.split(f"<!-- {name}:begin -->\n")[1].split(f"<!-- {name}:end -->\n")[0]
+    assert written == made(), "put this in its place:\n" + made()
+
+
+def test_each_hold_says_what_clears_it() -> None:
+    assert set(CLEARED_BY) == set(GRAVEST_FIRST)
 
 
 def test_every_page_of_the_readme_exists() -> None:

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import insert, select
 
 from towline.manifests.load import load
-from towline.reconciler.acts import act
+from towline.reconciler.acts import Act, act
 from towline.reconciler.documents import components_of
 from towline.reconciler.head import CommitSeen, Head
 from towline.reconciler.ingest import commit_reports, mark_fetched, mark_seen
@@ -217,10 +217,9 @@ class Simulation:
             self.store,
             ORGANIZATION,
             run_id,
-            verb,
+            Act(verb, accept=accept),
             author="ops",
             reason="because",
-            accept=accept,
             now=self.now,
         )
         self.settle()

@@ -14,19 +14,27 @@ from towline.reconciler.actions import (
     Admit,
     BeginRun,
     EndRun,
+    GoBack,
     Grant,
+    Heal,
     Hold,
     MoveBatch,
     OpenBatch,
     StartRun,
 )
 from towline.reconciler.decide import decide
+from towline.reconciler.holding import GRAVEST_FIRST
 from towline.reconciler.snapshot import (
+    Aftercare,
+    AnalysisSeen,
     BatchSeen,
+    Figures,
     FleetSeen,
     History,
     HoldSeen,
+    Rules,
     RunSeen,
+    Slots,
     Snapshot,
 )
 from towline.reconciler.verdict import Tally
@@ -44,6 +52,11 @@ def deployment(more: str = "") -> Deployment:
 
 
 CANARY = deployment("  strategy: canary\n  maxConcurrent: 5\n")
+ANALYSED = deployment(
+    "  analysis:\n"
+    "    - {name: crashes, http: {url: 'http://prom/q', value: a.b}, pass: '< 1',"
+    " interval: 1m, count: 2}\n"
+)
 
 small = st.integers(0, 12)
 tallies = st.builds(Tally, small, small, small, small, small)
@@ -70,6 +83,9 @@ def batch_lists(draw: st.DrawFn) -> tuple[BatchSeen, ...]:
                 opened_at=NOW - 1000,
                 last_verdict_at=draw(st.sampled_from([None, NOW - 700, NOW - 10])),
                 tally=members,
+                is_alone=number == 0 and draw(st.booleans()),
+                analysis_from=draw(st.sampled_from([None, NOW - 50])),
+                needs_approval=draw(st.booleans()),
             )
         )
     return tuple(batches)
@@ -84,6 +100,8 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         paused=draw(st.booleans()),
         on_failure=draw(st.sampled_from(OnFailure)),
         max_concurrent=draw(st.integers(1, 8)),
+        analysis=draw(st.sampled_from([(), ANALYSED.analysis])),
+        self_heal=draw(st.booleans()),
     )
     status = draw(st.sampled_from(RunState))
     if not is_started and status is RunState.COMPLETED:
@@ -99,11 +117,11 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         created_at=NOW - 2000,
         started_at=NOW - 1500 if is_started else None,
         idle_since=draw(st.sampled_from([NOW - 100, NOW - 900_000])),
+        goes_back=draw(st.sampled_from(["", "", "", "RolledBackByUser"])) if is_started else "",
     )
     matching = draw(small)
     seen = draw(st.integers(0, matching))
-    reasons = ["ThresholdNotMet", "NoEvidence", "PausedByUser", "PausedInGit"]
-    held = draw(st.lists(st.sampled_from(reasons), unique=True, max_size=2))
+    held = draw(st.lists(st.sampled_from(GRAVEST_FIRST), unique=True, max_size=2))
     last = batches[-1] if batches else None
     return Snapshot(
         now=NOW,
@@ -120,8 +138,32 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         batch_total=2,
         next_targets=sum(batch.tally.members for batch in batches),
         fleet=FleetSeen(matching + draw(small), matching, seen, draw(small)),
-        grantable=tuple(range(draw(small))),
-        in_flight=draw(st.integers(0, 10)),
+        slots=Slots(
+            grantable=tuple(range(draw(small))),
+            in_flight=draw(st.integers(0, 10)),
+            preparing=draw(small),
+            waiting=draw(st.integers(0, 3)),
+            budget_blocked=draw(st.booleans()),
+            stalled_since=draw(st.sampled_from([None, NOW - 100, NOW - 900_000])),
+        ),
+        rules=Rules(
+            policy_problem=draw(st.sampled_from(["", "", "forbidden"])),
+            approvals_needed=draw(st.integers(0, 2)),
+            start_approvals=draw(st.integers(0, 2)),
+            batch_approvals=frozenset(draw(st.lists(st.integers(0, 1)))),
+            figures_approved=frozenset(draw(st.lists(st.integers(0, 1)))),
+            plan_excess=draw(st.sampled_from(["", "", "more"])),
+            is_plan_approved=draw(st.booleans()),
+            is_git_stale=draw(st.sampled_from([False, False, True])),
+        ),
+        analysis=AnalysisSeen(draw(st.sampled_from(Figures)), "crashes 2 of 5", NOW + 30),
+        to_send_back=tuple(range(draw(st.integers(0, 2)))),
+        going_back=draw(st.integers(0, 2)),
+        aftercare=Aftercare(
+            drifted=tuple(range(draw(st.integers(0, 5)))),
+            served_within_hour=draw(small),
+            recent=draw(tallies),
+        ),
         next_clock=draw(st.sampled_from([None, NOW + 60])),
     )
 
@@ -146,16 +188,13 @@ def test_never_more_is_granted_than_max_concurrent_leaves(world: Snapshot) -> No
     for action in of_kind(decide(world), Grant):
         assert isinstance(action, Grant)
         assert world.manifest
-        assert len(action.devices) + world.in_flight <= world.manifest.max_concurrent
+        assert len(action.devices) + world.slots.in_flight <= world.manifest.max_concurrent
 
 
 @given(snapshots())
 def test_nothing_new_begins_while_a_hold_stands(world: Snapshot) -> None:
-    actions = decide(world)
-    pauses = {"PausedByUser", "PausedInGit"}
-    is_live = world.run and world.run.status not in (RunState.COMPLETED,)
-    if (is_live and world.holds) or any(hold.reason in pauses for hold in world.holds):
-        assert not of_kind(actions, Grant, OpenBatch, Admit, StartRun)
+    if world.holds:
+        assert not of_kind(decide(world), Grant, OpenBatch, Admit, StartRun, Heal)
 
 
 @given(snapshots())
@@ -176,6 +215,14 @@ def test_a_batch_passes_only_by_its_threshold(world: Snapshot) -> None:
             passed, verdicts = batch.tally.passed, batch.tally.verdicts
             assert batch.tally.outstanding == 0
             assert passed * 100 >= batch.success_threshold * verdicts
+            assert world.run
+            is_gated = batch.size and not (batch.is_last or batch.is_alone or world.run.is_return)
+            if is_gated and batch.needs_approval:
+                assert batch.number in world.rules.batch_approvals
+            if is_gated and world.manifest and world.manifest.analysis:
+                figures, approved = world.analysis.figures, world.rules.figures_approved
+                is_approved = figures is Figures.INCONCLUSIVE and batch.number in approved
+                assert figures in (Figures.PASSED, Figures.NONE) or is_approved
 
 
 @given(snapshots())
@@ -196,7 +243,34 @@ def test_one_period_in_which_git_wants_a_revision_is_one_run(world: Snapshot) ->
 def test_a_final_run_stays_final(world: Snapshot) -> None:
     run = world.run
     if run and run.status in (RunState.FAILED, RunState.CANCELLED):
-        assert not of_kind(decide(world), EndRun, OpenBatch, Admit, Grant, MoveBatch, StartRun)
+        assert not of_kind(decide(world), EndRun, OpenBatch, Admit, MoveBatch, StartRun)
+
+
+@given(snapshots())
+def test_a_run_starts_only_with_its_policy_plan_and_people_behind_it(world: Snapshot) -> None:
+    if of_kind(decide(world), StartRun):
+        assert world.run
+        rules = world.rules
+        assert world.run.is_return or (
+            not rules.policy_problem
+            and (not rules.plan_excess or rules.is_plan_approved)
+            and rules.start_approvals >= rules.approvals_needed
+        )
+
+
+@given(snapshots())
+def test_healing_stays_within_its_hourly_limit(world: Snapshot) -> None:
+    care = world.aftercare
+    served = sum(
+        len(action.devices) if isinstance(action, Heal) else action.limit
+        for action in decide(world)
+        if isinstance(action, Heal | Admit)
+    )
+    if world.run and world.run.status is RunState.COMPLETED and served:
+        assert world.manifest
+        assert world.manifest.self_heal
+        assert care.served_within_hour + served <= care.limit
+        assert care.recent.passed * 100 >= 95 * care.recent.verdicts or not care.recent.failed
 
 
 @given(snapshots())
@@ -209,11 +283,13 @@ def test_a_failed_gate_pauses_aborts_or_drains(world: Snapshot) -> None:
         return
     if world.manifest.paused and not world.is_resumed_over_git:
         return
+    if world.rules.is_git_stale or world.run.goes_back:
+        return
     for action in decide(world):
         match action:
             case EndRun(status=status):
                 assert status in (RunState.FAILED, RunState.CANCELLED)
             case AddHold(reason=reason):
-                assert reason == "ThresholdNotMet"
+                assert reason in ("ThresholdNotMet", "AnalysisFailed", "DeadlineExceeded")
             case _:
-                assert isinstance(action, Hold | BeginRun)
+                assert isinstance(action, Hold | BeginRun | GoBack)

@@ -125,6 +125,8 @@ class BatchPlan:
     """A batch with filters of its own takes its share of its own matches."""
     success_threshold: int = 95
     soak_s: int = 0
+    is_alone: bool = False
+    """safeMode's one device before all others."""
     needs_approval: bool = False
     """`approval: manual`: it passes only once a person said so."""
 

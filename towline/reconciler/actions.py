@@ -58,6 +58,13 @@ class OpenBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class BeginAnalysis:
+    """A batch's soak is over: its figures are asked from now on."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Admit:
     """Select at most `limit` more devices into a batch that is open, or after completion."""
 
@@ -107,6 +114,43 @@ class TimeOut:
 
 
 @dataclass(frozen=True, slots=True)
+class GiveUpPreparing:
+    """A device did not stage the release within deviceTimeout: DownloadFailed, excused."""
+
+    run_seq: int
+    device: int
+
+
+@dataclass(frozen=True, slots=True)
+class GoBack:
+    """The run is rolled back: what has not begun is skipped, the rest is sent back."""
+
+    reason: str
+    """RolledBackByPolicy or RolledBackByUser."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendBack:
+    """These devices completed the run and go back to what they came from."""
+
+    devices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Heal:
+    """These devices drifted after completion and get the release again."""
+
+    devices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUpHealing:
+    """A device that drifts again and again: DriftLoop."""
+
+    device: int
+
+
+@dataclass(frozen=True, slots=True)
 class Readmit:
     """A deferred device is back."""
 
@@ -143,12 +187,18 @@ Action = (
     | AddHold
     | ClearHold
     | OpenBatch
+    | BeginAnalysis
     | Admit
     | MoveBatch
     | Grant
     | Withdraw
     | Defer
     | TimeOut
+    | GiveUpPreparing
+    | GoBack
+    | SendBack
+    | Heal
+    | GiveUpHealing
     | Readmit
     | Release
     | ChangeOffer

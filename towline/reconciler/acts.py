@@ -4,59 +4,72 @@ An act is laid over git and recorded with its author and reason; the next pass a
 never edited.
 """
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, and_, insert, or_, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
-from towline.reconciler.apply import end_run, record_for, settle
+from towline.reconciler import approving, reopening
+from towline.reconciler.refusals import NotAllowed, Unknown
+from towline.reconciler.reopening import GATES
+from towline.reconciler.run_changes import end_run, record_for, settle, turn_back
 from towline.reconciler.store import dirt, grants, runs
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.events import Event, record
-from towline.reconciler.store.targets import move
-from towline.schemas.states import PASSED_BATCHES, VERBS, BatchState, RunState, TargetState, Verb
+from towline.reconciler.store.overrides import Person, lay_override
+from towline.schemas.states import VERBS, RunState, Verb
 
-GATES = ("ThresholdNotMet", "NoEvidence")
+__all__ = ["Act", "NotAllowed", "Unknown", "accept_commit", "act"]
+
 PAUSES = ("PausedByUser", "PausedInGit")
 
 
-class NotAllowed(Exception):
-    """The state does not allow the verb; the text says what is allowed (409)."""
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One verb with its options."""
 
-
-class Unknown(Exception):
-    """There is no such run (404)."""
+    verb: Verb
+    accept: bool = False
+    """resume: set the verdicts of a failed gate aside."""
+    pause_s: int | None = None
+    """pause: it ends by itself after so long."""
+    through_windows: bool = False
+    """approve: a return need not wait for its devices' windows."""
 
 
 def act(
     store: Store,
     organization: str,
     run_id: UUID,
-    verb: Verb,
+    asked: Act | Verb,
     *,
     author: str,
     reason: str,
-    accept: bool = False,
     now: int,
 ) -> set[int]:
     """Carry out a verb; returns the devices whose documents change.
 
     Raises NotAllowed or Unknown; nothing changed then.
     """
+    asked = asked if isinstance(asked, Act) else Act(asked)
+    who = Person(author, reason, now)
     with store.write() as connection:
-        run = _find(connection, organization, run_id)
-        _check(connection, run, verb)
-        touched = _carry_out(connection, run, verb, author, reason, accept, now)
-        cause = f"{verb} by {author}"
-        event = Event(f"verb.{verb}", reason=reason[:50], message=reason, cause=cause)
+        run = find_run(connection, organization, run_id)
+        _check(run, asked.verb)
+        check_newest(connection, run)
+        touched = _carry_out(connection, run, asked, who)
+        cause = f"{asked.verb} by {author}"
+        event = Event(f"verb.{asked.verb}", reason=reason[:50], message=reason, cause=cause)
         record_for(connection, run, event, now)
-        settle(connection, _find(connection, organization, run_id), now)
+        settle(connection, find_run(connection, organization, run_id), now)
         dirt.mark(connection, organization, run.deployment)
     return touched
 
 
-def _find(connection: Connection, organization: str, run_id: UUID) -> Row[Any]:
+def find_run(connection: Connection, organization: str, run_id: UUID) -> Row[Any]:
+    """The run's row; raises Unknown."""
     row = connection.execute(
         select(t.runs).where(t.runs.c.id == run_id, t.runs.c.organization == organization)
     ).first()
@@ -65,40 +78,41 @@ def _find(connection: Connection, organization: str, run_id: UUID) -> Row[Any]:
     return row
 
 
-def _check(connection: Connection, run: Row[Any], verb: Verb) -> None:
+def _check(run: Row[Any], verb: Verb) -> None:
     status = RunState(run.status)
     if status not in VERBS[verb]:
         allowed = [str(v) for v, states in VERBS.items() if status in states]
         words = ", ".join(allowed) or "nothing; a finished run is final"
         raise NotAllowed(f"{verb} is not allowed while the run is {status}; allowed: {words}")
+
+
+def check_newest(connection: Connection, run: Row[Any]) -> None:
+    """Raises NotAllowed when a newer run took the run's place."""
     newest = runs.newest_run(connection, run.organization, run.deployment)
     if newest is not None and newest.seq != run.seq:
         raise NotAllowed(f"a newer run of {run.deployment} took its place: {newest.id}")
 
 
-def _carry_out(
-    connection: Connection,
-    run: Row[Any],
-    verb: Verb,
-    author: str,
-    reason: str,
-    accept: bool,
-    now: int,
-) -> set[int]:
-    match verb:
+def _carry_out(connection: Connection, run: Row[Any], asked: Act, who: Person) -> set[int]:
+    match asked.verb:
         case Verb.START:
             _start(connection, run)
         case Verb.PAUSE:
-            return _pause(connection, run, author, reason, now)
+            return _pause(connection, run, asked, who)
         case Verb.RESUME:
-            _resume(connection, run, author, reason, accept, now)
+            _resume(connection, run, asked, who)
         case Verb.CANCEL:
-            cause = f"cancel by {author}"
+            cause = f"cancel by {who.name}"
+            cancelled = RunState.CANCELLED
             return end_run(
-                connection, run, RunState.CANCELLED, "CancelledByUser", reason, now, cause
+                connection, run, cancelled, "CancelledByUser", who.reason, who.now, cause
             )
         case Verb.RETRY:
-            _retry(connection, run, author, reason, now)
+            reopening.retry(connection, run, who)
+        case Verb.APPROVE:
+            return approving.approve(connection, run, asked.through_windows, who)
+        case Verb.ROLLBACK:
+            return _roll_back(connection, run, who)
     return set()
 
 
@@ -108,137 +122,63 @@ def _start(connection: Connection, run: Row[Any]) -> None:
     connection.execute(update(t.runs).where(t.runs.c.seq == run.seq).values(start_requested=True))
 
 
-def _pause(connection: Connection, run: Row[Any], author: str, reason: str, now: int) -> set[int]:
+def _pause(connection: Connection, run: Row[Any], asked: Act, who: Person) -> set[int]:
     connection.execute(
         insert(t.holds).values(
             organization=run.organization,
             deployment=run.deployment,
             run_seq=None,
             reason="PausedByUser",
-            message=f"{author}: {reason}",
-            author=author,
-            since=now,
+            message=f"{who.name}: {who.reason}",
+            author=who.name,
+            since=who.now,
+            until=None if asked.pause_s is None else who.now + asked.pause_s,
         )
     )
     return grants.withdraw_all(connection, run.seq)
 
 
-def _resume(
-    connection: Connection, run: Row[Any], author: str, reason: str, accept: bool, now: int
-) -> None:
-    held = {
-        hold.reason for hold in runs.holds_of(connection, run.organization, run.deployment, run.seq)
-    }
+def _held(connection: Connection, run: Row[Any]) -> set[str]:
+    held = runs.holds_of(connection, run.organization, run.deployment, run.seq)
+    return {hold.reason for hold in held}
+
+
+def _resume(connection: Connection, run: Row[Any], asked: Act, who: Person) -> None:
+    held = _held(connection, run)
     gates = sorted(held.intersection(GATES))
-    if gates and not accept and not held.intersection(PAUSES):
+    lifted = held.intersection((*PAUSES, "DeadlineExceeded"))
+    if gates and not asked.accept and not lifted:
         raise NotAllowed(
             f"the run is held by {gates[0]}: `retry` tries the failed devices again,"
             " `resume --accept` sets their verdicts aside"
         )
-    runs.remove_holds(connection, run.organization, run.deployment, *PAUSES)
-    if "PausedInGit" in held:
-        _override(connection, run, "paused", False, author, reason, now, over=True)
-    if gates and accept:
-        _accept(connection, run)
-        _override(connection, run, "gate", "accept", author, reason, now)
-
-
-def _gated_batch(connection: Connection, run: Row[Any]) -> Row[Any] | None:
-    """The batch that a gate holds; None when no device was seen for the next one."""
-    over = {state.value for state in PASSED_BATCHES}
-    opened = runs.batches_of(connection, run.seq)
-    return next((batch for batch in opened if batch.state not in over), None)
-
-
-def _accept(connection: Connection, run: Row[Any]) -> None:
-    """Verdicts so far are set aside; with no member left without one the batch is over."""
-    runs.remove_holds(connection, run.organization, run.deployment, *GATES)
-    batch = _gated_batch(connection, run)
-    if batch is None:
-        return
-    in_batch = (t.targets.c.run_seq == run.seq, t.targets.c.batch == batch.number)
-    is_passed = and_(
-        t.targets.c.status == TargetState.COMPLETED.value, t.targets.c.verified_at.is_not(None)
-    )
-    is_verdict = or_(is_passed, t.targets.c.status.in_([state.value for state in _FAILED]))
-    counts = t.targets.c.is_set_aside.is_(False)
-    aside = connection.execute(
-        update(t.targets).where(*in_batch, counts, is_verdict).values(is_set_aside=True)
-    ).rowcount
-    left = connection.execute(
-        select(t.targets.c.device_seq)
-        .where(*in_batch, counts, t.targets.c.status != TargetState.SKIPPED.value)
-        .limit(1)
-    ).first()
-    # Whoever was set aside is not replaced: the batch is smaller by them.
-    size = {"size": max(0, batch.size - aside)}
-    if left is None:
-        runs.change_batch(connection, run.seq, batch.number, BatchState.ACCEPTED, **size)
-    elif batch.state == BatchState.FAILED.value:
-        runs.change_batch(connection, run.seq, batch.number, BatchState.OPEN, **size)
-
-
-_FAILED = (TargetState.FAILED, TargetState.ROLLED_BACK)
-
-
-def _retry(connection: Connection, run: Row[Any], author: str, reason: str, now: int) -> None:
-    """A held run tries its failed devices again; a final one gets the next run."""
-    if run.status != RunState.PAUSED.value:
-        _override(connection, run, "retry", True, author, reason, now)
-        return
-    if not runs.remove_holds(connection, run.organization, run.deployment, *GATES):
-        raise NotAllowed("no gate holds the run; `resume` lifts a pause")
-    _override(connection, run, "gate", "retry", author, reason, now)
-    batch = _gated_batch(connection, run)
-    if batch is not None:
-        _reopen(connection, run, batch)
-
-
-def _reopen(connection: Connection, run: Row[Any], batch: Row[Any]) -> None:
-    """The batch's failed devices get their next attempt."""
-    move(
-        connection,
-        run.seq,
-        t.targets.c.batch == batch.number,
-        _FAILED,
-        TargetState.PENDING,
-        reason="Selected",
-        attempt=t.targets.c.attempt + 1,
-        is_set_aside=False,
-        granted_at=None,
-        fetched_at=None,
-        deadline=None,
-        completed_at=None,
-        verified_at=None,
-        error_message=None,
-    )
-    if batch.state == BatchState.FAILED.value:
-        runs.change_batch(connection, run.seq, batch.number, BatchState.OPEN)
-
-
-def _override(
-    connection: Connection,
-    run: Row[Any],
-    key: str,
-    value: object,
-    author: str,
-    reason: str,
-    now: int,
-    over: object = None,
-) -> None:
-    connection.execute(
-        insert(t.overrides).values(
-            organization=run.organization,
-            deployment=run.deployment,
-            run_seq=run.seq,
-            key=key,
-            value=value,
-            over=over,
-            author=author,
-            reason=reason,
-            created_at=now,
+    if not gates and not lifted:
+        raise NotAllowed(f"the run is held by {', '.join(sorted(held))}, which resume cannot lift")
+    _lift_pauses(connection, run, who)
+    if "DeadlineExceeded" in held:
+        runs.remove_holds(connection, run.organization, run.deployment, "DeadlineExceeded")
+        connection.execute(
+            update(t.runs).where(t.runs.c.seq == run.seq).values(progress_from=who.now)
         )
-    )
+    if gates and asked.accept:
+        reopening.accept(connection, run, who)
+
+
+def _lift_pauses(connection: Connection, run: Row[Any], who: Person) -> None:
+    lifted = runs.remove_holds(connection, run.organization, run.deployment, *PAUSES)
+    if "PausedInGit" in lifted:
+        lay_override(connection, run, "paused", False, who, over=True)
+
+
+def _roll_back(connection: Connection, run: Row[Any], who: Person) -> set[int]:
+    if run.started_at is None:
+        raise NotAllowed(
+            "the run has not begun: there is nothing to go back from; `cancel` ends it"
+        )
+    if run.goes_back:
+        raise NotAllowed("the run is going back already")
+    _lift_pauses(connection, run, who)
+    return turn_back(connection, run, "RolledBackByUser", who.now, f"rollback by {who.name}")
 
 
 def accept_commit(

@@ -15,26 +15,34 @@ from towline.reconciler.actions import (
     Action,
     AddHold,
     Admit,
+    BeginAnalysis,
     BeginRun,
     ChangeOffer,
     ClearHold,
     Defer,
     EndRun,
+    GiveUpHealing,
+    GiveUpPreparing,
+    GoBack,
     Grant,
+    Heal,
     Hold,
     MoveBatch,
     OpenBatch,
     Readmit,
     Release,
+    SendBack,
     StartRun,
     TimeOut,
     Withdraw,
 )
 from towline.reconciler.head import Head
+from towline.reconciler.holding import STAY_WITH_DEPLOYMENT
+from towline.reconciler.run_changes import end_run, record_for, settle, turn_back
 from towline.reconciler.scope import current_offer
-from towline.reconciler.store import grants, runs
+from towline.reconciler.store import grants, runs, ways_back
 from towline.reconciler.store import tables as t
-from towline.reconciler.store.events import Event, record
+from towline.reconciler.store.events import Event
 from towline.schemas.states import BatchState, RunState
 
 
@@ -91,6 +99,11 @@ class Performer:
                 self._change_offer(run)
             case MoveBatch(number, state, message):
                 self._move_batch(run, number, state, message)
+            case BeginAnalysis(number):
+                runs.begin_analysis(self.connection, run.seq, number, self.now)
+                self._record(run, Event("batch.analyzing", message=f"batch {number + 1}"))
+            case GoBack(reason):
+                self.touched |= turn_back(self.connection, run, reason, self.now, cause="gate")
             case Hold(reason, message, until):
                 self._wait(run, reason, message, until)
             case _:
@@ -122,11 +135,34 @@ class Performer:
             case TimeOut(run_seq, device):
                 self.touched |= grants.time_out(connection, run_seq, device, now)
                 self._record_device(run_seq, device, "target.failed", "TimedOut")
+            case GiveUpPreparing(run_seq, device):
+                self.touched |= grants.give_up_preparing(connection, run_seq, device, now)
+                self._record_device(run_seq, device, "target.failed", "DownloadFailed")
+            case SendBack(devices):
+                self._send_back(run, devices)
+            case Heal(devices):
+                self.touched |= ways_back.heal(connection, run.seq, devices, now)
+                slugs = grants.slugs(connection, devices)
+                self._record(run, Event("target.healed", data={"devices": slugs}))
+            case GiveUpHealing(device):
+                self.touched |= ways_back.give_up_healing(connection, run.seq, device, now)
+                self._record_device(run.seq, device, "target.failed", "DriftLoop")
             case Release(run_seq, device):
                 grants.release(connection, run_seq, device, now)
                 self._record_device(run_seq, device, "target.skipped", "NoLongerMatches")
             case Readmit(device, batch):
                 grants.readmit(connection, run.seq, batch, device)
+
+    def _send_back(self, run: Row[Any], devices: Sequence[int]) -> None:
+        sent = ways_back.send_back(self.connection, run.seq, devices, self.now)
+        self.touched |= sent.on_the_way | sent.without_previous
+        for kind, reason, chosen in (
+            ("target.sent_back", run.goes_back, sent.on_the_way),
+            ("target.failed", "NoPrevious", sent.without_previous),
+        ):
+            if chosen:
+                slugs = grants.slugs(self.connection, sorted(chosen))
+                self._record(run, Event(kind, reason=reason, data={"devices": slugs}))
 
     def _start(self, run: Row[Any]) -> None:
         offer, _ = current_offer(self.head, self._manifest, run)
@@ -147,11 +183,11 @@ class Performer:
         self.connection.execute(
             update(t.runs).where(t.runs.c.seq == run.seq).values(offer=offer.document())
         )
-        self.touched |= grants.granted(self.connection, run.seq)
+        self.touched |= grants.offered(self.connection, run.seq)
         self._record(run, Event("run.tuned", message="URLs or deviceTimeout", cause=self._cause()))
 
     def _add_hold(self, run: Row[Any], hold: AddHold) -> None:
-        stays = hold.reason == "PausedInGit"
+        stays = hold.reason in STAY_WITH_DEPLOYMENT
         self.connection.execute(
             t.holds.insert().values(
                 organization=run.organization,
@@ -190,61 +226,3 @@ class Performer:
         run = runs.get_run(self.connection, run_seq)
         for slug in grants.slugs(self.connection, [device]):
             self._record(run, Event(kind, device=slug, reason=reason, cause="clock"))
-
-
-def record_for(connection: Connection, run: Row[Any], event: Event, now: int) -> None:
-    """Append an event about a run."""
-    filled = Event(
-        event.kind,
-        run.deployment,
-        run.id,
-        event.device,
-        event.reason,
-        event.message,
-        event.cause,
-        run.source_commit,
-        event.data,
-    )
-    record(connection, run.organization, now, filled)
-
-
-def end_run(
-    connection: Connection,
-    run: Row[Any],
-    status: RunState,
-    reason: str,
-    message: str,
-    now: int,
-    cause: str,
-) -> set[int]:
-    """End a run; what has not begun to install is skipped. Returns the touched devices."""
-    touched: set[int] = set()
-    if status is not RunState.COMPLETED:
-        why = "Superseded" if reason == "Superseded" else "Cancelled"
-        touched = grants.skip_unbegun(connection, run.seq, why, now)
-    connection.execute(t.holds.delete().where(t.holds.c.run_seq == run.seq))
-    runs.change_run(
-        connection,
-        run,
-        status,
-        reason=reason,
-        message=message,
-        completed_at=now,
-        updated_at=now,
-        next_due=None,
-    )
-    event = Event(f"run.{status}", reason=reason, message=message, cause=cause)
-    record_for(connection, run, event, now)
-    return touched
-
-
-def settle(connection: Connection, run: Row[Any], now: int) -> None:
-    """Bring a live run's status word in line with its holds: a hold means paused."""
-    status = RunState(run.status)
-    if status in (RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED):
-        return
-    holds = runs.holds_of(connection, run.organization, run.deployment, run.seq)
-    started = RunState.PENDING if run.started_at is None else RunState.IN_PROGRESS
-    wanted = RunState.PAUSED if holds else started
-    if wanted is not status:
-        runs.change_run(connection, run, wanted, updated_at=now)

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from towline.manifests.model import Deployment, Ownership
 from towline.reconciler.actions import BeginRun
 from towline.reconciler.cohort import order_for
 from towline.reconciler.head import Head
-from towline.reconciler.store import runs
+from towline.reconciler.store import pins, runs
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.events import Event, record
 from towline.reconciler.store.targets import insert_ignoring
@@ -23,6 +23,7 @@ def begin_run(
     run_id = run_uuid(head.organization, manifest.name, manifest.revision, action.turn)
     order = order_for(manifest.revision, runs.highest_seq(connection))
     _keep_revision(connection, head, manifest, now)
+    _lift_pins(connection, head, manifest)
     runs.insert_run(
         connection,
         {
@@ -60,6 +61,13 @@ def begin_run(
         commit=head.commit.sha,
     )
     record(connection, head.organization, now, event)
+
+
+def _lift_pins(connection: Connection, head: Head, manifest: Deployment) -> None:
+    former = select(t.runs.c.seq).where(
+        t.runs.c.organization == head.organization, t.runs.c.deployment == manifest.name
+    )
+    pins.lift_older(connection, former, manifest.component, manifest.revision)
 
 
 def _keep_revision(connection: Connection, head: Head, manifest: Deployment, now: int) -> None:

@@ -5,18 +5,20 @@ the Deployments that must be looked at. Repeats and old numbers are dropped with
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, and_, or_, select, update
 
+from towline.reconciler import waiting
 from towline.reconciler.store import dirt, grants, inventory
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.events import Event, record
 from towline.reconciler.store.targets import move
 from towline.reconciler.verification import Reporter, compare_versions
 from towline.schemas.reports import Attempt, Report
-from towline.schemas.states import LATE_MOVES, REPORTED_MOVES, TargetState
+from towline.schemas.states import ACTIVE_TARGETS, LATE_MOVES, REPORTED_MOVES, TargetState
 
 ENDED = (TargetState.COMPLETED, TargetState.FAILED, TargetState.ROLLED_BACK)
 _LATE_REASONS = ("Superseded", "Cancelled", "TimedOut")
@@ -45,27 +47,42 @@ def mark_seen(connection: Connection, seen: Mapping[int, int]) -> None:
         connection.execute(
             update(t.device_state)
             .where(t.device_state.c.device_seq == device_seq)
-            .values(last_seen=at)
+            .values(last_seen=at, seen_before=t.device_state.c.last_seen)
         )
 
 
 def mark_fetched(connection: Connection, now: int, device_seqs: Iterable[int]) -> None:
-    """A document with a grant was served: deviceTimeout counts from now."""
+    """A document with work was served: deviceTimeout counts from now.
+
+    Preparing has one of its own, until the release lies staged.
+    """
     rows = connection.execute(
-        select(t.targets.c.run_seq, t.targets.c.device_seq, t.runs.c.offer)
+        select(t.targets.c.run_seq, t.targets.c.device_seq, t.targets.c.granted_at, t.runs.c.offer)
         .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
         .where(
             t.targets.c.device_seq.in_(list(device_seqs)),
-            t.targets.c.granted_at.is_not(None),
-            t.targets.c.fetched_at.is_(None),
+            t.targets.c.status.in_(_ACTIVE),
+            or_(_IS_FETCHED_FIRST, _IS_PREPARED_FIRST),
         )
     ).all()
-    for run_seq, device_seq, offer in rows:
+    for run_seq, device_seq, granted_at, offer in rows:
+        what = {"prepared_at": now} if granted_at is None else {"fetched_at": now}
         connection.execute(
             update(t.targets)
             .where(t.targets.c.run_seq == run_seq, t.targets.c.device_seq == device_seq)
-            .values(fetched_at=now, deadline=now + offer["deviceTimeout"])
+            .values(**what, deadline=now + offer["deviceTimeout"])
         )
+
+
+_ACTIVE = [state.value for state in ACTIVE_TARGETS]
+_IS_FETCHED_FIRST = and_(t.targets.c.granted_at.is_not(None), t.targets.c.fetched_at.is_(None))
+_IS_PREPARED_FIRST = and_(
+    t.targets.c.granted_at.is_(None),
+    t.targets.c.prepared_at.is_(None),
+    t.targets.c.staged_at.is_(None),
+    t.targets.c.goes_back.is_(False),
+    t.runs.c.status.in_(("in_progress", "paused", "completed")),
+)
 
 
 def _is_new(connection: Connection, now: int, device_seq: int, report: Report) -> bool:
@@ -105,7 +122,7 @@ def _take(
     own = None
     if report.attempt is not None:
         own = _find(connection, reporter.seq, report.attempt)
-        if own is not None and _move(connection, now, reporter, own, report):
+        if own is not None and _move(connection, now, reporter, own, report.attempt):
             touched.add(reporter.seq)
     compare_versions(connection, now, reporter, report.versions, own)
 
@@ -134,6 +151,7 @@ def _find(connection: Connection, device_seq: int, attempt: Attempt) -> Row[Any]
             t.runs.c.id.label("run_id"),
             t.runs.c.organization,
             t.runs.c.offer,
+            t.runs.c.goes_back.label("run_goes_back"),
         )
         .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
         .where(
@@ -154,17 +172,20 @@ def _may_move(target: Row[Any], after: TargetState) -> bool:
 
 
 def _move(
-    connection: Connection, now: int, reporter: Reporter, target: Row[Any], report: Report
+    connection: Connection, now: int, reporter: Reporter, target: Row[Any], attempt: Attempt
 ) -> bool:
-    """Move the target; returns False for a repeat or a step backwards."""
-    attempt = report.attempt
-    assert attempt is not None
+    """Move the target; True when it ended, False for a repeat or a step backwards."""
+    if attempt.state is TargetState.PENDING:
+        waiting.note(connection, now, reporter, target, attempt)
+        return False
+    if target.goes_back:
+        attempt = _way_back(target, attempt)
     if not _may_move(target, attempt.state):
         return False
     values: dict[str, Any] = {"reason": attempt.reason, "progress": attempt.progress}
     if attempt.state in ENDED:
         values |= {"completed_at": now, "error_message": attempt.message or None}
-    values |= _clocks(now, target)
+    values |= _clocks(now, target, attempt)
     move(
         connection,
         target.run_seq,
@@ -177,18 +198,28 @@ def _move(
     return attempt.state in ENDED
 
 
-def _clocks(now: int, target: Row[Any]) -> dict[str, Any]:
+def _way_back(target: Row[Any], attempt: Attempt) -> Attempt:
+    """A device that went back says so, or that it runs the former release already."""
+    if attempt.state in (TargetState.COMPLETED, TargetState.ROLLED_BACK):
+        reason = target.run_goes_back or "RolledBackByUser"
+        return replace(attempt, state=TargetState.ROLLED_BACK, reason=reason)
+    return attempt
+
+
+def _clocks(now: int, target: Row[Any], attempt: Attempt) -> dict[str, Any]:
     """Grant and deadline of a target that is at work.
 
     One whose grant was taken back while it began to install holds its slot again; a late success
-    has deviceTimeout once more to be verified.
+    has deviceTimeout once more to be verified. What stood still while it waited goes on.
     """
     deadline = now + target.offer["deviceTimeout"]
     if target.granted_at is None:
+        if attempt.state is TargetState.FAILED:
+            return {}  # a preparation that failed held no slot
         return {"granted_at": now, "fetched_at": now, "started_at": now, "deadline": deadline}
     if target.fetched_at is None or target.reason == "TimedOut":
         return {"fetched_at": target.fetched_at or now, "deadline": deadline}
-    return {}
+    return waiting.over(now, target)
 
 
 def _after_move(
@@ -196,10 +227,11 @@ def _after_move(
 ) -> None:
     if attempt.state in (TargetState.FAILED, TargetState.ROLLED_BACK):
         grants.note_verdict(connection, target.run_seq, reporter.seq, now)
-    if attempt.state is TargetState.ROLLED_BACK or attempt.reason in (
+    is_bad = attempt.state is TargetState.ROLLED_BACK or attempt.reason in (
         "NoPrevious",
         "RollbackFailed",
-    ):
+    )
+    if is_bad and not target.goes_back:
         inventory.set_known_bad(connection, reporter.seq, target.run_seq)
     dirt.mark(connection, reporter.organization, target.deployment)
     event = Event(

@@ -20,6 +20,7 @@ from towline.reconciler.decide import decide
 from towline.reconciler.event_log import EventLog
 from towline.reconciler.follow import Follower
 from towline.reconciler.head import Head
+from towline.reconciler.laid_over import with_overrides
 from towline.reconciler.observe import observe, patience_of
 from towline.reconciler.store import dirt, repositories
 from towline.reconciler.store.engine import Store
@@ -61,10 +62,11 @@ def pass_over(
     """
     for _ in range(STEPS_LIMIT):
         with store.write() as connection:
-            world = observe(connection, head, deployment, now=now, poll_interval_s=poll_interval_s)
+            over = with_overrides(connection, head, deployment)
+            world = observe(connection, over, deployment, now=now, poll_interval_s=poll_interval_s)
             actions = decide(world)
             seen_after = now - patience_of(world.manifest, poll_interval_s).seen_s
-            performer = Performer(connection, head, deployment, now=now, seen_after=seen_after)
+            performer = Performer(connection, over, deployment, now=now, seen_after=seen_after)
             touched = performer.perform(actions)
         if touched:
             on_touched(touched)

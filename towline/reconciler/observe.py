@@ -1,6 +1,6 @@
 """Reading what a decision needs into one frozen Snapshot, the time included."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, selec
 
 from towline.manifests.model import BatchPlan, Deployment
 from towline.reconciler.head import Head
+from towline.reconciler.permission import permission_of, rules_seen
 from towline.reconciler.scope import (
     choice_of,
     count_targets,
@@ -17,23 +18,29 @@ from towline.reconciler.scope import (
     plans_of,
 )
 from towline.reconciler.snapshot import (
+    Aftercare,
     BatchSeen,
     History,
     HoldSeen,
     RunSeen,
+    Slots,
     Snapshot,
 )
-from towline.reconciler.store import clocks, fleet, runs
+from towline.reconciler.store import clocks, fleet, runs, slots
+from towline.reconciler.store import drift as drifts
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.approvals import approvals_of
 from towline.reconciler.store.clocks import Patience
-from towline.reconciler.store.targets import groups_by_batch
-from towline.reconciler.verdict import Tally, tally
-from towline.schemas.states import ACTIVE_TARGETS, BatchState, RunState, TargetState
+from towline.reconciler.store.targets import TargetGroup, groups_by_batch
+from towline.reconciler.verdict import tally
+from towline.schemas.states import FINISHED_RUNS, BatchState, RunState
 
 SEEN_POLLS = 3
 """A device is seen lately when it polled within so many poll intervals."""
 GRANTABLE_LIMIT = 1000
 OFFLINE_AFTER_DEFAULT_S = 86400
+HEALED_LEAST, HEALED_SHARE = 10, 5
+"""Self-healing is held above so many devices, or so many percent of the targets, in an hour."""
 
 
 def observe(
@@ -49,30 +56,23 @@ def observe(
         world = replace(world, history=_history(connection, organization, manifest))
     if run is None:
         return world
+    still_owned = _still_owned(connection, head, manifest)
     groups = groups_by_batch(connection, run.seq)
     opened = runs.batches_of(connection, run.seq)
+    of_deployment = (connection, organization, deployment, run.seq, patience, now)
     world = replace(
         world,
         run=_run_seen(run, opened, _gate_cleared_at(connection, run.seq)),
         is_retry_requested=_is_retry_requested(connection, run.seq),
         holds=_holds_seen(connection, run),
-        batches=tuple(_batch_seen(row, tally(groups.get(row.number, ()))) for row in opened),
-        lapsed=clocks.lapsed(
-            connection,
-            organization,
-            deployment,
-            run.seq,
-            patience,
-            now,
-            _still_owned(connection, head, manifest),
-        ),
-        in_flight=_in_flight(connection, organization, deployment),
-        next_clock=clocks.next_clock(connection, organization, deployment, run.seq, patience, now),
-        grantable=_grantable(connection, run, manifest, now - patience.seen_s),
+        batches=tuple(_batch_seen(row, groups.get(row.number, ())) for row in opened),
+        lapsed=clocks.lapsed(*of_deployment, still_owned),
+        next_clock=clocks.next_clock(*of_deployment),
     )
     if manifest is None or manifest.revision != run.revision:
         return world
-    return _with_fleet(connection, head, manifest, run, world, now - patience.seen_s)
+    world = _with_fleet(connection, head, manifest, run, world, now - patience.seen_s)
+    return _with_slots(connection, manifest, run, world, now - patience.seen_s, still_owned)
 
 
 def patience_of(manifest: Deployment | None, poll_interval_s: int) -> Patience:
@@ -88,23 +88,6 @@ def _still_owned(
         return true()
     owned = fleet.owned_by(connection, manifest.ownership, head.groups)
     return and_(t.edge_devices.c.state == "active", owned)
-
-
-def _in_flight(connection: Connection, organization: str, deployment: str) -> int:
-    """Slots in use: a former run's devices that still finish hold theirs."""
-    statement = (
-        select(func.count())
-        .select_from(t.targets)
-        .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
-        .where(
-            t.runs.c.organization == organization,
-            t.runs.c.deployment == deployment,
-            t.targets.c.granted_at.is_not(None),
-            t.targets.c.is_set_aside.is_(False),
-            clocks.awaits_verdict(),
-        )
-    )
-    return connection.execute(statement).scalar_one()
 
 
 def _history(connection: Connection, organization: str, manifest: Deployment) -> History:
@@ -135,6 +118,7 @@ def _run_seen(run: Row[Any], opened: Sequence[Row[Any]], gate_cleared_at: int) -
         created_at=run.created_at,
         started_at=run.started_at,
         idle_since=max([run.started_at or run.created_at, gate_cleared_at, *ended]),
+        goes_back=run.goes_back,
     )
 
 
@@ -152,7 +136,9 @@ def _is_retry_requested(connection: Connection, run_seq: int) -> bool:
     return bool(connection.execute(select(asked)).scalar_one())
 
 
-def _batch_seen(row: Row[Any], members: Tally) -> BatchSeen:
+def _batch_seen(row: Row[Any], groups: Iterable[TargetGroup]) -> BatchSeen:
+    groups = list(groups)
+    arms = sorted({group.arm for group in groups if group.arm is not None})
     return BatchSeen(
         number=row.number,
         name=row.name,
@@ -163,39 +149,11 @@ def _batch_seen(row: Row[Any], members: Tally) -> BatchSeen:
         soak_s=row.soak_s,
         opened_at=row.opened_at,
         last_verdict_at=row.last_verdict_at,
-        tally=members,
+        tally=tally(groups),
+        arms=tuple(tally(g for g in groups if g.arm == arm) for arm in arms),
+        is_alone=row.is_alone,
+        analysis_from=row.analysis_from,
     )
-
-
-def _grantable(
-    connection: Connection, run: Row[Any], manifest: Deployment | None, seen_after: int
-) -> tuple[int, ...]:
-    """Selected devices in order, seen lately and with no other install of any component."""
-    busy = t.targets.alias("busy")
-    is_busy = exists(
-        select(busy.c.run_seq).where(
-            busy.c.device_seq == t.targets.c.device_seq,
-            busy.c.granted_at.is_not(None),
-            busy.c.status.in_([state.value for state in ACTIVE_TARGETS]),
-        )
-    )
-    by_name = manifest is not None and manifest.order == "name"
-    order = t.edge_devices.c.slug if by_name else t.targets.c.position
-    rows = connection.execute(
-        select(t.targets.c.device_seq)
-        .join(t.edge_devices, t.edge_devices.c.seq == t.targets.c.device_seq)
-        .join(t.device_state, t.device_state.c.device_seq == t.targets.c.device_seq)
-        .where(
-            t.targets.c.run_seq == run.seq,
-            t.targets.c.status == TargetState.PENDING.value,
-            t.targets.c.granted_at.is_(None),
-            t.device_state.c.last_seen >= seen_after,
-            ~is_busy,
-        )
-        .order_by(t.targets.c.batch, order)
-        .limit(GRANTABLE_LIMIT)
-    )
-    return tuple(rows.scalars())
 
 
 def _with_fleet(
@@ -206,7 +164,7 @@ def _with_fleet(
     world: Snapshot,
     seen_after: int,
 ) -> Snapshot:
-    """Add the statement, the next batch and the devices it may take."""
+    """Add the statement, the rules, the next batch and the devices it may take."""
     offer, problem = current_offer(head, manifest, run)
     plans = plans_of(manifest, run)
     last = world.last_batch
@@ -214,17 +172,25 @@ def _with_fleet(
     open_plan = _open_plan(plans, world.current_batch)
     within = (open_plan or next_plan or plans[-1]).ownership
     choice = choice_of(head, manifest, run.seq, within, seen_after)
+    seen = fleet_seen(connection, manifest, offer, run, choice)
+    permission = permission_of(connection, head, manifest, run, world.now)
+    reach = seen.matching + seen.busy + (run.target_count if run.started_at else 0)
     return replace(
         world,
         statement_problem=problem,
+        rules=rules_seen(permission, manifest, run, reach, world.now),
         is_offer_changed=run.offer is not None
         and offer is not None
         and offer.document() != run.offer,
         is_resumed_over_git=is_resumed_over_git(connection, head.organization, manifest),
+        batches=tuple(
+            replace(batch, needs_approval=plan_number(plans, batch.number).needs_approval)
+            for batch in world.batches
+        ),
         next_plan=next_plan,
         batch_total=max(len(plans), len(world.batches)),
         next_targets=count_targets(connection, run.seq, head, within),
-        fleet=fleet_seen(connection, manifest, offer, run, choice),
+        fleet=seen,
     )
 
 
@@ -232,6 +198,71 @@ def _open_plan(plans: Sequence[BatchPlan], current: BatchSeen | None) -> BatchPl
     if current is None or current.state not in (BatchState.OPEN, BatchState.SOAKING):
         return None
     return plan_number(plans, current.number)
+
+
+def _with_slots(
+    connection: Connection,
+    manifest: Deployment,
+    run: Row[Any],
+    world: Snapshot,
+    seen_after: int,
+    still_owned: ColumnElement[bool],
+) -> Snapshot:
+    """Add who may be granted, and what a run that goes back or is over still does."""
+    status = RunState(run.status)
+    world = replace(world, slots=_slots(connection, manifest, run, seen_after))
+    if run.goes_back and status not in FINISHED_RUNS:
+        return replace(
+            world,
+            to_send_back=slots.to_send_back(connection, run.seq),
+            going_back=slots.going_back(connection, run.seq),
+        )
+    if status is RunState.COMPLETED:
+        care = _aftercare(connection, run, still_owned, seen_after, world.now)
+        return replace(world, aftercare=care)
+    return world
+
+
+def _slots(connection: Connection, manifest: Deployment, run: Row[Any], seen_after: int) -> Slots:
+    organization, deployment = run.organization, run.deployment
+    in_flight = slots.in_flight(connection, organization, deployment)
+    free = min(GRANTABLE_LIMIT, max(0, manifest.max_concurrent - in_flight))
+    only_back = bool(run.goes_back) or run.status in ("failed", "cancelled")
+    pages = slots.candidates(
+        connection, run, seen_after, by_name=manifest.order == "name", only_back=only_back
+    )
+    first = next(pages, []) if free else []
+    stalled = slots.stalled_since(connection, organization, deployment, seen_after)
+    if stalled is not None:
+        verdict_at = slots.last_verdict_at(connection, run.seq)
+        stalled = max(stalled, verdict_at, run.progress_from or 0)
+    return Slots(
+        grantable=tuple(first[:free]),
+        in_flight=in_flight,
+        preparing=slots.preparing(connection, run.seq),
+        waiting=slots.waiting(connection, organization, deployment),
+        stalled_since=stalled,
+    )
+
+
+def _aftercare(
+    connection: Connection,
+    run: Row[Any],
+    still_owned: ColumnElement[bool],
+    seen_after: int,
+    now: int,
+) -> Aftercare:
+    found = drifts.drift(connection, run, still_owned, seen_after, now)
+    approved_at = approvals_of(connection, run.seq, now).healing_since
+    since = max(run.completed_at or 0, approved_at)
+    return Aftercare(
+        drifted=found.healable,
+        looping=found.looping,
+        served_within_hour=drifts.served_since(connection, run.seq, max(since, now - 3600)),
+        limit=max(HEALED_LEAST, run.target_count * HEALED_SHARE // 100),
+        recent=tally(drifts.recent_verdicts(connection, run.seq, since)),
+        next_heal_at=found.next_heal_at,
+    )
 
 
 def is_resumed_over_git(connection: Connection, organization: str, manifest: Deployment) -> bool:

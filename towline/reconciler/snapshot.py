@@ -4,7 +4,8 @@ Counts per batch and state and the next candidates, never a row per device, so t
 what changed and not what exists.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from uuid import UUID
 
 from towline.manifests.model import BatchPlan, Deployment
@@ -28,6 +29,8 @@ class RunSeen:
     started_at: int | None
     idle_since: int
     """When the run last began to wait for devices: its start or its last batch's end."""
+    goes_back: str = ""
+    """Why it is rolled back: RolledBackByUser or RolledBackByPolicy; empty when it is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,26 @@ class HoldSeen:
     message: str
     since: int
     until: int | None = None
+
+
+class Figures(StrEnum):
+    """What the figures asked after a batch say together."""
+
+    NONE = "none"
+    """Nothing is to be asked."""
+    ASKING = "asking"
+    PASSED = "passed"
+    FAILED = "failed"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisSeen:
+    """The analysis of the batch at hand."""
+
+    figures: Figures = Figures.NONE
+    message: str = ""
+    next_ask_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +77,13 @@ class BatchSeen:
     opened_at: int
     last_verdict_at: int | None
     tally: Tally
+    arms: tuple[Tally, ...] = ()
+    """The same members by the arms of an experiment; empty without one."""
+    is_alone: bool = False
+    """safeMode's one device before all others."""
+    analysis_from: int | None = None
+    """Since when its figures are asked."""
+    needs_approval: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +110,65 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """What people beside the manifest demand or have granted: Policy, approvals, git's health."""
+
+    policy_problem: str = ""
+    """What the Policy or maxDevices forbids; empty when it obeys."""
+    approvals_needed: int = 0
+    """Distinct operators that must agree to the start."""
+    start_approvals: int = 0
+    """Those who did, the author not counted."""
+    batch_approvals: frozenset[int] = frozenset()
+    """Batches that a person approved."""
+    figures_approved: frozenset[int] = frozenset()
+    """Batches whose inconclusive figures a person approved."""
+    is_plan_approved: bool = False
+    plan_excess: str = ""
+    """How far the targets are above the recorded plan; empty when they are not."""
+    is_git_stale: bool = False
+    git_stale_at: int | None = None
+    """When git becomes stale if it stays silent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Devices that may be granted now, and what keeps others from it."""
+
+    grantable: tuple[int, ...] = ()
+    """In order: staged, seen lately, not busy elsewhere, within the budget; at most the free
+    slots."""
+    in_flight: int = 0
+    """Granted and without a verdict, over all runs of the Deployment."""
+    budget_blocked: bool = False
+    """Others would be granted, but their group has no device to spare."""
+    preparing: int = 0
+    """Selected in this run and not staged yet."""
+    waiting: int = 0
+    """Granted, and the device says that it waits for a window or a lock."""
+    stalled_since: int | None = None
+    """Since when there was no verdict while a device that is online holds a grant; None when
+    none does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aftercare:
+    """After completion: who joined late or drifted, and how healing goes."""
+
+    drifted: tuple[int, ...] = ()
+    """Devices that may be healed now."""
+    looping: tuple[int, ...] = ()
+    """Devices that were healed too often."""
+    served_within_hour: int = 0
+    """Latecomers and heals of the last hour, or since a person approved more."""
+    limit: int = 10
+    recent: Tally = field(default_factory=Tally)
+    """The last 20 verdicts, or those since a person approved more."""
+    next_heal_at: int | None = None
+    """When a drifted device that was healed today may be healed again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything that `decide` may look at."""
 
@@ -89,10 +178,11 @@ class Snapshot:
     """The manifest in force; None when git no longer has it."""
     run: RunSeen | None = None
     history: History = History()
+    rules: Rules = Rules()
     statement_problem: str = ""
     """What is missing or differs; empty when a fitting statement is there."""
     is_offer_changed: bool = False
-    """A commit changed what is tuning of the offer: URLs, deviceTimeout."""
+    """A commit changed what is tuning of the offer: URLs, deviceTimeout, windows."""
     is_retry_requested: bool = False
     """A person asked for the next run of a revision whose run is final."""
     is_resumed_over_git: bool = False
@@ -108,10 +198,14 @@ class Snapshot:
     fleet: FleetSeen = FleetSeen()
     """For the next batch's filters, or for the open one."""
     lapsed: tuple[Lapsed, ...] = ()
-    grantable: tuple[int, ...] = ()
-    """Next devices to grant, in order: selected, seen lately, not busy elsewhere."""
-    in_flight: int = 0
-    """Granted and without a verdict, over all runs of the Deployment."""
+    slots: Slots = Slots()
+    analysis: AnalysisSeen = AnalysisSeen()
+    """Of the current batch."""
+    to_send_back: tuple[int, ...] = ()
+    """Of a run that is rolled back: completed devices that were not sent back yet."""
+    going_back: int = 0
+    """Devices on their way back, granted or not."""
+    aftercare: Aftercare = Aftercare()
     next_clock: int | None = None
     """The next time at which a device's clock runs out."""
 
@@ -124,3 +218,8 @@ class Snapshot:
     def last_batch(self) -> BatchSeen | None:
         """The batch that was opened last."""
         return self.batches[-1] if self.batches else None
+
+    @property
+    def held(self) -> frozenset[str]:
+        """The reasons of the holds in force."""
+        return frozenset(hold.reason for hold in self.holds)

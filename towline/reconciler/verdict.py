@@ -4,7 +4,7 @@ The table says what each outcome counts as; everything else is arithmetic over c
 batch of a million devices is judged as cheaply as one of ten.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -46,7 +46,8 @@ def counts_as(group: TargetGroup) -> Counts:
         case TargetState.SKIPPED:
             return Counts.EXCUSED
         case TargetState.ROLLED_BACK:
-            is_excused = group.reason == "RolledBackByUser"
+            # Only a device that went back by itself tells of the release.
+            is_excused = group.reason in ("RolledBackByUser", "RolledBackByPolicy")
             return Counts.EXCUSED if is_excused else Counts.FAILED
         case TargetState.FAILED:
             return Counts.FAILED if group.reason in FAILED_REASONS else Counts.EXCUSED
@@ -87,6 +88,11 @@ def tally(groups: Iterable[TargetGroup]) -> Tally:
     return Tally(**{kind.value: n for kind, n in sums.items()})
 
 
+def _cannot_pass(tally: Tally, threshold: int) -> bool:
+    best = tally.passed + tally.outstanding
+    return bool(tally.failed) and best * 100 < threshold * (tally.verdicts + tally.outstanding)
+
+
 class Judgement(StrEnum):
     """What a batch's tally says."""
 
@@ -97,14 +103,20 @@ class Judgement(StrEnum):
 
 
 def judge(
-    tally: Tally, threshold: int, size: int, *, is_last: bool, has_evidence: bool
+    tally: Tally,
+    threshold: int,
+    size: int,
+    *,
+    is_last: bool,
+    has_evidence: bool,
+    arms: Sequence[Tally] = (),
 ) -> Judgement:
     """Judge a batch of `size` selected members against `threshold` percent.
 
-    `has_evidence` is true when an earlier batch of the run passed.
+    `has_evidence` is true when an earlier batch of the run passed. The `arms` of an experiment must
+    each reach the threshold.
     """
-    best = tally.passed + tally.outstanding
-    if tally.failed and best * 100 < threshold * (tally.verdicts + tally.outstanding):
+    if any(_cannot_pass(each, threshold) for each in arms or (tally,)):
         return Judgement.FAILED
     if tally.outstanding:
         return Judgement.OPEN

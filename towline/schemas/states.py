@@ -50,6 +50,8 @@ class Verb(StrEnum):
     RESUME = "resume"
     CANCEL = "cancel"
     RETRY = "retry"
+    APPROVE = "approve"
+    ROLLBACK = "rollback"
 
 
 FINISHED_RUNS = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED})
@@ -71,6 +73,10 @@ VERBS: dict[Verb, frozenset[RunState]] = {
     Verb.RESUME: frozenset({RunState.PAUSED}),
     Verb.CANCEL: frozenset({RunState.PENDING, RunState.IN_PROGRESS, RunState.PAUSED}),
     Verb.RETRY: frozenset({RunState.PAUSED, RunState.FAILED, RunState.CANCELLED}),
+    Verb.APPROVE: frozenset(
+        {RunState.PENDING, RunState.IN_PROGRESS, RunState.PAUSED, RunState.COMPLETED}
+    ),
+    Verb.ROLLBACK: frozenset({RunState.IN_PROGRESS, RunState.PAUSED, RunState.COMPLETED}),
 }
 """The states in which a verb is allowed; every other pair is answered 409."""
 
@@ -90,7 +96,7 @@ RUN_MOVES: dict[RunState, frozenset[RunState]] = {
             RunState.CANCELLED,
         }
     ),
-    RunState.COMPLETED: frozenset(),
+    RunState.COMPLETED: frozenset({RunState.IN_PROGRESS}),
     RunState.FAILED: frozenset(),
     RunState.CANCELLED: frozenset(),
 }
@@ -100,7 +106,7 @@ BATCH_MOVES: dict[BatchState, frozenset[BatchState]] = {
     BatchState.OPEN: frozenset(
         {BatchState.SOAKING, BatchState.PASSED, BatchState.FAILED, BatchState.ACCEPTED}
     ),
-    BatchState.SOAKING: frozenset({BatchState.PASSED, BatchState.FAILED}),
+    BatchState.SOAKING: frozenset({BatchState.PASSED, BatchState.FAILED, BatchState.ACCEPTED}),
     BatchState.FAILED: frozenset({BatchState.OPEN, BatchState.ACCEPTED}),
     BatchState.PASSED: frozenset({BatchState.FAILED}),
     BatchState.ACCEPTED: frozenset(),
@@ -127,12 +133,49 @@ DECIDED_MOVES: dict[TargetState, frozenset[TargetState]] = {
     ),
     TargetState.INSTALLING: frozenset({TargetState.FAILED}),
     TargetState.VERIFYING: frozenset({TargetState.FAILED}),
-    TargetState.COMPLETED: frozenset({TargetState.FAILED}),
+    TargetState.COMPLETED: frozenset({TargetState.FAILED, TargetState.PENDING}),
     TargetState.FAILED: frozenset({TargetState.PENDING}),
     TargetState.ROLLED_BACK: frozenset({TargetState.PENDING}),
     TargetState.SKIPPED: frozenset({TargetState.PENDING}),
 }
-"""What the reconciler may do to a target: skip, time out, defer, bring back, retry."""
+"""What the reconciler may do to a target: skip, time out, defer, bring back, retry, send back to
+what it came from, heal."""
+
+OUTCOMES: dict[TargetState, tuple[str, ...]] = {
+    TargetState.FAILED: (
+        "DownloadFailed",
+        "ChecksumMismatch",
+        "SignatureInvalid",
+        "NoSpace",
+        "NoPrevious",
+        "RollbackFailed",
+        "TimedOut",
+        "Regressed",
+        "DriftLoop",
+    ),
+    TargetState.ROLLED_BACK: (
+        "InstallFailed",
+        "HealthCheckFailed",
+        "PowerLoss",
+        "RolledBackByUser",
+        "RolledBackByPolicy",
+    ),
+    TargetState.SKIPPED: (
+        "BelowBarrier",
+        "NewerInstalled",
+        "KnownBad",
+        "Excluded",
+        "NoLongerMatches",
+        "OwnedByOther",
+        "VersionNotComparable",
+        "NoPackageForDevice",
+        "BelowRollbackIndex",
+        "OfflineDeferred",
+        "Cancelled",
+        "Superseded",
+    ),
+}
+"""How a target can end otherwise than completed: state and reason."""
 
 LATE_MOVES: dict[TargetState, frozenset[TargetState]] = {
     TargetState.FAILED: frozenset({TargetState.COMPLETED}),

@@ -118,10 +118,9 @@ def _carry_out(desk: Desk, person: Person, run_id: Any, verb: Verb, body: VerbRe
             desk.store,
             person.organization,
             run_id,
-            verb,
+            acts.Act(verb, accept=body.accept),
             author=person.name,
             reason=body.reason,
-            accept=body.accept,
             now=wall_clock(),
         )
     except acts.NotAllowed as refused:

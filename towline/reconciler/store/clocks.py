@@ -24,6 +24,8 @@ class Lapse(StrEnum):
     """The grant was not fetched within three poll intervals."""
     TIMED_OUT = "timed_out"
     """deviceTimeout since the first fetch of the grant."""
+    UNPREPARED = "unprepared"
+    """deviceTimeout since the first fetch of `prepare`, and nothing is staged."""
     OFFLINE = "offline"
     """offline.after since the selection or the last contact, without a grant."""
     LEFT = "left"
@@ -92,8 +94,26 @@ def _conditions(
     is_newest = targets.c.run_seq == newest
     last_seen = func.coalesce(device_state.c.last_seen, 0)
     return {
-        Lapse.LEFT: and_(is_newest, pending, targets.c.granted_at.is_(None), ~still_owned),
-        Lapse.TIMED_OUT: and_(awaits_verdict(), targets.c.deadline <= now),
+        Lapse.LEFT: and_(
+            is_newest,
+            pending,
+            targets.c.granted_at.is_(None),
+            targets.c.goes_back.is_(False),
+            ~still_owned,
+        ),
+        Lapse.TIMED_OUT: and_(
+            awaits_verdict(),
+            targets.c.granted_at.is_not(None),
+            targets.c.waits == "",
+            targets.c.deadline <= now,
+        ),
+        Lapse.UNPREPARED: and_(
+            is_newest,
+            pending,
+            targets.c.granted_at.is_(None),
+            targets.c.staged_at.is_(None),
+            targets.c.deadline <= now,
+        ),
         Lapse.NOT_FETCHED: and_(
             is_newest,
             pending,
@@ -107,13 +127,14 @@ def _conditions(
             still_owned,
             or_(
                 and_(
-                    batches.c.is_last,
+                    or_(batches.c.is_last, targets.c.goes_back),
                     targets.c.created_at <= now - patience.offline_s,
                     last_seen <= now - patience.offline_s,
                 ),
                 # Before the last batch a silent device is replaced at once.
                 and_(
                     batches.c.is_last.is_(False),
+                    targets.c.goes_back.is_(False),
                     targets.c.created_at <= now - patience.seen_s,
                     last_seen <= now - patience.seen_s,
                 ),
@@ -124,9 +145,15 @@ def _conditions(
             targets.c.status == TargetState.SKIPPED.value,
             targets.c.reason == "OfflineDeferred",
             last_seen >= now - patience.seen_s,
-            batches.c.is_last,
-            runs.c.status.in_(("in_progress", "completed")),
-            still_owned,
+            or_(
+                targets.c.goes_back,
+                and_(
+                    batches.c.is_last,
+                    runs.c.goes_back == "",
+                    runs.c.status.in_(("in_progress", "completed")),
+                    still_owned,
+                ),
+            ),
             has_no_other_active(),
         ),
     }
@@ -157,7 +184,7 @@ def next_clock(
     waits_s = case((batches.c.is_last, patience.offline_s), else_=patience.seen_s)
     pending = (targets.c.run_seq == newest, targets.c.status == TargetState.PENDING.value)
     clocks = {
-        targets.c.deadline: (awaits_verdict(),),
+        targets.c.deadline: (awaits_verdict(), targets.c.waits == ""),
         targets.c.granted_at + patience.seen_s: (*pending, targets.c.fetched_at.is_(None)),
         since + waits_s: (*pending, targets.c.granted_at.is_(None)),
     }

@@ -4,8 +4,9 @@ Each function returns the devices whose documents change by it.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, select, true, update
+from sqlalchemy import ColumnElement, Connection, and_, case, select, true, update
 
 from towline.reconciler.store.tables import (
     batches,
@@ -17,7 +18,14 @@ from towline.reconciler.store.tables import (
 from towline.reconciler.store.targets import has_no_other_active, move
 from towline.schemas.states import ACTIVE_TARGETS, TargetState
 
-_UNGRANTED = {"granted_at": None, "fetched_at": None, "deadline": None}
+ROWS_PER_STATEMENT = 5000
+_UNGRANTED = {
+    "granted_at": None,
+    "fetched_at": None,
+    "deadline": None,
+    "waits": "",
+    "waits_since": None,
+}
 _UNBEGUN = (TargetState.PENDING, TargetState.DOWNLOADING)
 
 
@@ -32,46 +40,45 @@ def slugs(connection: Connection, devices: Sequence[int]) -> list[str]:
 
 
 def grant(connection: Connection, run_seq: int, devices: Iterable[int], now: int) -> set[int]:
-    """Give leave to install, and keep what each device comes from."""
-    granted: set[int] = set()
-    for device in devices:
-        version, sha256 = _installed(connection, run_seq, device)
-        done = connection.execute(
+    """Give leave to install, and keep what each device comes from; or leave to go back there."""
+    wanted, granted = list(devices), set()
+    for first in range(0, len(wanted), ROWS_PER_STATEMENT):
+        rows = connection.execute(
             update(targets)
             .where(
                 targets.c.run_seq == run_seq,
-                targets.c.device_seq == device,
+                targets.c.device_seq.in_(wanted[first : first + ROWS_PER_STATEMENT]),
                 targets.c.status == TargetState.PENDING.value,
                 targets.c.granted_at.is_(None),
             )
             .values(
                 granted_at=now,
                 started_at=now,
+                deadline=None,
                 reason="Granted",
-                from_version=version,
-                from_sha256=sha256,
+                from_version=_kept_or(targets.c.from_version, component_versions.c.version),
+                from_sha256=_kept_or(targets.c.from_sha256, device_components.c.sha256),
             )
+            .returning(targets.c.device_seq)
         )
-        if done.rowcount:
-            granted.add(device)
+        granted |= set(rows.scalars())
     return granted
 
 
-def _installed(connection: Connection, run_seq: int, device: int) -> tuple[str | None, str | None]:
-    row = connection.execute(
-        select(component_versions.c.version, device_components.c.sha256)
-        .select_from(targets)
-        .join(
-            device_components,
-            and_(
-                device_components.c.device_seq == targets.c.device_seq,
-                device_components.c.component == targets.c.component,
-            ),
-        )
+def _kept_or(kept: ColumnElement[Any], installed: ColumnElement[Any]) -> ColumnElement[Any]:
+    """What the target recorded, where it goes back to that; else what the device runs now."""
+    now_there = (
+        select(installed)
+        .select_from(device_components)
         .join(component_versions, component_versions.c.id == device_components.c.version_id)
-        .where(targets.c.run_seq == run_seq, targets.c.device_seq == device)
-    ).first()
-    return (row[0], row[1]) if row else (None, None)
+        .where(
+            device_components.c.device_seq == targets.c.device_seq,
+            device_components.c.component == targets.c.component,
+        )
+        .correlate(targets)
+        .scalar_subquery()
+    )
+    return case((targets.c.goes_back, kept), else_=now_there)
 
 
 def withdraw(connection: Connection, run_seq: int, device: int) -> set[int]:
@@ -94,7 +101,7 @@ def _withdraw(connection: Connection, run_seq: int, device: int | None) -> set[i
         chosen,
         _UNBEGUN,
         TargetState.PENDING,
-        reason="Selected",
+        reason=case((targets.c.staged_at.is_not(None), "Staged"), else_="Selected"),
         started_at=None,
         **_UNGRANTED,
     )
@@ -132,6 +139,25 @@ def time_out(connection: Connection, run_seq: int, device: int, now: int) -> set
     return set(moved)
 
 
+def give_up_preparing(connection: Connection, run_seq: int, device: int, now: int) -> set[int]:
+    """Nothing was staged within deviceTimeout; nothing was changed either."""
+    moved = move(
+        connection,
+        run_seq,
+        and_(
+            targets.c.device_seq == device,
+            targets.c.granted_at.is_(None),
+            targets.c.staged_at.is_(None),
+        ),
+        [TargetState.PENDING],
+        TargetState.FAILED,
+        reason="DownloadFailed",
+        error_message="the release was not staged within deviceTimeout",
+        completed_at=now,
+    )
+    return set(moved)
+
+
 def release(connection: Connection, run_seq: int, device: int, now: int) -> None:
     """A device left the filters before its grant."""
     move(
@@ -145,12 +171,11 @@ def release(connection: Connection, run_seq: int, device: int, now: int) -> None
     )
 
 
-def granted(connection: Connection, run_seq: int) -> set[int]:
-    """Devices of the run whose documents carry its offer to be installed."""
+def offered(connection: Connection, run_seq: int) -> set[int]:
+    """Devices of the run whose documents carry its offer, to be prepared or installed."""
     rows = connection.execute(
         select(targets.c.device_seq).where(
             targets.c.run_seq == run_seq,
-            targets.c.granted_at.is_not(None),
             targets.c.status.in_([state.value for state in ACTIVE_TARGETS]),
         )
     )

@@ -91,6 +91,15 @@ def change_batch(
     connection.execute(update(batches).where(*where).values(state=state.value, **values))
 
 
+def begin_analysis(connection: Connection, run_seq: int, number: int, now: int) -> None:
+    """The batch's soak is over: its figures are asked from now on."""
+    connection.execute(
+        update(batches)
+        .where(batches.c.run_seq == run_seq, batches.c.number == number)
+        .values(analysis_from=now)
+    )
+
+
 def holds_of(
     connection: Connection, organization: str, deployment: str, run_seq: int | None
 ) -> list[Row[Any]]:

@@ -25,6 +25,7 @@ class TargetGroup:
     is_granted: bool
     is_verified: bool
     n: int
+    arm: str | None = None
 
 
 def insert_ignoring(connection: Connection, table: Any) -> Any:
@@ -103,14 +104,21 @@ def groups_by_batch(connection: Connection, run_seq: int) -> dict[int, list[Targ
     """How many targets of each batch are in which condition; set-aside verdicts do not count."""
     is_granted = targets.c.granted_at.is_not(None)
     is_verified = targets.c.verified_at.is_not(None)
-    keys = (targets.c.batch, targets.c.status, targets.c.reason, is_granted, is_verified)
+    keys = (
+        targets.c.batch,
+        targets.c.arm,
+        targets.c.status,
+        targets.c.reason,
+        is_granted,
+        is_verified,
+    )
     rows = connection.execute(
         select(*keys, func.count())
         .where(targets.c.run_seq == run_seq, targets.c.is_set_aside.is_(False))
         .group_by(*keys)
     )
     found: dict[int, list[TargetGroup]] = {}
-    for batch, status, reason, granted, verified, n in rows:
-        group = TargetGroup(TargetState(status), reason, bool(granted), bool(verified), n)
+    for batch, arm, status, reason, granted, verified, n in rows:
+        group = TargetGroup(TargetState(status), reason, bool(granted), bool(verified), n, arm)
         found.setdefault(batch, []).append(group)
     return found

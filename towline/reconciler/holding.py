@@ -1,0 +1,122 @@
+"""Holds: which reason is shown when there are several, what lays them, and what lifts them.
+
+A hold that a person lifts by a verb is lifted in `acts`; here are those that git, a clock or an
+approval lifts. Pure.
+"""
+
+from towline.manifests.model import Deployment
+from towline.reconciler.actions import Action, AddHold, ClearHold, Hold
+from towline.reconciler.snapshot import Figures, HoldSeen, RunSeen, Snapshot
+from towline.schemas.states import LIVE_RUNS
+
+GRAVEST_FIRST = (
+    "RestoredFromBackup",
+    "PolicyViolated",
+    "ThresholdNotMet",
+    "AnalysisFailed",
+    "NoEvidence",
+    "DeadlineExceeded",
+    "GitStale",
+    "SelfHealHeld",
+    "PlanStale",
+    "AnalysisInconclusive",
+    "WaitingForApproval",
+    "PausedByUser",
+    "PausedInGit",
+)
+"""Every reason of a hold; the first of those in force is shown."""
+
+CLEARED_BY = {
+    "RestoredFromBackup": "approve",
+    "PolicyViolated": "a commit that obeys",
+    "ThresholdNotMet": "retry, or resume --accept",
+    "AnalysisFailed": "retry, or resume --accept",
+    "NoEvidence": "retry, or resume --accept",
+    "DeadlineExceeded": "resume",
+    "GitStale": "git back",
+    "SelfHealHeld": "approve",
+    "PlanStale": "approve",
+    "AnalysisInconclusive": "approve, or a clear answer",
+    "WaitingForApproval": "approve",
+    "PausedByUser": "resume, or its time running out",
+    "PausedInGit": "a commit, or resume until a commit changes the key",
+}
+"""The verb or event that clears each."""
+
+STAY_WITH_DEPLOYMENT = frozenset({"PausedByUser", "PausedInGit"})
+"""These hold the next run, too."""
+
+
+def hold(world: Snapshot, reason: str, message: str) -> list[Action]:
+    """Lay a hold, or wait under it when it stands already.
+
+    What was granted is taken back where nothing was installed yet; only after a failed gate are
+    grants left alone: they tell more about the release.
+    """
+    if reason in world.held:
+        return [waits(world)]
+    return [AddHold(reason, message, withdraws=reason != "ThresholdNotMet")]
+
+
+def waits(world: Snapshot) -> Hold:
+    """The gravest hold, as what the run waits for, until the next time that any of it matters."""
+    gravest = min(world.holds, key=_gravity)
+    times = [each.until for each in world.holds if each.until is not None]
+    times += [at for at in (world.next_clock, world.analysis.next_ask_at) if at is not None]
+    return Hold(gravest.reason, gravest.message, min(times, default=None))
+
+
+def _gravity(each: HoldSeen) -> int:
+    return GRAVEST_FIRST.index(each.reason)
+
+
+def change_holds(world: Snapshot, manifest: Deployment) -> list[Action]:
+    """Holds that git and time lay, and those that git, time and approvals lift."""
+    return [*_lifted(world, manifest), *_laid(world, manifest)]
+
+
+def _wants_pause(world: Snapshot, manifest: Deployment) -> bool:
+    return manifest.paused and not world.is_resumed_over_git
+
+
+def _lifted(world: Snapshot, manifest: Deployment) -> list[Action]:
+    rules, run, batch = world.rules, world.run, world.current_batch
+    assert run is not None
+    is_over = {
+        "PausedInGit": not _wants_pause(world, manifest),
+        "GitStale": not rules.is_git_stale,
+        "PolicyViolated": not rules.policy_problem,
+        "PlanStale": not rules.plan_excess or rules.is_plan_approved,
+        "WaitingForApproval": _is_approved(world, run),
+        "AnalysisInconclusive": world.analysis.figures is not Figures.INCONCLUSIVE
+        or (batch is not None and batch.number in rules.figures_approved),
+    }
+    return [
+        ClearHold(each.reason)
+        for each in world.holds
+        if is_over.get(each.reason) or (each.until is not None and each.until <= world.now)
+    ]
+
+
+def _is_approved(world: Snapshot, run: RunSeen) -> bool:
+    rules, batch = world.rules, world.current_batch
+    if run.started_at is None:
+        return rules.start_approvals >= rules.approvals_needed
+    return batch is None or not batch.needs_approval or batch.number in rules.batch_approvals
+
+
+def _laid(world: Snapshot, manifest: Deployment) -> list[Action]:
+    steps: list[Action] = []
+    if _wants_pause(world, manifest) and "PausedInGit" not in world.held:
+        steps.append(AddHold("PausedInGit", "the manifest says `paused: true`", withdraws=True))
+    assert world.run is not None
+    if world.run.status not in LIVE_RUNS:
+        return steps
+    if world.rules.is_git_stale and "GitStale" not in world.held:
+        message = "git has not answered for longer than the Policy allows"
+        steps.append(AddHold("GitStale", message, withdraws=True))
+    since = world.slots.stalled_since
+    if since is not None and not world.holds and since + manifest.progress_deadline_s <= world.now:
+        message = "a device that is online holds a grant and there was no verdict for too long"
+        steps.append(AddHold("DeadlineExceeded", message, withdraws=True))
+    return steps

@@ -1,0 +1,71 @@
+"""What a person does to a failed gate: retry its failed devices, or set their verdicts aside."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, or_, select, update
+
+from towline.reconciler.refusals import NotAllowed
+from towline.reconciler.store import runs, ways_back
+from towline.reconciler.store import tables as t
+from towline.reconciler.store.overrides import Person, lay_override
+from towline.schemas.states import PASSED_BATCHES, BatchState, RunState, TargetState
+
+GATES = ("ThresholdNotMet", "AnalysisFailed", "NoEvidence")
+_FAILED = (TargetState.FAILED, TargetState.ROLLED_BACK)
+
+
+def retry(connection: Connection, run: Row[Any], who: Person) -> None:
+    """A held run tries its failed devices again; a final one gets the next run."""
+    if run.status != RunState.PAUSED.value:
+        lay_override(connection, run, "retry", True, who)
+        return
+    if not runs.remove_holds(connection, run.organization, run.deployment, *GATES):
+        raise NotAllowed("no gate holds the run; `resume` lifts a pause")
+    lay_override(connection, run, "gate", "retry", who)
+    if (batch := _gated_batch(connection, run)) is not None:
+        _reopen(connection, run, batch)
+
+
+def _gated_batch(connection: Connection, run: Row[Any]) -> Row[Any] | None:
+    """The batch that a gate holds; None when no device was seen for the next one."""
+    over = {state.value for state in PASSED_BATCHES}
+    opened = runs.batches_of(connection, run.seq)
+    return next((batch for batch in opened if batch.state not in over), None)
+
+
+def _reopen(connection: Connection, run: Row[Any], batch: Row[Any]) -> None:
+    """The batch's failed devices get their next attempt, and its figures are asked anew."""
+    ways_back.attempt_again(connection, run.seq, t.targets.c.batch == batch.number, _FAILED)
+    if batch.state == BatchState.FAILED.value:
+        runs.change_batch(
+            connection, run.seq, batch.number, BatchState.OPEN, analysis_from=None, ended_at=None
+        )
+
+
+def accept(connection: Connection, run: Row[Any], who: Person) -> None:
+    """Verdicts so far are set aside; with no member left without one the batch is over."""
+    lay_override(connection, run, "gate", "accept", who)
+    runs.remove_holds(connection, run.organization, run.deployment, *GATES)
+    batch = _gated_batch(connection, run)
+    if batch is None:
+        return
+    in_batch = (t.targets.c.run_seq == run.seq, t.targets.c.batch == batch.number)
+    is_passed = and_(
+        t.targets.c.status == TargetState.COMPLETED.value, t.targets.c.verified_at.is_not(None)
+    )
+    is_verdict = or_(is_passed, t.targets.c.status.in_([state.value for state in _FAILED]))
+    counts = t.targets.c.is_set_aside.is_(False)
+    aside = connection.execute(
+        update(t.targets).where(*in_batch, counts, is_verdict).values(is_set_aside=True)
+    ).rowcount
+    left = connection.execute(
+        select(t.targets.c.device_seq)
+        .where(*in_batch, counts, t.targets.c.status != TargetState.SKIPPED.value)
+        .limit(1)
+    ).first()
+    # Whoever was set aside is not replaced: the batch is smaller by them.
+    size = {"size": max(0, batch.size - aside)}
+    if left is None:
+        runs.change_batch(connection, run.seq, batch.number, BatchState.ACCEPTED, **size)
+    elif batch.state == BatchState.FAILED.value:
+        runs.change_batch(connection, run.seq, batch.number, BatchState.OPEN, **size)

@@ -1,0 +1,89 @@
+"""Changes of a run that decisions and people make alike: its end, the way back, its status word."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from towline.reconciler.store import grants, runs
+from towline.reconciler.store import tables as t
+from towline.reconciler.store.events import Event, record
+from towline.schemas.states import FINISHED_RUNS, RunState
+
+
+def record_for(connection: Connection, run: Row[Any], event: Event, now: int) -> None:
+    """Append an event about a run."""
+    filled = Event(
+        event.kind,
+        run.deployment,
+        run.id,
+        event.device,
+        event.reason,
+        event.message,
+        event.cause,
+        run.source_commit,
+        event.data,
+    )
+    record(connection, run.organization, now, filled)
+
+
+def end_run(
+    connection: Connection,
+    run: Row[Any],
+    status: RunState,
+    reason: str,
+    message: str,
+    now: int,
+    cause: str,
+) -> set[int]:
+    """End a run; what has not begun to install is skipped. Returns the touched devices."""
+    touched: set[int] = set()
+    if status is not RunState.COMPLETED:
+        why = "Superseded" if reason == "Superseded" else "Cancelled"
+        touched = grants.skip_unbegun(connection, run.seq, why, now)
+    connection.execute(t.holds.delete().where(t.holds.c.run_seq == run.seq))
+    runs.change_run(
+        connection,
+        run,
+        status,
+        reason=reason,
+        message=message,
+        completed_at=now,
+        updated_at=now,
+        next_due=None,
+    )
+    event = Event(f"run.{status}", reason=reason, message=message, cause=cause)
+    record_for(connection, run, event, now)
+    return touched
+
+
+def turn_back(connection: Connection, run: Row[Any], reason: str, now: int, cause: str) -> set[int]:
+    """Roll a run back: what has not begun is skipped, the holds of the run are over.
+
+    The next passes send back what completed. Returns the touched devices.
+    """
+    touched = grants.skip_unbegun(connection, run.seq, "Cancelled", now)
+    connection.execute(t.holds.delete().where(t.holds.c.run_seq == run.seq))
+    runs.change_run(
+        connection,
+        run,
+        RunState.IN_PROGRESS,
+        goes_back=reason,
+        reason="RollingBack",
+        message="",
+        completed_at=None,
+        updated_at=now,
+    )
+    record_for(connection, run, Event("run.rolling_back", reason=reason, cause=cause), now)
+    return touched
+
+
+def settle(connection: Connection, run: Row[Any], now: int) -> None:
+    """Bring a live run's status word in line with its holds: a hold means paused."""
+    status = RunState(run.status)
+    if status in FINISHED_RUNS:
+        return
+    holds = runs.holds_of(connection, run.organization, run.deployment, run.seq)
+    started = RunState.PENDING if run.started_at is None else RunState.IN_PROGRESS
+    wanted = RunState.PAUSED if holds else started
+    if wanted is not status:
+        runs.change_run(connection, run, wanted, updated_at=now)

@@ -1,0 +1,67 @@
+"""What people laid over git: one row per act, with author, reason and time."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select
+
+from towline.reconciler.store.tables import overrides
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who acts, why and when."""
+
+    name: str
+    reason: str
+    now: int
+
+
+def lay_override(
+    connection: Connection,
+    run: Row[Any],
+    key: str,
+    value: object,
+    who: Person,
+    *,
+    over: object = None,
+    until: int | None = None,
+) -> None:
+    """Lay one over the run's Deployment; `over` is the git value that it lapses with."""
+    connection.execute(
+        insert(overrides).values(
+            organization=run.organization,
+            deployment=run.deployment,
+            run_seq=run.seq,
+            key=key,
+            value=value,
+            over=over,
+            author=who.name,
+            reason=who.reason,
+            created_at=who.now,
+            until=until,
+        )
+    )
+
+
+def named_devices(connection: Connection, organization: str, deployment: str) -> tuple[str, ...]:
+    """Devices that people added by hand to a Deployment of strategy manual."""
+    rows = connection.execute(
+        select(overrides.c.value).where(
+            overrides.c.organization == organization,
+            overrides.c.deployment == deployment,
+            overrides.c.key == "device",
+        )
+    )
+    return tuple(sorted(set(rows.scalars())))
+
+
+def lapse(connection: Connection, organization: str, deployment: str, key: str) -> None:
+    """A commit changed the key that an override stood against."""
+    connection.execute(
+        delete(overrides).where(
+            overrides.c.organization == organization,
+            overrides.c.deployment == deployment,
+            overrides.c.key == key,
+        )
+    )
