@@ -1,10 +1,10 @@
 """What a disruption budget counts: groups of devices by a label's value, and who of them is away.
 
 A group spans the organization; away is every device that holds a grant without a verdict, in any
-component and any Deployment. Only the groups that are asked for are counted, by label sets.
+component and any Deployment. Devices are counted by label sets, which are few.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from sqlalchemy import (
     ColumnElement,
@@ -39,10 +39,8 @@ def group_of(
     return dict(rows.all())
 
 
-def away_by_group(
-    connection: Connection, organization: str, group_by: str, values: Collection[str] | None = None
-) -> dict[str, int]:
-    """How many devices of the groups are away; `values` None asks for every group with one away.
+def away_by_group(connection: Connection, organization: str, group_by: str) -> dict[str, int]:
+    """How many devices are away, for every group that has one away.
 
     A device that holds two grants counts once. The cost grows with the grants, not with the fleet.
     """
@@ -53,13 +51,11 @@ def away_by_group(
         .select_from(label_sets)
         .join(edge_devices, edge_devices.c.label_set_id == label_sets.c.id)
         .join(away, away.c.device_seq == edge_devices.c.seq)
-        .where(
-            edge_devices.c.organization == organization,
-            value.is_not(None) if values is None else value.in_(values),
-        )
-        .group_by(value)
+        .where(edge_devices.c.organization == organization, value.is_not(None))
+        # Not by the value: Postgres takes its two parameters for two different columns.
+        .group_by(label_sets.c.id)
     )
-    return dict(rows.all())
+    return _added_up(rows.all())
 
 
 def _is_away() -> ColumnElement[bool]:
@@ -93,10 +89,15 @@ def sizes_by_group(
     rows = connection.execute(
         select(value, sets.c.n).join(sets, sets.c.label_set_id == label_sets.c.id)
     )
-    sizes = dict.fromkeys(values, 0)
+    return _added_up(rows.all())
+
+
+def _added_up(rows: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """A group is as a rule many label sets."""
+    sums: dict[str, int] = {}
     for group, n in rows:
-        sizes[group] += n
-    return sizes
+        sums[group] = sums.get(group, 0) + n
+    return sums
 
 
 def outside(group_by: str, groups: Collection[str]) -> ColumnElement[bool]:
