@@ -5,7 +5,7 @@ the whole commit before it. What git wants is read once per commit and kept in m
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -16,14 +16,13 @@ from towline.manifests.policy import repository_policy
 from towline.manifests.repository import Repository
 from towline.reconciler.commits import CommitFacts, handed_over, why_held
 from towline.reconciler.head import CommitSeen, Head
+from towline.reconciler.head_reading import HeadRead, read_head
 from towline.reconciler.looks import Looks
 from towline.reconciler.store import dirt, labels, repositories
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.events import Event, record
-from towline.schemas import root as roots
-from towline.schemas.problems import Problem, Refused
-from towline.schemas.root import Root
+from towline.schemas.problems import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +30,12 @@ class _Candidate:
     """A head that was read and not yet judged."""
 
     commit: CommitSeen
-    loaded: Loaded
-    files: Mapping[str, bytes]
-    roots: tuple[bytes, ...]
-    root: Root | None
-    root_error: str = ""
+    read: HeadRead
+
+    @property
+    def loaded(self) -> Loaded:
+        """What its manifests say."""
+        return self.read.loaded
 
     def keeps_device(self, name: str) -> bool:
         """A Device manifest that is broken, or may lie in an unreadable file, is no removal."""
@@ -92,13 +92,7 @@ class Follower:
         files = self.repository.read(sha)
         commit = self.repository.commit(sha)
         seen = CommitSeen(sha, commit.author_name, commit.author_email, commit.subject)
-        chain = _root_chain(files)
-        try:
-            root = roots.follow(chain, self.organization) if chain else None
-        except Refused as refused:
-            return _Candidate(seen, load(files), files, chain, None, str(refused))
-        error = "" if root else "trust/root/1.json is missing; `towline init` makes it"
-        return _Candidate(seen, load(files), files, chain, root, error)
+        return _Candidate(seen, read_head(files, seen, self.organization))
 
     def _judge(self, candidate: _Candidate, row: Any, now: int) -> bool:
         sha = candidate.commit.sha
@@ -115,7 +109,7 @@ class Follower:
             handed_over=handed_over(
                 self.head.deployments if self.head else {}, candidate.loaded.deployments
             ),
-            holding_errors=_holding_errors(candidate),
+            holding_errors=candidate.read.holding_errors,
             max_removed=self._policy().max_removed,
         )
         if held := why_held(facts):
@@ -174,7 +168,7 @@ class Follower:
         self, candidate: _Candidate, last_good: Mapping[str, str]
     ) -> tuple[Head, list[dict[str, Any]]]:
         """The Head, broken Deployments in their last good form, and the rows that say so."""
-        assert candidate.root is not None
+        assert candidate.read.head is not None
         loaded = candidate.loaded
         deployments = dict(loaded.deployments)
         commits = dict.fromkeys(deployments, candidate.commit.sha)
@@ -192,18 +186,7 @@ class Follower:
             for name, manifest in deployments.items()
         ]
         rows += self._never_loaded(loaded, deployments)
-        head = Head(
-            organization=self.organization,
-            commit=candidate.commit,
-            root=candidate.root,
-            roots=candidate.roots,
-            deployments=deployments,
-            groups=loaded.groups,
-            devices=loaded.devices,
-            policies=loaded.policies,
-            freezes=loaded.freezes,
-            statements={k: v for k, v in candidate.files.items() if k.startswith("releases/")},
-        )
+        head = replace(candidate.read.head, deployments=deployments)
         return head, rows
 
     def _never_loaded(
@@ -241,7 +224,7 @@ class Follower:
             candidate = self._read(sha)
         except Problem:
             return None
-        if candidate.root is None:
+        if candidate.read.head is None:
             return None
         with self.store.read() as connection:
             rows = repositories.manifests_of(connection, self.organization)
@@ -250,24 +233,10 @@ class Follower:
         )[0]
 
 
-def _root_chain(files: Mapping[str, bytes]) -> tuple[bytes, ...]:
-    chain: list[bytes] = []
-    while (data := files.get(f"trust/root/{len(chain) + 1}.json")) is not None:
-        chain.append(data)
-    return tuple(chain)
-
-
 def _wanted_names(loaded: Loaded, files: Mapping[str, str]) -> set[str]:
     """A broken file is never a removal."""
     unread = {name for name, file in files.items() if file in loaded.unreadable}
     return {*loaded.deployments, *loaded.broken, *unread}
-
-
-def _holding_errors(candidate: _Candidate) -> tuple[str, ...]:
-    errors = [str(error) for error in candidate.loaded.errors if error.holds_commit]
-    if candidate.root is None:
-        errors.append(f"trust/root: {candidate.root_error}")
-    return tuple(errors)
 
 
 def _is_about(error: Any, manifest: Deployment) -> bool:

@@ -17,6 +17,7 @@ import structlog
 
 from towline.manifests.remote import Remote
 from towline.manifests.repository import Repository
+from towline.reconciler.head_reading import root_chain
 from towline.reconciler.loop import LoopSettings, Reconciler
 from towline.reconciler.server import tls
 from towline.reconciler.server.doorbell import Doorbell
@@ -214,13 +215,10 @@ def _head(repository: Repository, applied: str | None) -> str | None:
 
 
 def _roots(repository: Repository, commit: str) -> tuple[bytes, ...]:
-    files = repository.read(commit)
-    chain: list[bytes] = []
-    while (data := files.get(f"trust/root/{len(chain) + 1}.json")) is not None:
-        chain.append(data)
+    chain = root_chain(repository.read(commit))
     if not chain:
         raise Problem(f"trust/root/1.json is missing in commit {commit[:12]}")
-    return tuple(chain)
+    return chain
 
 
 def _certificate(settings: ServeSettings, lan: list[str]) -> Certificate:
