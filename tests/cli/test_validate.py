@@ -145,8 +145,8 @@ def test_a_policy_binds_its_folder_and_one_that_does_nothing_is_a_warning(
     assert said == [
         "no Deployment lies in its folder or below, so that it holds for nothing",
         "maxRemoved is about the repository: only a Policy in no folder sets it",
-        "maxDevices 20 has no effect: a Policy above allows 10",
-        "x.y in packageHosts has no effect: a Policy above leaves it out",
+        "maxDevices 20 has no effect: another Policy allows 10",
+        "x.y in packageHosts has no effect: another Policy leaves it out",
     ]
 
 

@@ -156,6 +156,13 @@ def _analysis(old: str, new: str) -> str:
             "a longer one",
         ),
         (
+            f"windows: [{_allow(length='5m')}, {_allow(start=repr('01:05'), length='3m')}]",
+            "spec.windows[0].allow.length",
+            57,
+            "this window is open for 5m",
+            "a longer one",
+        ),
+        (
             _deny("2027-01-02", "2026-12-20"),
             "spec.windows[0].deny.to",
             43,
@@ -247,6 +254,7 @@ def test_two_deployments_cannot_replace_each_other() -> None:
         f"windows: [{_allow(length='10m')}]",
         f"windows: [{_allow(length='5m')}, {_allow(start=repr('01:05'), length='6m')}]",
         f"windows: [{_allow('Sun', repr('23:55'), '5m')}, {_allow('Mon', repr('00:00'), '6m')}]",
+        f"windows: [{_allow()}, {_allow('Tue', length='5m')[:-1]}, timeZone: Asia/Tokyo}}]",
         _deny("2026-12-20", "2026-12-20"),
         _deny("'2026-12-20'", "'2027-01-02'"),
         _batches("{name: a, size: 100%, filters: {labels: {s: x}}, approval: manual}"),

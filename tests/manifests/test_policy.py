@@ -217,6 +217,8 @@ def test_an_arm_brings_a_package_of_its_own() -> None:
     (found,) = violations_in_place(load_one(manifest(line)), policy)
     assert found.location[:4] == ("spec", "experiment", "arms", 1)
     assert "comes from c.d" in found.message
+    both = violations_in_place(load_one(manifest(line, package=_at("https://e.f/p.tar"))), policy)
+    assert [found.location[1] for found in both] == ["package", "experiment"]
 
 
 @pytest.mark.parametrize(
@@ -309,6 +311,7 @@ def test_the_least_soak_is_the_longest_of_those_who_take_part() -> None:
     [
         ("maxDevices: 5", 10, 5, ""),
         ("maxDevices: 5", 10, 6, "6 devices, and the manifest allows 5"),
+        ("maxDevices: 5", 10, 11, "11 devices, and the manifest allows 5"),
         ("paused: false", 10, 10, ""),
         ("paused: false", 10, 11, "11 devices, and Policy fleet allows 10"),
         ("maxDevices: 5", None, 6, "6 devices, and the manifest allows 5"),

@@ -12,7 +12,6 @@ from towline.manifests.identity import identify
 from towline.manifests.load import Loaded
 from towline.manifests.model import Deployment, Policy
 from towline.manifests.policy import is_above, policy_for, violations_in_place
-from towline.manifests.policy_values import strictest
 from towline.manifests.yaml_strict import read_documents
 from towline.manifests.yaml_tree import Node, fault_at
 from towline.schemas.problems import Place
@@ -72,7 +71,7 @@ def _is(root: Node, name: str) -> bool:
 
 
 def policy_warnings(loaded: Loaded) -> tuple[PolicyWarning, ...]:
-    """Policies that hold for nothing, and keys that the Policies above outdo."""
+    """Policies that hold for nothing, and keys that other Policies outdo."""
     policies = sorted(loaded.policies.values(), key=lambda policy: (policy.file, policy.name))
     return tuple(
         PolicyWarning(policy, message) for policy in policies for message in _idle(policy, loaded)
@@ -89,24 +88,19 @@ def _idle(policy: Policy, loaded: Loaded) -> Iterator[str]:
     for key in ("max_removed", "stale_git_alert_s", "stale_git_hold_s"):
         if getattr(policy, key) != getattr(default, key):
             yield f"{_WORDS[key]} is about the repository: only a Policy in no folder sets it"
-    others = [
-        other
-        for other in loaded.policies.values()
-        if other.name != policy.name and is_above(other, policy.file)
-    ]
-    yield from _outdone(policy, strictest(others))
+    yield from _outdone(policy, policy_for(loaded.policies, policy.file))
 
 
-def _outdone(policy: Policy, above: Policy) -> Iterator[str]:
+def _outdone(policy: Policy, together: Policy) -> Iterator[str]:
     for key in ("max_devices", "max_share_first_batch"):
-        own, other = getattr(policy, key), getattr(above, key)
+        own, other = getattr(policy, key), getattr(together, key)
         if own is not None and other is not None and own > other:
-            yield f"{_WORDS[key]} {own} has no effect: a Policy above allows {other}"
+            yield f"{_WORDS[key]} {own} has no effect: another Policy allows {other}"
     for key in ("package_hosts", "allow_strategies"):
-        own, other = set(getattr(policy, key)), set(getattr(above, key))
+        own, other = set(getattr(policy, key)), set(getattr(together, key))
         if other and own - other:
             listed = ", ".join(sorted(own - other))
-            yield f"{listed} in {_WORDS[key]} has no effect: a Policy above leaves it out"
+            yield f"{listed} in {_WORDS[key]} has no effect: another Policy leaves it out"
 
 
 _WORDS = {
