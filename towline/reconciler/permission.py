@@ -3,15 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row
 
 from towline.manifests.model import Deployment, Policy
 from towline.manifests.policy import approvals_needed, over_devices, policy_for, violations
 from towline.reconciler.head import Head
 from towline.reconciler.snapshot import Rules
 from towline.reconciler.store import repositories
-from towline.reconciler.store import tables as t
 from towline.reconciler.store.approvals import Approvals, approvals_of
+from towline.reconciler.store.plans import recorded_targets
 
 STALE_PLAN_LEAST = 5
 """So many devices above a recorded plan are nothing to hold for."""
@@ -33,16 +33,11 @@ def permission_of(
 ) -> Permission:
     """Read what is in force."""
     row = repositories.get(connection, head.organization)
-    planned = connection.execute(
-        select(t.plans.c.counts).where(
-            t.plans.c.organization == head.organization, t.plans.c.revision == run.revision
-        )
-    ).scalar_one_or_none()
     return Permission(
         policy=policy_for(head.policies, manifest.file),
         approvals=approvals_of(connection, run.seq, now),
         fetched_at=row.last_fetch_at,
-        planned=planned["targets"] if planned else None,
+        planned=recorded_targets(connection, head.organization, run.revision, manifest.name),
     )
 
 

@@ -124,7 +124,7 @@ class Teller:
             versions=_versions(moved, manifest),
             no_way_back=self._no_way_back(moved, manifest),
             openings=self._openings(manifest),
-            waits_for=tuple(Said(*wait) for wait in story.waits if wait[0] not in QUIET),
+            waits_for=_waits(story, manifest),
             ends_as=run.status,
         )
         told = replace(told, estimate=_estimate(told, manifest, before.past_installs))
@@ -233,6 +233,15 @@ def _change(
     if old is None:
         return Change.ADD
     return Change.CHANGE if keys else Change.NONE
+
+
+def _waits(story: Story, manifest: Deployment) -> tuple[Said, ...]:
+    """What it would wait for beside the devices."""
+    waits = [Said(*wait) for wait in story.waits if wait[0] not in QUIET]
+    if manifest.analysis:
+        names = ", ".join(each.name for each in manifest.analysis)
+        waits.append(Said("Analyzing", f"{names}, after each batch but the last"))
+    return tuple(waits)
 
 
 def _sizes(offer: Mapping[str, Any] | None) -> dict[str, int]:

@@ -89,6 +89,12 @@ def _held(base: Head | None, read: HeadRead) -> list[str]:
     return [held] if held else []
 
 
+def _without_figures(head: Head) -> Head:
+    """Figures are measured on a real fleet: the plan names them and goes on."""
+    asked = {name: replace(each, analysis=()) for name, each in head.deployments.items()}
+    return replace(head, deployments=asked)
+
+
 class _Planner:
     """One rehearsal, from the store as it is to what is told of each Deployment."""
 
@@ -107,7 +113,7 @@ class _Planner:
             before = {name: self._before(connection, name) for name in self._names(connection)}
         rehearsal = Rehearsal(
             self.store,
-            self.head,
+            _without_figures(self.head),
             Obedient(),
             now=self.options.now,
             poll_interval_s=self.options.poll_interval_s,

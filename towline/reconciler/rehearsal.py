@@ -26,6 +26,7 @@ PEOPLE_DO = {
     "WaitingForStart": Verb.START,
     "PausedByUser": Verb.RESUME,
     "PausedInGit": Verb.RESUME,
+    "WaitingForApproval": Verb.APPROVE,
 }
 """What a run waits for that only a person gives, and the verb that gives it."""
 STEPS_LIMIT = 100_000
@@ -165,7 +166,8 @@ class Rehearsal:
                 self.head.organization,
                 run.id,
                 verb,
-                author="rehearsal",
+                # Each time another person: several may have to agree.
+                author=f"rehearsal {self._steps}",
                 reason="rehearsal",
                 now=self.now,
             )

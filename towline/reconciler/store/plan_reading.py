@@ -8,13 +8,15 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, false, func, or_, select
 
 from towline.manifests.model import DeviceGroup, Ownership
-from towline.reconciler.store.fleet import owned_by
+from towline.reconciler.store.ownership import owned_by
 from towline.reconciler.store.tables import (
     device_state,
     edge_devices,
+    repositories,
     runs,
     targets,
 )
+from towline.schemas.problems import Problem
 from towline.schemas.states import TargetState
 
 PAST_RUNS = 20
@@ -34,6 +36,22 @@ class RehearsedGroup:
     """The release lies on the device already, as its previous one."""
     is_offline: bool
     n: int
+
+
+def commit_in_force(connection: Connection, organization: str) -> str | None:
+    """The applied commit of an organization's repository; None before the first.
+
+    Raises Problem when the store holds nothing of the organization.
+    """
+    row = connection.execute(
+        select(repositories.c.applied_commit).where(repositories.c.organization == organization)
+    ).first()
+    if row is None:
+        raise Problem(
+            f"the store holds no fleet of {organization}",
+            remedy="plan in the fleet repository that its server follows",
+        )
+    return None if row[0] is None else str(row[0])
 
 
 def groups(
