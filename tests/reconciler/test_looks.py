@@ -50,6 +50,11 @@ def test_a_look_that_finds_nothing_new_is_noted_once_a_minute(fleet: Fleet) -> N
         assert fleet.repository()["last_fetch_at"] == NOW + noted
 
 
+def test_a_clock_that_is_set_back_makes_no_time_of_the_future(fleet: Fleet) -> None:
+    fleet.follower.look(NOW - 5000)
+    assert fleet.repository()["last_fetch_at"] == NOW - 5000
+
+
 def test_a_held_commit_is_a_successful_look(fleet: Fleet) -> None:
     fleet.git("commit", "-q", "--amend", "-m", "another")
     fleet.follower.look(NOW + 100)

@@ -24,7 +24,7 @@ class Looks:
     def __init__(self, store: Store, organization: str) -> None:
         self._store = store
         self._organization = organization
-        self._seen_at = 0
+        self._seen_at: int | None = None
         self._told_stale_since: int | None = None
         self._is_held = False
 
@@ -33,7 +33,8 @@ class Looks:
         self._seen_at = seen_at
         with self._store.read() as connection:
             row = repositories.get(connection, self._organization)
-        is_recent = row.last_fetch_at is not None and seen_at - row.last_fetch_at < NOTED_EVERY_S
+        # A clock that was set back must not leave a time of the future there.
+        is_recent = 0 <= seen_at - (row.last_fetch_at or 0) < NOTED_EVERY_S
         if is_recent and not row.last_error:
             return
         with self._store.write() as connection:
@@ -50,7 +51,7 @@ class Looks:
         error = " → ".join(filter(None, [problem.what, problem.remedy]))
         with self._store.read() as connection:
             row = repositories.get(connection, self._organization)
-        seen_at = max(self._seen_at, row.last_fetch_at or 0) or None
+        seen_at = self._seen_at or row.last_fetch_at
         is_stale = is_git_stale(seen_at, policy.stale_git_alert_s, now)
         is_held = is_git_stale(seen_at, policy.stale_git_hold_s, now)
         shown = error
