@@ -37,12 +37,8 @@ class Order:
 
 def order_for(revision: str, highest_seq: int) -> Order:
     """The order of a revision (64 hex digits) over devices numbered up to `highest_seq`."""
-    return order_within(revision, _prime_above(max(highest_seq, 2)))
-
-
-def order_within(salt: str, p: int) -> Order:
-    """The order that a salt (64 hex digits) gives to the numbers below the prime `p`."""
-    digest = hashlib.sha256(bytes.fromhex(salt) + p.to_bytes(8, "big")).digest()
+    p = _prime_above(max(highest_seq, 2))
+    digest = hashlib.sha256(bytes.fromhex(revision) + p.to_bytes(8, "big")).digest()
     off = int.from_bytes(digest[:8], "big") % p
     first = int.from_bytes(digest[8:16], "big") % (p - 1)
     for attempt in count():
