@@ -13,8 +13,6 @@ from towline.reconciler.follow import Follower
 from towline.reconciler.store import repositories
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store, open_store
-from towline.reconciler.store.labels import intern_labels
-from towline.schemas.identifiers import device_uuid
 
 NOW = 1_800_000_000
 
@@ -222,47 +220,6 @@ def test_a_group_that_does_not_load_holds_the_whole_commit(fleet: Fleet) -> None
     assert not fleet.follower.look(NOW)
     assert fleet.versions() == {"app": "1.0.0"}
     assert "nonsense" in str(fleet.repository()["hold_reason"])
-
-
-def test_a_device_manifest_that_breaks_keeps_its_device_revoked(fleet: Fleet) -> None:
-    with fleet.store.write() as connection:
-        seq = connection.execute(
-            t.edge_devices.insert()
-            .values(
-                id=device_uuid("till-1"),
-                slug="till-1",
-                organization=ORGANIZATION,
-                device_type="generic",
-                label_set_id=intern_labels(connection, {}),
-                labels_git={},
-                labels_people={},
-                labels_join={},
-                state="active",
-                created_at=NOW,
-            )
-            .returning(t.edge_devices.c.seq)
-        ).scalar_one()
-
-    def state() -> str:
-        with fleet.store.read() as connection:
-            return str(
-                connection.execute(
-                    select(t.edge_devices.c.state).where(t.edge_devices.c.seq == seq)
-                ).scalar_one()
-            )
-
-    revoked = (
-        "apiVersion: towline/v1\nkind: Device\nmetadata: {name: till-1}\nspec: {state: revoked}\n"
-    )
-    fleet.commit(device=revoked)
-    fleet.follower.look(NOW)
-    assert state() == "revoked"
-    fleet.commit(device=revoked.replace("state", "sate"))
-    fleet.follower.look(NOW)
-    assert state() == "revoked"
-    fleet.commit(device=None)
-    fleet.follower.look(NOW)
-    assert state() == "active"
 
 
 def test_a_root_that_nobody_signed_holds_the_commit(fleet: Fleet) -> None:

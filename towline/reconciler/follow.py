@@ -4,7 +4,7 @@ A head that does not load in part keeps the last good form of what is broken; on
 the whole commit before it. What git wants is read once per commit and kept in memory as `Head`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from towline.reconciler.commits import CommitFacts, handed_over, why_held
 from towline.reconciler.head import CommitSeen, Head
 from towline.reconciler.head_reading import HeadRead, read_head
 from towline.reconciler.looks import Looks
-from towline.reconciler.store import dirt, labels, repositories
+from towline.reconciler.store import dirt, freezes, labels, repositories
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.events import Event, record
@@ -47,12 +47,20 @@ class _Candidate:
 class Follower:
     """Keeps `head` at what is in force; `look` is called by the loop's thread only."""
 
-    def __init__(self, store: Store, repository: Repository, organization: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        repository: Repository,
+        organization: str,
+        on_touched: Callable[[set[int]], None] = lambda _: None,
+    ) -> None:
+        """`on_touched` gets the devices whose documents a commit changes without a pass."""
         self.store = store
         self.repository = repository
         self.organization = organization
         self.head: Head | None = None
         self._former: dict[str, Loaded] = {}
+        self._on_touched = on_touched
         self._looks = Looks(store, organization)
         self._judged: tuple[object, ...] = ()
 
@@ -129,16 +137,7 @@ class Follower:
     def _apply(self, candidate: _Candidate, last_good: Mapping[str, str], now: int) -> None:
         head, rows = self._assemble(candidate, last_good)
         with self.store.write() as connection:
-            dirt.mark_all(connection, self.organization)
-            repositories.replace_manifests(connection, self.organization, rows)
-            labels.set_from_git(
-                connection,
-                self.organization,
-                {name: dict(entry.labels) for name, entry in head.devices.items()},
-                {name for name, entry in head.devices.items() if entry.revoked},
-                is_kept=candidate.keeps_device,
-            )
-            dirt.mark_all(connection, self.organization)
+            touched = self._put_in_store(connection, candidate, head, rows)
             repositories.change(
                 connection,
                 self.organization,
@@ -151,6 +150,31 @@ class Follower:
             self._lapse_overrides(connection, head)
             record(connection, self.organization, now, *_commit_events(candidate))
         self.head = head
+        if touched:
+            self._on_touched(touched)
+
+    def _put_in_store(
+        self,
+        connection: Connection,
+        candidate: _Candidate,
+        head: Head,
+        rows: list[dict[str, Any]],
+    ) -> set[int]:
+        """What statements and documents read of a head; returns whose documents have changed."""
+        # Before and after: what the commit removes has a last pass, what it brings a first.
+        dirt.mark_all(connection, self.organization)
+        repositories.replace_manifests(connection, self.organization, rows)
+        labels.set_from_git(
+            connection,
+            self.organization,
+            {name: dict(entry.labels) for name, entry in head.devices.items()},
+            {name for name, entry in head.devices.items() if entry.revoked},
+            is_kept=candidate.keeps_device,
+        )
+        dirt.mark_all(connection, self.organization)
+        if freezes.replace(connection, self.organization, head.freezes.values()):
+            return dirt.every_device(connection, self.organization)
+        return set()
 
     def _lapse_overrides(self, connection: Connection, head: Head) -> None:
         """A `resume` over `paused: true` lapses when a commit changes the key."""

@@ -1,8 +1,8 @@
-"""Which Deployments must be looked at in the next pass."""
+"""Which Deployments must be looked at in the next pass, and whom to ring when all may differ."""
 
 from sqlalchemy import Connection, delete, select
 
-from towline.reconciler.store.tables import dirty_deployments, manifests, runs
+from towline.reconciler.store.tables import dirty_deployments, edge_devices, manifests, runs
 from towline.reconciler.store.targets import insert_ignoring
 
 
@@ -24,6 +24,14 @@ def mark_all(connection: Connection, organization: str) -> None:
     ).scalars()
     for name in names.all():
         mark(connection, organization, name)
+
+
+def every_device(connection: Connection, organization: str) -> set[int]:
+    """Whom to ring when every document may have changed."""
+    seqs = connection.execute(
+        select(edge_devices.c.seq).where(edge_devices.c.organization == organization)
+    ).scalars()
+    return set(seqs)
 
 
 def take(connection: Connection, organization: str) -> list[str]:
