@@ -221,7 +221,8 @@ def test_a_manifest_that_does_not_load_is_an_error_and_keeps_its_last_good_form(
 
 
 def test_more_devices_than_the_manifest_allows_is_an_error(plan_of: PlanOf) -> None:
-    assert words(only(plan_of(manifest("1.0.0", "  maxDevices: 7\n"))).errors) >= {"TooManyDevices"}
+    (said,) = only(plan_of(manifest("1.0.0", "  maxDevices: 7\n"))).errors
+    assert (said.reason, "maxDevices is 7" in said.message) == ("PolicyViolated", True)
     assert not only(plan_of(manifest("1.0.0", "  maxDevices: 8\n"))).errors
 
 

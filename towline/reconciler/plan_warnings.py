@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping
 
 from towline.manifests.model import Deployment, Policy, StrategyKind
-from towline.manifests.policy import over_devices, policy_for, violations
+from towline.manifests.policy import policy_for, violations
 from towline.reconciler.actions import Hold
 from towline.reconciler.plan import DeploymentPlan, Said
 
-QUIET = frozenset({"Soaking", "RollingOut", "Draining", "Preparing", "Analyzing", "PolicyViolated"})
-"""Waits that every rollout has, or that are told as an error."""
-AT_FAULT = frozenset({"WaitingForStatement"})
+QUIET = frozenset({"Soaking", "RollingOut", "Draining", "Preparing", "Analyzing"})
+"""Waits that every rollout has."""
+AT_FAULT = frozenset({"WaitingForStatement", "PolicyViolated"})
 """What a run waits for that nobody can give: the commit is at fault."""
 
 
@@ -23,9 +23,7 @@ def errors_of(
     policy = policy_for(policies, manifest.file)
     found = [wait for wait in plan.waits_for if wait.reason in AT_FAULT]
     found += [Said("PolicyViolated", message) for message in violations(manifest, policy)]
-    if excess := over_devices(manifest, policy, plan.devices):
-        found.append(Said("TooManyDevices", excess))
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
 
 
 def warnings_of(
