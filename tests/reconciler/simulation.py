@@ -98,6 +98,7 @@ class Simulation:
         self.now = 1_800_000_000
         self.head = Head(ORGANIZATION, CommitSeen("0" * 40), ROOT)
         self.commits = 0
+        self.stages_at_once = True
         self.devices: dict[str, PlayedDevice] = {}
         with self.store.write() as connection:
             repositories.ensure(connection, ORGANIZATION, "fleet", "main", "", self.now)
@@ -150,6 +151,36 @@ class Simulation:
         self.settle()
 
     def settle(self) -> None:
+        """One pass over every Deployment; who is online stages at once what it is to prepare."""
+        self.pass_over_all()
+        if self.stages_at_once and self.stage():
+            self.pass_over_all()
+
+    def stage(self) -> bool:
+        """Every device that is online and to prepare something reports it staged."""
+        with self.store.read() as connection:
+            rows = connection.execute(
+                select(t.targets.c.device_seq).where(
+                    t.targets.c.status == "pending",
+                    t.targets.c.granted_at.is_(None),
+                    t.targets.c.staged_at.is_(None),
+                )
+            )
+            selected = set(rows.scalars())
+        staging = [
+            (device, component)
+            for device in self.devices.values()
+            if device.is_online and device.seq in selected
+            for component in self.wanted(device)
+            if component.action is ComponentAction.PREPARE
+        ]
+        for device, component in staging:
+            with self.store.write() as connection:
+                mark_fetched(connection, self.now, [device.seq])
+            self.report(device, attempt_of(component, TargetState.PENDING, "Staged"))
+        return bool(staging)
+
+    def pass_over_all(self) -> None:
         """One pass over every Deployment there is or was."""
         with self.store.read() as connection:
             known = set(connection.execute(select(t.runs.c.deployment)).scalars())
@@ -180,8 +211,12 @@ class Simulation:
             mark_fetched(connection, self.now, [device.seq])
         self.report(device)
         for component in wanted:
-            if component.action is ComponentAction.INSTALL:
+            if component.action is ComponentAction.PREPARE:
+                self.report(device, attempt_of(component, TargetState.PENDING, "Staged"))
+            elif component.action is ComponentAction.INSTALL:
                 self.install(device, component)
+            elif component.action is ComponentAction.ROLLBACK:
+                self.go_back(device, component)
 
     def install(self, device: PlayedDevice, component: ComponentWanted) -> None:
         """Carry out one attempt as an agent would."""
@@ -195,6 +230,14 @@ class Simulation:
             return
         device.installed[component.name] = Installed(component.version, component.sha256)
         self.report(device, attempt_of(component, TargetState.COMPLETED))
+
+    def go_back(self, device: PlayedDevice, component: ComponentWanted) -> None:
+        """Converge to what ran before, as an agent would."""
+        for state in (TargetState.INSTALLING, TargetState.VERIFYING):
+            self.report(device, attempt_of(component, state))
+        device.installed[component.name] = Installed(component.version, component.sha256)
+        back = attempt_of(component, TargetState.ROLLED_BACK, "RolledBackByUser")
+        self.report(device, back)
 
     def step(self, times: int = 1) -> None:
         """A poll interval: every online device polls once, then the loop passes."""

@@ -108,7 +108,7 @@ def _carry_out(connection: Connection, run: Row[Any], asked: Act, who: Person) -
                 connection, run, cancelled, "CancelledByUser", who.reason, who.now, cause
             )
         case Verb.RETRY:
-            reopening.retry(connection, run, who)
+            return reopening.retry(connection, run, who)
         case Verb.APPROVE:
             return approving.approve(connection, run, asked.through_windows, who)
         case Verb.ROLLBACK:

@@ -118,11 +118,13 @@ class Performer:
                 )
                 message = f"{action.plan.name}: {chosen} devices"
                 self._record(run, Event("batch.opened", message=message))
+                self.touched |= grants.to_prepare(connection, run.seq, action.number)
             case Admit(batch, limit, only_seen):
                 selection.admit(
                     connection, self.head, self._manifest, run, batch, limit,
                     now=now, seen_after=self.seen_after, only_seen=only_seen,
                 )  # fmt: skip
+                self.touched |= grants.to_prepare(connection, run.seq, batch)
             case Grant(devices):
                 self.touched |= grants.grant(connection, run.seq, devices, now)
                 slugs = grants.slugs(connection, devices)
@@ -152,6 +154,7 @@ class Performer:
                 self._record_device(run_seq, device, "target.skipped", "NoLongerMatches")
             case Readmit(device, batch):
                 grants.readmit(connection, run.seq, batch, device)
+                self.touched.add(device)
 
     def _send_back(self, run: Row[Any], devices: Sequence[int]) -> None:
         sent = ways_back.send_back(self.connection, run.seq, devices, self.now)

@@ -4,7 +4,6 @@
 left. Plan, simulation and explanation are callers of the same function.
 """
 
-from towline.manifests.model import BatchPlan, SizeKind
 from towline.reconciler.actions import (
     Action,
     BeginRun,
@@ -25,13 +24,6 @@ from towline.reconciler.snapshot import Snapshot
 from towline.reconciler.starting import start
 from towline.reconciler.store.clocks import Lapse, Lapsed
 from towline.schemas.states import LIVE_RUNS, RunState
-
-RETURN_PLANS = (
-    BatchPlan("first", SizeKind.COUNT, 1),
-    BatchPlan("few", SizeKind.SHARE, 5),
-    BatchPlan("rest", SizeKind.REST),
-)
-"""A return: one device, then 5 %, then the rest, without soak."""
 
 
 def decide(world: Snapshot) -> list[Action]:

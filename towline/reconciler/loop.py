@@ -15,6 +15,7 @@ from watchfiles import Change, watch
 
 from towline.manifests.repository import Repository
 from towline.reconciler.actions import Hold
+from towline.reconciler.analyst import Analyst
 from towline.reconciler.apply import Performer
 from towline.reconciler.decide import decide
 from towline.reconciler.event_log import EventLog
@@ -97,7 +98,7 @@ class Reconciler:
         self._settings = settings
         self._on_touched = on_touched
         self._clock = clock
-        self._follower = Follower(store, repository, settings.organization)
+        self._follower = Follower(store, repository, settings.organization, on_touched)
         self._repository = repository
         self._bell = threading.Event()
         self._stopping = threading.Event()
@@ -106,6 +107,7 @@ class Reconciler:
         self._git_due = 0
         self._failing: dict[str, int] = {}
         self._event_log = EventLog(store)
+        self._analyst = Analyst(store, lambda: self.head, self.wake, clock)
 
     @property
     def head(self) -> Head | None:
@@ -121,11 +123,13 @@ class Reconciler:
             )
         for thread in self._threads:
             thread.start()
+        self._analyst.start()
 
     def stop(self) -> None:
         """End after the pass in progress."""
         self._stopping.set()
         self._bell.set()
+        self._analyst.stop()
         for thread in self._threads:
             thread.join()
 
@@ -145,6 +149,7 @@ class Reconciler:
             for deployment in self._worklist(head, now):
                 self._pass_over(head, deployment, now)
         self._event_log.tell_new()
+        self._analyst.wake()
 
     def _pass_over(self, head: Head, deployment: str, now: int) -> None:
         """One Deployment's trouble is its own: the others go on, and it is tried again later."""

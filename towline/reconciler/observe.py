@@ -1,38 +1,43 @@
 """Reading what a decision needs into one frozen Snapshot, the time included."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, select, true
+from sqlalchemy import ColumnElement, Connection, Row, exists, func, select, true
 
 from towline.manifests.model import BatchPlan, Deployment
 from towline.reconciler.head import Head
+from towline.reconciler.layout import plan_number
 from towline.reconciler.permission import permission_of, rules_seen
+from towline.reconciler.questions import batch_standing
 from towline.reconciler.scope import (
     choice_of,
     count_targets,
     current_offer,
     fleet_seen,
-    plan_number,
     plans_of,
+    still_owned,
 )
 from towline.reconciler.snapshot import (
     Aftercare,
+    AnalysisSeen,
     BatchSeen,
+    Figures,
     History,
     HoldSeen,
     RunSeen,
     Slots,
     Snapshot,
 )
-from towline.reconciler.store import clocks, fleet, runs, slots
+from towline.reconciler.store import clocks, runs, slots
 from towline.reconciler.store import drift as drifts
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.approvals import approvals_of
 from towline.reconciler.store.clocks import Patience
 from towline.reconciler.store.targets import TargetGroup, groups_by_batch
 from towline.reconciler.verdict import tally
+from towline.reconciler.within_budget import within_budget
 from towline.schemas.states import FINISHED_RUNS, BatchState, RunState
 
 SEEN_POLLS = 3
@@ -56,7 +61,7 @@ def observe(
         world = replace(world, history=_history(connection, organization, manifest))
     if run is None:
         return world
-    still_owned = _still_owned(connection, head, manifest)
+    is_owned = true() if manifest is None else still_owned(connection, head, manifest)
     groups = groups_by_batch(connection, run.seq)
     opened = runs.batches_of(connection, run.seq)
     of_deployment = (connection, organization, deployment, run.seq, patience, now)
@@ -66,28 +71,19 @@ def observe(
         is_retry_requested=_is_retry_requested(connection, run.seq),
         holds=_holds_seen(connection, run),
         batches=tuple(_batch_seen(row, groups.get(row.number, ())) for row in opened),
-        lapsed=clocks.lapsed(*of_deployment, still_owned),
+        lapsed=clocks.lapsed(*of_deployment, is_owned),
         next_clock=clocks.next_clock(*of_deployment),
     )
     if manifest is None or manifest.revision != run.revision:
         return world
-    world = _with_fleet(connection, head, manifest, run, world, now - patience.seen_s)
-    return _with_slots(connection, manifest, run, world, now - patience.seen_s, still_owned)
+    world = _with_fleet(connection, head, manifest, run, opened, world, now - patience.seen_s)
+    return _with_slots(connection, manifest, run, world, now - patience.seen_s, is_owned)
 
 
 def patience_of(manifest: Deployment | None, poll_interval_s: int) -> Patience:
     """How long the Deployment waits for its devices."""
     offline_s = manifest.offline_after_s if manifest else OFFLINE_AFTER_DEFAULT_S
     return Patience(SEEN_POLLS * poll_interval_s, offline_s)
-
-
-def _still_owned(
-    connection: Connection, head: Head, manifest: Deployment | None
-) -> ColumnElement[bool]:
-    if manifest is None:
-        return true()
-    owned = fleet.owned_by(connection, manifest.ownership, head.groups)
-    return and_(t.edge_devices.c.state == "active", owned)
 
 
 def _history(connection: Connection, organization: str, manifest: Deployment) -> History:
@@ -161,18 +157,20 @@ def _with_fleet(
     head: Head,
     manifest: Deployment,
     run: Row[Any],
+    opened: Sequence[Row[Any]],
     world: Snapshot,
     seen_after: int,
 ) -> Snapshot:
     """Add the statement, the rules, the next batch and the devices it may take."""
     offer, problem = current_offer(head, manifest, run)
-    plans = plans_of(manifest, run)
+    plans = plans_of(manifest, run, opened)
     last = world.last_batch
     next_plan = None if last and last.is_last else plan_number(plans, len(world.batches))
     open_plan = _open_plan(plans, world.current_batch)
-    within = (open_plan or next_plan or plans[-1]).ownership
-    choice = choice_of(head, manifest, run.seq, within, seen_after)
-    seen = fleet_seen(connection, manifest, offer, run, choice)
+    plan = open_plan or next_plan or plans[-1]
+    choice = choice_of(head, manifest, run.seq, plan.ownership, seen_after)
+    alone_at = world.now if plan.is_alone else None
+    seen = fleet_seen(connection, manifest, offer, run, choice, alone_at)
     permission = permission_of(connection, head, manifest, run, world.now)
     reach = seen.matching + seen.busy + (run.target_count if run.started_at else 0)
     return replace(
@@ -189,9 +187,25 @@ def _with_fleet(
         ),
         next_plan=next_plan,
         batch_total=max(len(plans), len(world.batches)),
-        next_targets=count_targets(connection, run.seq, head, within),
+        next_targets=count_targets(connection, run.seq, head, plan.ownership),
         fleet=seen,
+        analysis=_analysis(connection, manifest, run.seq, world),
     )
+
+
+def _analysis(
+    connection: Connection, manifest: Deployment, run_seq: int, world: Snapshot
+) -> AnalysisSeen:
+    batch = world.current_batch
+    if batch is None or batch.analysis_from is None or not manifest.analysis:
+        return AnalysisSeen()
+    found = batch_standing(
+        connection, run_seq, batch.number, batch.analysis_from, manifest.analysis
+    )
+    next_ask_at = found.next_ask_at
+    if next_ask_at is not None and next_ask_at <= world.now:
+        next_ask_at = None  # it is being asked; the answer wakes the loop
+    return AnalysisSeen(Figures(found.state.value), found.message, next_ask_at)
 
 
 def _open_plan(plans: Sequence[BatchPlan], current: BatchSeen | None) -> BatchPlan | None:
@@ -206,7 +220,7 @@ def _with_slots(
     run: Row[Any],
     world: Snapshot,
     seen_after: int,
-    still_owned: ColumnElement[bool],
+    is_owned: ColumnElement[bool],
 ) -> Snapshot:
     """Add who may be granted, and what a run that goes back or is over still does."""
     status = RunState(run.status)
@@ -218,7 +232,7 @@ def _with_slots(
             going_back=slots.going_back(connection, run.seq),
         )
     if status is RunState.COMPLETED:
-        care = _aftercare(connection, run, still_owned, seen_after, world.now)
+        care = _aftercare(connection, run, is_owned, seen_after, world.now)
         return replace(world, aftercare=care)
     return world
 
@@ -228,17 +242,29 @@ def _slots(connection: Connection, manifest: Deployment, run: Row[Any], seen_aft
     in_flight = slots.in_flight(connection, organization, deployment)
     free = min(GRANTABLE_LIMIT, max(0, manifest.max_concurrent - in_flight))
     only_back = bool(run.goes_back) or run.status in ("failed", "cancelled")
-    pages = slots.candidates(
-        connection, run, seen_after, by_name=manifest.order == "name", only_back=only_back
-    )
-    first = next(pages, []) if free else []
+
+    def pages(within: ColumnElement[bool]) -> Iterator[list[int]]:
+        return slots.candidates(
+            connection,
+            run,
+            seen_after,
+            within,
+            by_name=manifest.order == "name",
+            only_back=only_back,
+        )
+
+    first = next(pages(true()), []) if free else []
+    grantable = tuple(first[:free])
+    if first and manifest.budget is not None:
+        grantable = within_budget(connection, organization, manifest.budget, pages, free)
     stalled = slots.stalled_since(connection, organization, deployment, seen_after)
     if stalled is not None:
         verdict_at = slots.last_verdict_at(connection, run.seq)
         stalled = max(stalled, verdict_at, run.progress_from or 0)
     return Slots(
-        grantable=tuple(first[:free]),
+        grantable=grantable,
         in_flight=in_flight,
+        budget_blocked=bool(first) and not grantable,
         preparing=slots.preparing(connection, run.seq),
         waiting=slots.waiting(connection, organization, deployment),
         stalled_since=stalled,
@@ -248,11 +274,11 @@ def _slots(connection: Connection, manifest: Deployment, run: Row[Any], seen_aft
 def _aftercare(
     connection: Connection,
     run: Row[Any],
-    still_owned: ColumnElement[bool],
+    is_owned: ColumnElement[bool],
     seen_after: int,
     now: int,
 ) -> Aftercare:
-    found = drifts.drift(connection, run, still_owned, seen_after, now)
+    found = drifts.drift(connection, run, is_owned, seen_after, now)
     approved_at = approvals_of(connection, run.seq, now).healing_since
     since = max(run.completed_at or 0, approved_at)
     return Aftercare(

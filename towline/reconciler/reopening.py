@@ -14,16 +14,19 @@ GATES = ("ThresholdNotMet", "AnalysisFailed", "NoEvidence")
 _FAILED = (TargetState.FAILED, TargetState.ROLLED_BACK)
 
 
-def retry(connection: Connection, run: Row[Any], who: Person) -> None:
-    """A held run tries its failed devices again; a final one gets the next run."""
+def retry(connection: Connection, run: Row[Any], who: Person) -> set[int]:
+    """A held run tries its failed devices again; a final one gets the next run.
+
+    Returns the devices whose documents change.
+    """
     if run.status != RunState.PAUSED.value:
         lay_override(connection, run, "retry", True, who)
-        return
+        return set()
     if not runs.remove_holds(connection, run.organization, run.deployment, *GATES):
         raise NotAllowed("no gate holds the run; `resume` lifts a pause")
     lay_override(connection, run, "gate", "retry", who)
-    if (batch := _gated_batch(connection, run)) is not None:
-        _reopen(connection, run, batch)
+    batch = _gated_batch(connection, run)
+    return set() if batch is None else _reopen(connection, run, batch)
 
 
 def _gated_batch(connection: Connection, run: Row[Any]) -> Row[Any] | None:
@@ -33,13 +36,15 @@ def _gated_batch(connection: Connection, run: Row[Any]) -> Row[Any] | None:
     return next((batch for batch in opened if batch.state not in over), None)
 
 
-def _reopen(connection: Connection, run: Row[Any], batch: Row[Any]) -> None:
+def _reopen(connection: Connection, run: Row[Any], batch: Row[Any]) -> set[int]:
     """The batch's failed devices get their next attempt, and its figures are asked anew."""
-    ways_back.attempt_again(connection, run.seq, t.targets.c.batch == batch.number, _FAILED)
+    in_batch = t.targets.c.batch == batch.number
+    again = ways_back.attempt_again(connection, run.seq, in_batch, _FAILED)
     if batch.state == BatchState.FAILED.value:
         runs.change_batch(
             connection, run.seq, batch.number, BatchState.OPEN, analysis_from=None, ended_at=None
         )
+    return again
 
 
 def accept(connection: Connection, run: Row[Any], who: Person) -> None:

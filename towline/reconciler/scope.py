@@ -11,9 +11,11 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, not_, select
 
 from towline.manifests.model import BatchPlan, Deployment, Ownership
 from towline.reconciler import arms as arms_of
-from towline.reconciler.decide import RETURN_PLANS
+from towline.reconciler.alone import find_alone
+from towline.reconciler.cohort import Order
 from towline.reconciler.fitness import Fit, fit
 from towline.reconciler.head import Head
+from towline.reconciler.layout import plans_for
 from towline.reconciler.offer import Offer, OfferedRelease, retuned
 from towline.reconciler.snapshot import FleetSeen
 from towline.reconciler.statements import find_offer
@@ -24,14 +26,12 @@ from towline.reconciler.store.ownership import Claim
 from towline.schemas.states import RunState, TargetState
 
 
-def plans_of(manifest: Deployment, run: Row[Any]) -> Sequence[BatchPlan]:
-    """How the run is laid out."""
-    return RETURN_PLANS if run.is_return else manifest.batches
-
-
-def plan_number(plans: Sequence[BatchPlan], number: int) -> BatchPlan:
-    """Batch `number` of a strategy; an edit of the strategy may have made it shorter: the rest."""
-    return plans[number] if number < len(plans) else plans[-1]
+def plans_of(
+    manifest: Deployment, run: Row[Any], opened: Sequence[Row[Any]]
+) -> Sequence[BatchPlan]:
+    """How the run is laid out, of which these batches were opened."""
+    began_alone = bool(opened[0].is_alone) if opened else None
+    return plans_for(manifest, is_return=run.is_return, began_alone=began_alone)
 
 
 def current_offer(head: Head, manifest: Deployment, run: Row[Any]) -> tuple[Offer | None, str]:
@@ -91,12 +91,16 @@ def for_offer(choice: Choice, manifest: Deployment, offer: Offer, run: Row[Any])
     points = arms_of.bounds(arms)
     if arms and run.status == RunState.COMPLETED.value:
         points = {arms[0].name: (0, arms_of.RANGE)}
-    order = arms_of.spread(manifest.name)
     return replace(
         choice,
-        spread=Affine(order.p, order.mul, order.off) if arms else None,
+        spread=affine(arms_of.spread(manifest.name)) if arms else None,
         portions=tuple(_portion(each, points) for each in offer.releases),
     )
+
+
+def affine(order: Order) -> Affine:
+    """An order as the store computes it."""
+    return Affine(order.p, order.mul, order.off)
 
 
 def _portion(release: OfferedRelease, points: Mapping[str, tuple[int, int]]) -> Portion:
@@ -153,8 +157,12 @@ def fleet_seen(
     offer: Offer | None,
     run: Row[Any],
     choice: Choice,
+    alone_at: int | None = None,
 ) -> FleetSeen:
-    """The devices that the run may still take, counted."""
+    """The devices that the run may still take, counted.
+
+    `alone_at`: at this time one device is to go first, and only a safe one counts as seen.
+    """
     owned = fleet.count_owned(connection, choice)
     if offer is None:
         return FleetSeen(owned=owned)
@@ -164,12 +172,25 @@ def fleet_seen(
     busy = [group for group in fitting if group.is_busy]
     # What is installed on it now may be another release when that grant is over.
     busy += [group for group in groups.get(Fit.THERE, []) if group.is_installing]
+    seen = [group for group in free if group.is_seen]
+    n_seen = count_devices(seen)
+    if alone_at is not None:
+        whole = for_offer(choice, manifest, offer, run)
+        order = order_of(manifest, run)
+        n_seen = int(find_alone(connection, whole, seen, offer, order, alone_at) is not None)
     return FleetSeen(
         owned=owned,
         matching=count_devices(free),
-        seen=count_devices(group for group in free if group.is_seen),
+        seen=n_seen,
         busy=count_devices(busy),
     )
+
+
+def order_of(manifest: Deployment, run: Row[Any]) -> Affine | None:
+    """The order that the run froze; None orders by name."""
+    if manifest.order == "name":
+        return None
+    return affine(Order(run.perm_p, run.perm_step, run.perm_off))
 
 
 def is_free(manifest: Deployment, run: Row[Any], group: ConditionGroup) -> bool:

@@ -7,9 +7,10 @@ from sqlalchemy import Connection, Row, func, select, update
 
 from towline.manifests.model import Deployment, Ownership
 from towline.reconciler.actions import OpenBatch
-from towline.reconciler.cohort import Order
+from towline.reconciler.alone import find_alone
 from towline.reconciler.fitness import Fit
 from towline.reconciler.head import Head
+from towline.reconciler.layout import plan_number
 from towline.reconciler.scope import (
     choice_of,
     count_devices,
@@ -17,7 +18,7 @@ from towline.reconciler.scope import (
     for_offer,
     groups_by_fit,
     is_free,
-    plan_number,
+    order_of,
     plans_of,
 )
 from towline.reconciler.store import grants, runs
@@ -43,6 +44,7 @@ def open_batch(
             number=action.number,
             name=action.plan.name,
             is_last=action.is_last,
+            is_alone=action.plan.is_alone,
             state=BatchState.OPEN.value,
             size=0,
             success_threshold=action.plan.success_threshold,
@@ -60,9 +62,12 @@ def open_batch(
     if action.plan.ownership is not None:
         choice = selection.choice(action.plan.ownership)
         groups = selection.groups(choice)
-    selected = selection.select(
-        choice, groups, action.number, action.size, now, only_seen=action.only_seen
-    )
+    if action.plan.is_alone:
+        selected = selection.select_alone(choice, groups, action.number, now)
+    else:
+        selected = selection.select(
+            choice, groups, action.number, action.size, now, only_seen=action.only_seen
+        )
     members += selected
     _grow(connection, run.seq, action.number, members)
     selection.note_total(waiting=fitting - selected)
@@ -82,8 +87,9 @@ def admit(
     only_seen: bool,
 ) -> None:
     """Select more devices into a batch: replacements for excused ones, or latecomers."""
-    row = next(row for row in runs.batches_of(connection, run.seq) if row.number == batch)
-    plans = plans_of(manifest, run)
+    opened = runs.batches_of(connection, run.seq)
+    row = next(row for row in opened if row.number == batch)
+    plans = plans_of(manifest, run, opened)
     within = None if row.is_last else plan_number(plans, batch).ownership
     selection = _Selection(connection, head, manifest, run, seen_after)
     choice = selection.choice(within)
@@ -91,6 +97,9 @@ def admit(
     selection.skip_unfit(
         choice, {k: v for k, v in groups.items() if k is Fit.OWNED_BY_OTHER}, batch, now
     )
+    if row.is_alone:
+        selection.select_alone(choice, groups, batch, now)
+        return
     added = selection.select(choice, groups, batch, limit, now, only_seen=only_seen)
     if row.is_last:
         _grow(connection, run.seq, batch, added)
@@ -149,6 +158,21 @@ class _Selection:
         entry = Entry(batch, TargetState.PENDING, "Selected", now)
         return select_devices(self.connection, choice, wanted, entry, order=self.order, limit=limit)
 
+    def select_alone(
+        self, choice: Choice, groups: Mapping[Fit, list[ConditionGroup]], batch: int, now: int
+    ) -> int:
+        """Select safeMode's one device; returns how many there were."""
+        free = [
+            group
+            for group in groups.get(Fit.FITS, [])
+            if is_free(self.manifest, self.run, group) and group.is_seen
+        ]
+        device = find_alone(self.connection, choice, free, self.offer, self.order, now)
+        if device is None:
+            return 0
+        entry = Entry(batch, TargetState.PENDING, "Selected", now)
+        return select_devices(self.connection, choice, free, entry, order=self.order, only=device)
+
     def skip_unfit(
         self, choice: Choice, groups: Mapping[Fit, list[ConditionGroup]], batch: int, now: int
     ) -> None:
@@ -161,10 +185,7 @@ class _Selection:
     @property
     def order(self) -> Affine | None:
         """The order that the run froze; None orders by name."""
-        if self.manifest.order == "name":
-            return None
-        order = Order(self.run.perm_p, self.run.perm_step, self.run.perm_off)
-        return Affine(order.p, order.mul, order.off)
+        return order_of(self.manifest, self.run)
 
     def note_total(self, waiting: int) -> None:
         """Keep how many devices the run has or will have: the targets and whatever still fits."""

@@ -30,9 +30,9 @@ class Content:
     etag: str
 
     @property
-    def has_grant(self) -> bool:
-        """True when the device is to install something."""
-        return any(each.action is ComponentAction.INSTALL for each in self.components)
+    def has_work(self) -> bool:
+        """True when the device is to download or install something: its clock begins."""
+        return any(each.action is not ComponentAction.KEEP for each in self.components)
 
 
 @dataclass(frozen=True, slots=True)

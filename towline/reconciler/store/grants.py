@@ -171,6 +171,20 @@ def release(connection: Connection, run_seq: int, device: int, now: int) -> None
     )
 
 
+def to_prepare(connection: Connection, run_seq: int, batch: int) -> set[int]:
+    """Members of a batch that are to download ahead and have not heard of it yet."""
+    rows = connection.execute(
+        select(targets.c.device_seq).where(
+            targets.c.run_seq == run_seq,
+            targets.c.batch == batch,
+            targets.c.status == TargetState.PENDING.value,
+            targets.c.granted_at.is_(None),
+            targets.c.prepared_at.is_(None),
+        )
+    )
+    return set(rows.scalars())
+
+
 def offered(connection: Connection, run_seq: int) -> set[int]:
     """Devices of the run whose documents carry its offer, to be prepared or installed."""
     rows = connection.execute(

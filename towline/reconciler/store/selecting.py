@@ -58,17 +58,21 @@ def select_devices(
     *,
     order: Affine | None,
     limit: int | None = None,
+    only: int | None = None,
 ) -> int:
     """Give up to `limit` devices of these groups a target, in order; returns how many got one.
 
-    `order` is the run's; None orders by name. A device that another run took meanwhile is left out.
+    `only`: this one device or none. `order` is the run's; None orders by name. A device that
+    another run took meanwhile is left out.
     """
     if not groups:
         return 0
     if limit is not None and limit >= sum(group.n for group in groups):
         # All of them: in the order of the table, which is by far the cheapest to write.
         limit = None
-    chosen = _chosen(connection, choice, groups, order, limit)
+    chosen = chosen_devices(connection, choice, groups, order, limit)
+    if only is not None:
+        chosen = chosen.where(edge_devices.c.seq == only)
     if entry.reason != OWNED_BY_OTHER:
         _forget_claims(connection, choice, chosen)
     columns, rows = _rows(choice, chosen, entry)
@@ -78,12 +82,12 @@ def select_devices(
     return result.rowcount
 
 
-def _chosen(
+def chosen_devices(
     connection: Connection,
     choice: Choice,
     groups: Sequence[ConditionGroup],
     order: Affine | None,
-    limit: int | None,
+    limit: int | None = None,
 ) -> Select[Any]:
     """`seq`, `position` and `key` of the devices."""
     key = key_of(connection, choice)

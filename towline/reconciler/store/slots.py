@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, select, true
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select
 
 from towline.reconciler.store.clocks import awaits_verdict
 from towline.reconciler.store.tables import (
@@ -91,13 +91,22 @@ def last_verdict_at(connection: Connection, run_seq: int) -> int:
 
 
 def candidates(
-    connection: Connection, run: Row[Any], seen_after: int, *, by_name: bool, only_back: bool
+    connection: Connection,
+    run: Row[Any],
+    seen_after: int,
+    within: ColumnElement[bool],
+    *,
+    by_name: bool,
+    only_back: bool,
 ) -> Iterator[list[int]]:
     """Devices to be granted next, in pages in order: staged, seen lately, not busy elsewhere.
 
-    `only_back`: a run that is over still grants what goes back.
+    `within` is a condition over `edge_devices`. `only_back`: a run that is over still grants what
+    goes back, which needs no staging.
     """
-    is_ready: ColumnElement[bool] = targets.c.goes_back.is_(True) if only_back else true()
+    is_ready: ColumnElement[bool] = targets.c.goes_back.is_(True)
+    if not only_back:
+        is_ready = or_(is_ready, targets.c.staged_at.is_not(None))
     order = (targets.c.batch, edge_devices.c.slug if by_name else targets.c.position)
     statement = (
         select(targets.c.device_seq)
@@ -108,6 +117,7 @@ def candidates(
             targets.c.status == TargetState.PENDING.value,
             targets.c.granted_at.is_(None),
             is_ready,
+            within,
             device_state.c.last_seen >= seen_after,
             ~_is_busy(),
         )
