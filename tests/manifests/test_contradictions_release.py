@@ -54,7 +54,7 @@ def test_a_package_that_some_device_gets_is_fine(earlier: str, later: str) -> No
 
 
 def test_an_empty_list_of_packages_is_refused() -> None:
-    error = _error(manifest(package="  packages: []\n"))
+    error = _error(manifest("filters: {device_type: rpi}", package="  packages: []\n"))
     assert (error.place.line, error.place.column) == (6, 13)
     assert (error.path, error.message) == ("spec.packages", "`packages` is empty")
     assert "add a package" in error.remedy

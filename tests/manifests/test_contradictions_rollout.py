@@ -1,8 +1,12 @@
 """How a release cannot be rolled out: each slip is an error with its position and a way out."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.manifests.texts import load_one, load_texts, manifest
+from towline.schemas.window_words import days_named, minute_named
+from towline.schemas.windows import Allow, Window, next_opening
 
 _ASKED = "{name: a, http: {url: 'http://p/q', value: a.0}, pass: '< 1'}"
 
@@ -170,6 +174,7 @@ def _analysis(old: str, new: str) -> str:
             "swap `from` and `to`",
         ),
         (_deny("2026-02-30", "2026-12-20"), "spec.windows[0].deny.from", 27, "no date", "month"),
+        (_deny("'20261220'", "2026-12-20"), "spec.windows[0].deny.from", 27, "no date", "month"),
         (_deny("soon", "2026-12-20"), "spec.windows[0].deny.from", 27, "soon is no date", "month"),
         ("windows: [{reason: x}]", "spec.windows[0]", 13, "neither allows nor", "add allow"),
         (
@@ -199,6 +204,7 @@ def _analysis(old: str, new: str) -> str:
             "http:// or https://",
         ),
         (_analysis("http://p/q", "http://u:p@h/"), "spec.analysis[0].http.url", 36, "", "password"),
+        (_analysis("http://p/q", "http://h/a#b"), "spec.analysis[0].http.url", 36, "", "http://"),
         (_analysis("http://p/q", "http://h/a b"), "spec.analysis[0].http.url", 36, "", "%20"),
         (_analysis("a.0", "a..0"), "spec.analysis[0].http.value", 57, "no place", "data.result"),
         (_analysis("}, pass", "}, count: 0, pass"), "spec.analysis[0].count", 70, "", "least 1"),
@@ -266,6 +272,37 @@ def test_what_can_stand_together_loads(line: str) -> None:
     load_one(manifest(line))
 
 
+_ALLOWS = st.lists(
+    st.tuples(
+        st.sampled_from(["Mon", "Tue-Thu", "Fri-Mon", "daily"]),
+        st.sampled_from(["00:00", "00:10", "23:50"]),
+        st.integers(1, 40).map(lambda minutes: minutes * 60),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=40)
+@given(_ALLOWS, st.integers(1, 80))
+def test_windows_that_load_open_for_an_installation_and_no_long_one_is_refused(
+    allows: list[tuple[str, str, int]], need_minutes: int
+) -> None:
+    entries = [_allow(days, f"'{start}'", f"{length}s") for days, start, length in allows]
+    loaded = load_texts(
+        a=manifest(f"windows: [{', '.join(entries)}]", f"install: {{timeout: {need_minutes}m}}")
+    )
+    windows = [
+        Window(Allow(days_named(days), minute_named(start), length))
+        for days, start, length in allows
+    ]
+    opening = next_opening(windows, 1_800_000_000, None, need_minutes * 60)
+    assert opening is not None or loaded.errors
+    for error in loaded.errors:
+        at = int(error.path[len("spec.windows[")])
+        assert allows[at][2] < need_minutes * 60
+
+
 def test_a_freeze_only_denies() -> None:
     freeze = (
         "apiVersion: towline/v1\nkind: Freeze\nmetadata: {name: x}\n"
@@ -302,3 +339,8 @@ def test_a_policy_that_cannot_be_meant_is_refused(
     assert message in error.message
     assert remedy in error.remedy
     assert loaded.holds_commit
+
+
+def test_git_may_hold_as_soon_as_it_alerts() -> None:
+    loaded = load_texts(a=_policy("{staleGit: {alertAfter: 5m, holdAfter: 5m}}"))
+    assert loaded.errors == ()
