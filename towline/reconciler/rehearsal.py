@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, Row, delete, update
 
-from towline.reconciler.actions import Action, Hold
+from towline.reconciler.actions import Action, EndRun, Hold
 from towline.reconciler.acts import NotAllowed, act
 from towline.reconciler.apply import Performer
 from towline.reconciler.decide import decide
@@ -116,6 +116,8 @@ class Rehearsal:
             if len(waits) == len(actions) and not has_answered:
                 break
             has_moved = True
+            if any(isinstance(action, EndRun) for action in actions) and self._is_done(name):
+                break
         if has_moved:
             self.stories[name].idle = 0
         return has_moved
