@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.manifests.texts import CHECKSUM, load_one, load_texts, manifest
+from tests.manifests.texts import CHECKSUM, load_one, manifest
 from towline.manifests.model import Approvals, MinSoak, Policy
 from towline.manifests.policy import (
     approvals_needed,
@@ -25,40 +25,6 @@ _DAY = 86400
 
 def _named(*policies: Policy) -> dict[str, Policy]:
     return {policy.name: policy for policy in policies}
-
-
-def test_every_key_of_a_policy_arrives() -> None:
-    text = (
-        "apiVersion: towline/v1\nkind: Policy\nmetadata: {name: fleet}\nspec:\n"
-        "  packageHosts: [CDN.example.com, b.example]\n  maxDevices: 10000\n"
-        "  maxShareFirstBatch: 20%\n"
-        "  minSoak: [{labels: {site: hospital}, soak: 24h}, {soak: 5m}]\n"
-        "  allowStrategies: [rolling, canary]\n  maxRemoved: 40%\n  stalePlan: 5%\n"
-        "  apiCommits: direct\n  approvals: [{aboveDevices: 1000, count: 2}]\n"
-        "  staleGit: {alertAfter: 1m, holdAfter: 2h}\n"
-    )
-    loaded = load_texts(a=text)
-    assert loaded.errors == ()
-    assert loaded.policies["fleet"] == Policy(
-        name="fleet",
-        file="a.yaml",
-        package_hosts=("b.example", "cdn.example.com"),
-        max_devices=10000,
-        max_share_first_batch=20,
-        min_soak=(MinSoak((("site", "hospital"),), _DAY), MinSoak((), 300)),
-        allow_strategies=("canary", "rolling"),
-        max_removed=40,
-        stale_plan=5,
-        api_commits="direct",
-        approvals=(Approvals(1000, 2),),
-        stale_git_alert_s=60,
-        stale_git_hold_s=7200,
-    )
-
-
-def test_an_empty_policy_is_one_of_defaults() -> None:
-    text = "apiVersion: towline/v1\nkind: Policy\nmetadata: {name: fleet}\nspec: {}\n"
-    assert load_texts(a=text).policies["fleet"] == Policy(name="fleet", file="a.yaml")
 
 
 @pytest.mark.parametrize(
