@@ -6,7 +6,14 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from towline.manifests.model import Deployment, Policy
-from towline.manifests.policy import approvals_needed, over_devices, policy_for, violations
+from towline.manifests.policy import (
+    approvals_needed,
+    over_devices,
+    policy_for,
+    repository_policy,
+    violations,
+)
+from towline.reconciler.commits import is_git_stale
 from towline.reconciler.head import Head
 from towline.reconciler.snapshot import Rules
 from towline.reconciler.store import repositories
@@ -22,6 +29,8 @@ class Permission:
     """The rules in force for one Deployment."""
 
     policy: Policy = field(default_factory=Policy)
+    """Of the manifest's folder and those above it."""
+    of_repository: Policy = field(default_factory=Policy)
     approvals: Approvals = field(default_factory=Approvals)
     fetched_at: int | None = None
     planned: int | None = None
@@ -35,6 +44,7 @@ def permission_of(
     row = repositories.get(connection, head.organization)
     return Permission(
         policy=policy_for(head.policies, manifest.file),
+        of_repository=repository_policy(head.policies),
         approvals=approvals_of(connection, run.seq, now),
         fetched_at=row.last_fetch_at,
         planned=recorded_targets(connection, head.organization, run.revision, manifest.name),
@@ -46,9 +56,7 @@ def rules_seen(
 ) -> Rules:
     """Pure: what it means for a run of `targets` devices."""
     policy, approvals = permission.policy, permission.approvals
-    stale_at = None
-    if permission.fetched_at is not None:
-        stale_at = permission.fetched_at + policy.stale_git_hold_s
+    hold_after_s = permission.of_repository.stale_git_hold_s
     return Rules(
         policy_problem=_problem(policy, manifest, targets),
         approvals_needed=approvals_needed(policy, targets),
@@ -57,8 +65,7 @@ def rules_seen(
         figures_approved=approvals.figures,
         is_plan_approved=approvals.plan,
         plan_excess=_excess(permission, targets),
-        is_git_stale=stale_at is not None and stale_at <= now,
-        git_stale_at=stale_at,
+        is_git_stale=is_git_stale(permission.fetched_at, hold_after_s, now),
     )
 
 

@@ -127,8 +127,6 @@ class Rules:
     plan_excess: str = ""
     """How far the targets are above the recorded plan; empty when they are not."""
     is_git_stale: bool = False
-    git_stale_at: int | None = None
-    """When git becomes stale if it stays silent."""
 
 
 @dataclass(frozen=True, slots=True)
