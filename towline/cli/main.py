@@ -37,8 +37,10 @@ COMMANDS = (
     ("start", "towline.cli.verbs:start", "Begin a run that waits for it.", ACT),
     ("pause", "towline.cli.verbs:pause", "Grant nothing new.", ACT),
     ("resume", "towline.cli.verbs:resume", "End a pause.", ACT),
-    ("cancel", "towline.cli.verbs:cancel", "End a run for good.", ACT),
+    ("approve", "towline.cli.verbs:approve", "Let a run go on that waits for it.", ACT),
     ("retry", "towline.cli.verbs:retry", "Try failed devices again.", ACT),
+    ("cancel", "towline.cli.verbs:cancel", "End a run for good.", ACT),
+    ("rollback", "towline.cli.verbs:rollback", "Send devices back.", ACT),
 )
 """Name, where it lies, what it does, its heading in the help: in the order of the help."""
 

@@ -8,37 +8,23 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from towline.reconciler import acts
+from towline.reconciler import acts, showing
 from towline.reconciler.explain import explain_device
-from towline.reconciler.server.desk import (
-    Administrator,
-    AtDesk,
-    Declined,
-    Desk,
-    Operator,
-    Viewer,
-    wall_clock,
-)
-from towline.reconciler.store import reading, reading_devices
-from towline.reconciler.store.people import Person
+from towline.reconciler.server import admin_acts
+from towline.reconciler.server.desk import Administrator, AtDesk, Declined, Viewer, wall_clock
+from towline.reconciler.server.sight import sight
+from towline.reconciler.store import reading, reading_devices, reading_events
 from towline.reconciler.store.reading import Page
+from towline.reconciler.store.reading_events import EventFilter
 from towline.schemas.fields import MOST
 from towline.schemas.identifiers import is_id
-from towline.schemas.states import RunState, Verb
+from towline.schemas.states import RunState
 
 router = APIRouter(prefix="/api/v1/admin/ota")
+router.include_router(admin_acts.router)
 
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
 PageSize = Annotated[int, Query(ge=1, le=100)]
-
-
-class VerbRequest(BaseModel):
-    """Why a person does something to a run."""
-
-    model_config = ConfigDict(extra="forbid")
-    reason: str = Field(default="", max_length=1000)
-    accept: bool = False
-    """resume only: set the verdicts of a failed gate aside."""
 
 
 class AcceptRequest(BaseModel):
@@ -69,8 +55,8 @@ def list_deployments(
     """The contract's list, newest run first."""
     wanted = Page(page, page_size)
     with desk.store.read() as connection:
-        items, total = reading.deployments(
-            connection, person.organization, wanted, status=status, name=name
+        items, total = showing.deployments(
+            connection, person.organization, wanted, sight(desk), status=status, name=name
         )
     return {"deployments": items, "pagination": wanted.document(total)}
 
@@ -82,53 +68,13 @@ def get_deployment(desk: AtDesk, person: Viewer, deployment: str) -> dict[str, A
         run = reading.find_run(connection, person.organization, deployment)
         if run is None:
             raise _no_deployment(deployment)
-        return reading.deployment(connection, run)
+        return showing.deployment(connection, run, sight(desk))
 
 
 @router.get("/deployments/{deployment}/batches")
 def get_batches(desk: AtDesk, person: Viewer, deployment: str) -> dict[str, Any]:
     """The batches that were opened so far."""
     return {"batches": get_deployment(desk, person, deployment)["batches"]}
-
-
-@router.post("/deployments/{deployment}/{verb}")
-def act(
-    desk: AtDesk, person: Operator, deployment: str, verb: Verb, body: VerbRequest | None = None
-) -> dict[str, Any]:
-    """Start, pause, resume, cancel or retry a run; 409 says what is allowed."""
-    with desk.store.read() as connection:
-        run = reading.find_run(connection, person.organization, deployment)
-    if run is None:
-        raise _no_deployment(deployment)
-    _carry_out(desk, person, run.id, verb, body or VerbRequest())
-    with desk.store.read() as connection:
-        after = reading.find_run(connection, person.organization, str(run.id))
-    assert after is not None
-    return {
-        "deployment_id": str(after.id),
-        "status": after.status,
-        "reason": after.reason,
-        "message": after.message,
-    }
-
-
-def _carry_out(desk: Desk, person: Person, run_id: Any, verb: Verb, body: VerbRequest) -> None:
-    try:
-        touched = acts.act(
-            desk.store,
-            person.organization,
-            run_id,
-            acts.Act(verb, accept=body.accept),
-            author=person.name,
-            reason=body.reason,
-            now=wall_clock(),
-        )
-    except acts.NotAllowed as refused:
-        raise Declined(409, "not-allowed", str(refused)) from None
-    except acts.Unknown:
-        raise _no_deployment(str(run_id)) from None
-    desk.ring(touched)
-    desk.wake()
 
 
 @router.get("/devices")
@@ -174,18 +120,19 @@ def list_events(
     deployment: str | None = None,
     device: str | None = None,
     after: Annotated[int, Query(ge=0, le=MOST)] = 0,
+    since: Annotated[int | None, Query(ge=0, le=MOST)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    important: bool = False,
+    machine: bool = False,
 ) -> dict[str, Any]:
-    """Events in order; without `after` the newest ones."""
+    """Events in order, equal repeats as one; without `after` the newest ones.
+
+    `since` is in seconds since the epoch. `important`: of Deployments and failing devices only;
+    `machine`: those for replay, too.
+    """
+    wanted = EventFilter(deployment, device, after, since, important, machine)
     with desk.store.read() as connection:
-        items = reading_devices.events(
-            connection,
-            person.organization,
-            deployment=deployment,
-            device=device,
-            after=after,
-            limit=limit,
-        )
+        items = reading_events.events(connection, person.organization, wanted, limit)
     return {"events": items}
 
 

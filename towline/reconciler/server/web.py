@@ -12,8 +12,10 @@ from fastapi import APIRouter, Cookie, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
+from towline.reconciler import showing
 from towline.reconciler.server.desk import AtDesk, recognise
-from towline.reconciler.store import reading, reading_devices
+from towline.reconciler.server.sight import sight
+from towline.reconciler.store import reading_devices
 from towline.reconciler.store.reading import Page
 from towline.schemas.states import COLOURS, GLYPHS
 
@@ -43,8 +45,8 @@ def show(desk: AtDesk, towline_token: Annotated[str, Cookie()] = "") -> Response
     if person is None:
         return _page("sign_in.html", 401 if towline_token else 200, refused=bool(towline_token))
     with desk.store.read() as connection:
-        deployments, deployment_count = reading.deployments(
-            connection, person.organization, Page(1, 50)
+        deployments, deployment_count = showing.deployments(
+            connection, person.organization, Page(1, 50), sight(desk)
         )
         devices, device_count = reading_devices.devices(
             connection, person.organization, Page(1, 500), seen_after=desk.seen_after()

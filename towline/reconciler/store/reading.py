@@ -3,7 +3,7 @@
 Times are RFC 3339 in UTC. The five figures of a progress always sum to its total.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -16,14 +16,6 @@ from towline.schemas.identifiers import is_id
 from towline.schemas.states import BUSY_TARGETS, RunState, TargetState
 
 _BAD = (TargetState.FAILED, TargetState.ROLLED_BACK)
-_HEALTH = {
-    RunState.PENDING: "progressing",
-    RunState.IN_PROGRESS: "progressing",
-    RunState.PAUSED: "paused",
-    RunState.COMPLETED: "healthy",
-    RunState.FAILED: "failed",
-    RunState.CANCELLED: "unknown",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +35,15 @@ class Page:
         }
 
 
-def deployments(
+def runs_page(
     connection: Connection,
     organization: str,
     page: Page,
     *,
     status: RunState | None = None,
     name: str | None = None,
-) -> tuple[list[dict[str, Any]], int]:
-    """One page of runs, newest first, and how many there are."""
+) -> tuple[Sequence[Row[Any]], int]:
+    """One page of the rows of runs, newest first, and how many there are."""
     where: list[ColumnElement[bool]] = [t.runs.c.organization == organization]
     if status is not None:
         where.append(t.runs.c.status == status.value)
@@ -65,7 +57,7 @@ def deployments(
         .limit(page.size)
         .offset((page.number - 1) * page.size)
     ).all()
-    return _summaries(connection, rows), total
+    return rows, total
 
 
 def find_run(connection: Connection, organization: str, text: str) -> Row[Any] | None:
@@ -86,7 +78,7 @@ def find_run(connection: Connection, organization: str, text: str) -> Row[Any] |
 
 def deployment(connection: Connection, run: Row[Any]) -> dict[str, Any]:
     """The contract's detail of a run, its batches and its devices."""
-    (summary,) = _summaries(connection, [run])
+    (summary,) = summaries(connection, [run])
     counts = summary["counts"]
     return summary | {
         "completed_at": when(run.completed_at),
@@ -114,7 +106,8 @@ def progress(counts: Mapping[str, int], target_count: int) -> dict[str, Any]:
     }
 
 
-def _summaries(connection: Connection, rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
+def summaries(connection: Connection, rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
+    """What a list says of each run."""
     counts = _counts(connection, [row.seq for row in rows])
     batches = batches_by_run(connection, [row.seq for row in rows])
     holds = holds_by_run(connection, rows)
@@ -140,6 +133,7 @@ def _summary(
         "progress_percentage": figures["percentage"],
         "total_devices": figures["total_devices"],
         "completed_devices": figures["completed"],
+        "failed_devices": figures["failed"],
         "created_at": when(run.created_at),
         "started_at": when(run.started_at),
         "name": run.deployment,
@@ -151,26 +145,16 @@ def _summary(
         "turn": run.turn,
         "isReturn": run.is_return,
         "reason": run.reason,
-        "reasons": list(
-            dict.fromkeys([*filter(None, [run.reason]), *(h["reason"] for h in holds)])
-        ),
         "message": run.message,
         "holds": holds,
-        "health": _health(RunState(run.status), figures, holds),
         "commit": run.source_commit,
         "author": run.author,
+        "startedAt": when(run.started_at),
+        "nextDue": when(run.next_due),
+        "goesBack": run.goes_back,
         "counts": dict(counts),
         "batches": batches,
     }
-
-
-def _health(
-    status: RunState, figures: Mapping[str, Any], holds: Iterable[Mapping[str, Any]]
-) -> str:
-    is_bad = figures["failed"] > 0 or any(hold["reason"] == "ThresholdNotMet" for hold in holds)
-    if is_bad and status in (RunState.IN_PROGRESS, RunState.COMPLETED):
-        return "degraded"
-    return _HEALTH[status]
 
 
 def _counts(connection: Connection, run_seqs: Sequence[int]) -> dict[int, dict[str, int]]:
@@ -221,6 +205,9 @@ def _target(row: Row[Any]) -> dict[str, Any]:
         "reason": row.reason,
         "batch": row.batch,
         "attempt": row.attempt,
+        "arm": row.arm,
+        "waits": row.waits,
+        "granted_at": when(row.granted_at),
         "progress": row.progress,
         "from_version": row.from_version,
         "verified_at": when(row.verified_at),

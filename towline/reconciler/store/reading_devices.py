@@ -1,10 +1,10 @@
-"""What people read of devices, events and the repository, in the shapes of the API."""
+"""What people read of devices and the repository, in the shapes of the API."""
 
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
+from sqlalchemy import Connection, Row, and_, func, or_, select
 
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.reading import Page
@@ -31,18 +31,32 @@ def devices(
     return _documents(connection, rows, seen_after), total
 
 
-def device(
-    connection: Connection, organization: str, text: str, *, seen_after: int
-) -> dict[str, Any] | None:
-    """The device of that id or UUID; None when the organization has none."""
+def find_slug(connection: Connection, organization: str, text: str) -> str | None:
+    """The id of the device of that id or UUID; None when the organization has none."""
     try:
         wanted = or_(t.edge_devices.c.id == UUID(text), t.edge_devices.c.slug == text)
     except ValueError:
         if not is_id(text):
             return None
         wanted = t.edge_devices.c.slug == text
+    found: str | None = connection.execute(
+        select(t.edge_devices.c.slug)
+        .where(t.edge_devices.c.organization == organization, wanted)
+        .limit(1)
+    ).scalar_one_or_none()
+    return found
+
+
+def device(
+    connection: Connection, organization: str, text: str, *, seen_after: int
+) -> dict[str, Any] | None:
+    """The device of that id or UUID; None when the organization has none."""
+    slug = find_slug(connection, organization, text)
+    if slug is None:
+        return None
+    wanted = t.edge_devices.c.slug == slug
     rows = connection.execute(
-        _select_devices().where(t.edge_devices.c.organization == organization, wanted).limit(1)
+        _select_devices().where(t.edge_devices.c.organization == organization, wanted)
     ).all()
     documents = _documents(connection, rows, seen_after)
     return documents[0] if documents else None
@@ -185,44 +199,6 @@ def _installed(connection: Connection, seqs: Sequence[int]) -> Sequence[Any]:
         )
         .where(t.device_components.c.device_seq.in_(seqs))
     ).all()
-
-
-def events(
-    connection: Connection,
-    organization: str,
-    *,
-    deployment: str | None,
-    device: str | None,
-    after: int,
-    limit: int,
-) -> list[dict[str, Any]]:
-    """Events after the id `after`, oldest first; `after` 0 gives the newest ones."""
-    where: list[ColumnElement[bool]] = [t.events.c.organization == organization]
-    if deployment is not None:
-        where.append(t.events.c.deployment == deployment)
-    if device is not None:
-        where.append(t.events.c.device == device)
-    if after:
-        statement = select(t.events).where(*where, t.events.c.id > after).order_by(t.events.c.id)
-        return [_event(row) for row in connection.execute(statement.limit(limit))]
-    newest = select(t.events).where(*where).order_by(t.events.c.id.desc()).limit(limit)
-    return [_event(row) for row in reversed(connection.execute(newest).all())]
-
-
-def _event(row: Row[Any]) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "at": when(row.at),
-        "kind": row.kind,
-        "deployment": row.deployment,
-        "run": str(row.run) if row.run else None,
-        "device": row.device,
-        "reason": row.reason,
-        "message": row.message,
-        "cause": row.cause,
-        "commit": row.commit,
-        "data": row.data,
-    }
 
 
 def repository(connection: Connection, organization: str) -> dict[str, Any] | None:

@@ -1,0 +1,163 @@
+"""The API for acts: the verbs on a run, and on one device of it.
+
+An act that the state does not allow is 409 and says what is allowed instead.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from sqlalchemy import Row
+
+from towline.manifests.shape_words import seconds_above_zero
+from towline.reconciler import acts, device_acts, showing
+from towline.reconciler.consequences import COUNTED, consequences
+from towline.reconciler.server.desk import AtDesk, Declined, Desk, Operator, wall_clock
+from towline.reconciler.server.sight import sight
+from towline.reconciler.store import reading, reading_devices
+from towline.reconciler.store.people import Person
+from towline.reconciler.store.reading_acts import standings
+from towline.schemas.states import Verb
+
+PAUSE_LIMIT_S = 366 * 86400
+
+router = APIRouter(prefix="/deployments")
+
+
+class VerbRequest(BaseModel):
+    """Why a person does something to a run, and how."""
+
+    model_config = ConfigDict(extra="forbid")
+    reason: str = Field(default="", max_length=1000)
+    accept: bool = False
+    """resume only: set the verdicts of a failed gate aside."""
+    pause_s: int | None = Field(default=None, ge=1, le=PAUSE_LIMIT_S)
+    """pause only: it ends by itself after so many seconds."""
+    pause_for: Annotated[int, BeforeValidator(seconds_above_zero)] | None = Field(
+        default=None, alias="for", le=PAUSE_LIMIT_S
+    )
+    """The same as manifests write it: `4h`."""
+    through_windows: bool = False
+    """approve only: a return need not wait for its devices' windows."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "VerbRequest":
+        if self.pause_s is not None and self.pause_for is not None:
+            raise ValueError("give pause_s or for, not both")
+        return self
+
+    def act(self, verb: Verb) -> acts.Act:
+        """What is asked; raises Declined for an option that the verb does not have."""
+        pause_s = self.pause_for if self.pause_s is None else self.pause_s
+        for option, is_given, its_verb in (
+            ("accept", self.accept, Verb.RESUME),
+            ("for", pause_s is not None, Verb.PAUSE),
+            ("through_windows", self.through_windows, Verb.APPROVE),
+        ):
+            if is_given and verb is not its_verb:
+                raise Declined(422, "bad-field", f"{option} is an option of {its_verb}, not {verb}")
+        return acts.Act(verb, self.accept, pause_s, self.through_windows)
+
+
+class DeviceVerbRequest(BaseModel):
+    """Why a person does something to one device."""
+
+    model_config = ConfigDict(extra="forbid")
+    reason: str = Field(default="", max_length=1000)
+    previous_version: str | None = Field(default=None, max_length=100)
+    """rollback only: the version that the device must have come from."""
+
+
+@router.post("/{deployment}/{verb}")
+def act(
+    desk: AtDesk, person: Operator, deployment: str, verb: Verb, body: VerbRequest | None = None
+) -> dict[str, Any]:
+    """Carry out a verb on a run: its state then, and in counts what became of its devices."""
+    asked = (body or VerbRequest()).act(verb)
+    run = _find_run(desk, person, deployment)
+    with desk.store.read() as connection:
+        fates = consequences(verb, standings(connection, run.seq))
+    reason = body.reason if body else ""
+    with _declining(deployment):
+        touched = acts.act(
+            desk.store,
+            person.organization,
+            run.id,
+            asked,
+            author=person.name,
+            reason=reason,
+            now=wall_clock(),
+        )
+    desk.ring(touched)
+    desk.wake()
+    did = str(fates) if verb in COUNTED else ""
+    return _after(desk, person, run) | {"did": did, "devices": fates.document()}
+
+
+def _after(desk: Desk, person: Person, run: Row[Any]) -> dict[str, Any]:
+    with desk.store.read() as connection:
+        after = reading.find_run(connection, person.organization, str(run.id))
+        assert after is not None
+        shown = showing.summary(connection, after, sight(desk))
+    return {key: shown[key] for key in ("deployment_id", "status", "reason", "message", "holds")}
+
+
+@router.post("/{deployment}/devices/{device}/{verb}")
+def act_on_device(
+    desk: AtDesk,
+    person: Operator,
+    deployment: str,
+    device: str,
+    verb: Verb,
+    body: DeviceVerbRequest | None = None,
+) -> dict[str, Any]:
+    """Name one device of strategy manual, send it back and pin it, or try it again."""
+    asked = body or DeviceVerbRequest()
+    run = _find_run(desk, person, deployment)
+    with desk.store.read() as connection:
+        slug = reading_devices.find_slug(connection, person.organization, device)
+    if slug is None:
+        raise Declined(404, "not-found", f"there is no device {device[:80]}")
+    with _declining(deployment):
+        touched = device_acts.act_on_device(
+            desk.store,
+            person.organization,
+            run.id,
+            slug,
+            verb,
+            author=person.name,
+            reason=asked.reason,
+            now=wall_clock(),
+            previous_version=asked.previous_version,
+        )
+    desk.ring(touched)
+    desk.wake()
+    return {"status": "success", "message": _DONE[verb].format(slug=slug, run=run)}
+
+
+_DONE = {
+    Verb.START: "{slug} is named for {run.deployment} and gets {run.target_version} in its turn",
+    Verb.ROLLBACK: "{slug} goes back from {run.target_version} and is pinned there until the next"
+    " revision; `towline retry {run.deployment} --device {slug}` lifts the pin",
+    Verb.RETRY: "{slug} tries {run.target_version} again in its turn",
+}
+
+
+def _find_run(desk: Desk, person: Person, deployment: str) -> Row[Any]:
+    with desk.store.read() as connection:
+        run = reading.find_run(connection, person.organization, deployment)
+    if run is None:
+        raise Declined(404, "not-found", f"there is no deployment {deployment[:80]}")
+    return run
+
+
+@contextmanager
+def _declining(deployment: str) -> Iterator[None]:
+    try:
+        yield
+    except acts.NotAllowed as refused:
+        raise Declined(409, "not-allowed", str(refused)) from None
+    except acts.Unknown:
+        raise Declined(404, "not-found", f"there is no deployment {deployment[:80]}") from None
