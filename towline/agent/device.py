@@ -4,17 +4,16 @@ import fcntl
 import json
 import logging
 import os
-import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
-import towline
 from towline.agent import durable, trust_store
 from towline.agent.attempt import KnownBad, known_fields
 from towline.agent.clock import Timekeeper
+from towline.agent.facts import facts
 from towline.agent.fetch import Fetcher, FetchLimits
 from towline.agent.identity import Identity
 from towline.agent.journal import Journal, report
@@ -48,17 +47,6 @@ def lock(layout: Layout) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def facts() -> dict[str, Any]:
-    """What the device says of itself."""
-    return {
-        "agent": towline.__version__,
-        "system": platform.system(),
-        "kernel": platform.release(),
-        "architecture": platform.machine(),
-        "python": platform.python_version(),
-    }
 
 
 class Device:
@@ -127,7 +115,7 @@ class Device:
         return report(
             self.trust.state.sequence,
             self.layout.versions(),
-            facts=facts(),
+            facts=facts(self.layout.root),
             attempt=attempt,
             rejected=rejected,
         )
@@ -172,8 +160,9 @@ class Device:
     def report_facts(self) -> None:
         """Tell the server what the device is, when that has changed."""
         state = self.journal.state
-        if state.facts != facts():
-            self.journal.write(replace(state.with_report(self.report_for()), facts=facts()))
+        seen = facts(self.layout.root)
+        if state.facts != seen:
+            self.journal.write(replace(state.with_report(self.report_for()), facts=seen))
 
 
 def read_known_bad(layout: Layout) -> frozenset[KnownBad]:

@@ -3,6 +3,7 @@
 `wanted` says what each component should run; here it gets its URLs, its windows and its limits.
 """
 
+from datetime import date
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -15,7 +16,7 @@ from towline.reconciler.store import tables as t
 from towline.reconciler.wanted import Wanted, wanted_of
 from towline.schemas import envelope
 from towline.schemas.desired_state import COMPONENTS_LIMIT, ComponentAction, ComponentWanted
-from towline.schemas.windows import Window
+from towline.schemas.windows import WINDOWS_LIMIT, Deny, Window
 
 _URGENCY = (
     ComponentAction.ROLLBACK,
@@ -62,7 +63,7 @@ def _component(
     wanted: Wanted, device: Row[Any], frozen: tuple[Window, ...], packages_url: str
 ) -> ComponentWanted:
     offer, release, run = wanted.offer, wanted.release, wanted.run
-    windows = (*_own_windows(wanted), *frozen) if _obeys_windows(wanted) else ()
+    windows = _bounded((*_own_windows(wanted), *frozen)) if _obeys_windows(wanted) else ()
     return ComponentWanted(
         name=wanted.component,
         action=wanted.action,
@@ -81,6 +82,14 @@ def _component(
         windows=windows,
         time_zone=device.time_zone if windows else None,
     )
+
+
+_NEVER = (Window(Deny(date.min, date.max), reason="too many windows and freezes apply"),)
+
+
+def _bounded(windows: tuple[Window, ...]) -> tuple[Window, ...]:
+    """A document that the device would refuse helps nobody: rather nothing is installed."""
+    return windows if len(windows) <= WINDOWS_LIMIT else _NEVER
 
 
 def _own_windows(wanted: Wanted) -> tuple[Window, ...]:

@@ -115,6 +115,8 @@ def _still_refused(state: Row[Any], report: Report) -> str:
 def _take(
     connection: Connection, now: int, reporter: Reporter, report: Report, touched: set[int]
 ) -> None:
+    if inventory.set_time_zone(connection, reporter.seq, report.facts.get("timeZone")):
+        touched.add(reporter.seq)
     if inventory.set_versions(connection, reporter.seq, report.versions, now):
         dirt.mark_all(connection, reporter.organization)
     if report.rejected:

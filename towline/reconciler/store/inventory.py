@@ -7,12 +7,14 @@ from sqlalchemy import Connection, select, update
 from towline.reconciler.store.tables import (
     component_versions,
     device_components,
+    edge_devices,
     runs,
     targets,
 )
 from towline.reconciler.store.targets import insert_ignoring
 from towline.reconciler.store.version_key import version_key
 from towline.schemas.reports import Installed
+from towline.schemas.windows import zone_named
 
 
 def intern_version(connection: Connection, component: str, version: str) -> int:
@@ -66,6 +68,23 @@ def set_versions(
             .values(version_id=version_id, sha256=installed.sha256, reported_at=now)
         )
     return is_changed
+
+
+def set_time_zone(connection: Connection, device_seq: int, name: object) -> bool:
+    """The zone that windows without one of their own are read in; True when it changed.
+
+    What is no IANA name is no word about the zone.
+    """
+    try:
+        zone_named(str(name))
+    except ValueError:
+        return False
+    changed = connection.execute(
+        update(edge_devices)
+        .where(edge_devices.c.seq == device_seq, edge_devices.c.time_zone.is_distinct_from(name))
+        .values(time_zone=name)
+    )
+    return bool(changed.rowcount)
 
 
 def set_known_bad(connection: Connection, device_seq: int, run_seq: int) -> None:

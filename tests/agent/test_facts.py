@@ -1,0 +1,40 @@
+"""What the device says of itself."""
+
+from pathlib import Path
+
+import pytest
+
+from towline.agent import facts
+
+
+@pytest.fixture
+def etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine's time zone files of the test's own, and no TZ."""
+    monkeypatch.setattr(facts, "_LOCALTIME", tmp_path / "localtime")
+    monkeypatch.setattr(facts, "_TIMEZONE", tmp_path / "timezone")
+    monkeypatch.delenv("TZ", raising=False)
+    return tmp_path
+
+
+def test_the_zone_is_that_of_the_machine(etc: Path) -> None:
+    assert facts.time_zone() is None
+    zone = etc / "zoneinfo" / "Europe" / "Berlin"
+    zone.parent.mkdir(parents=True)
+    zone.touch()
+    (etc / "localtime").symlink_to(zone)
+    assert facts.time_zone() == "Europe/Berlin"
+    (etc / "timezone").write_text("Asia/Tokyo\n")
+    assert facts.time_zone() == "Asia/Tokyo"
+
+
+def test_a_zone_that_is_none_is_passed_over(etc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    (etc / "timezone").write_text("../etc/passwd")
+    assert facts.time_zone() is None
+
+
+def test_free_space_is_told_in_steps(tmp_path: Path) -> None:
+    free = facts.facts(tmp_path)["freeBytes"]
+    assert isinstance(free, int)
+    assert free % (256 * 1024 * 1024) == 0
+    assert facts.facts(tmp_path / "gone")["freeBytes"] is None

@@ -1,0 +1,59 @@
+"""What the device says of itself: its system, its time zone, the room on its disk."""
+
+import os
+import platform
+import shutil
+from pathlib import Path
+from typing import Any
+from zoneinfo import available_timezones
+
+import towline
+
+_LOCALTIME = Path("/etc/localtime")
+_TIMEZONE = Path("/etc/timezone")
+_FREE_STEP_BYTES = 256 * 1024 * 1024
+"""Free space is told in steps, so that a log that grows is no new fact at each poll."""
+
+
+def facts(root: Path) -> dict[str, Any]:
+    """The facts as a report carries them; free space is that of the agent's folder."""
+    return {
+        "agent": towline.__version__,
+        "system": platform.system(),
+        "kernel": platform.release(),
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+        "timeZone": time_zone(),
+        "freeBytes": _free_bytes(root),
+    }
+
+
+def _free_bytes(root: Path) -> int | None:
+    try:
+        free = shutil.disk_usage(root).free
+    except OSError:
+        return None
+    return free - free % _FREE_STEP_BYTES
+
+
+def time_zone() -> str | None:
+    """The zone's IANA name: of TZ, of /etc/timezone, or of what /etc/localtime points to."""
+    for name in (os.environ.get("TZ", "").lstrip(":"), _of_timezone(), _of_localtime()):
+        if name and (name == "UTC" or name in available_timezones()):
+            return name
+    return None
+
+
+def _of_timezone() -> str:
+    try:
+        return _TIMEZONE.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _of_localtime() -> str:
+    try:
+        target = str(_LOCALTIME.resolve(strict=True))
+    except OSError:
+        return ""
+    return target.partition("/zoneinfo/")[2]
