@@ -99,6 +99,8 @@ class Simulation:
         self.head = Head(ORGANIZATION, CommitSeen("0" * 40), ROOT)
         self.commits = 0
         self.stages_at_once = True
+        self.on_step: Callable[[], None] = lambda: None
+        """Called after every transaction of the reconciler that touched a device."""
         self.devices: dict[str, PlayedDevice] = {}
         with self.store.write() as connection:
             repositories.ensure(connection, ORGANIZATION, "fleet", "main", "", self.now)
@@ -185,7 +187,9 @@ class Simulation:
         with self.store.read() as connection:
             known = set(connection.execute(select(t.runs.c.deployment)).scalars())
         for name in sorted(known | set(self.head.deployments)):
-            pass_over(self.store, self.head, name, self.now, POLL_S)
+            pass_over(
+                self.store, self.head, name, self.now, POLL_S, on_touched=lambda _: self.on_step()
+            )
 
     def wanted(self, device: PlayedDevice) -> tuple[ComponentWanted, ...]:
         """The components of the device's document."""
@@ -231,6 +235,14 @@ class Simulation:
         device.installed[component.name] = Installed(component.version, component.sha256)
         self.report(device, attempt_of(component, TargetState.COMPLETED))
 
+    def install_by_hand(self, name: str, component: str, version: str) -> None:
+        """Somebody puts something else on a device, past its agent; it reports what it runs."""
+        device = self.devices[name]
+        if component in device.installed:
+            device.installed[component] = Installed(version, checksum(version))
+            if device.is_online:
+                self.report(device)
+
     def go_back(self, device: PlayedDevice, component: ComponentWanted) -> None:
         """Converge to what ran before, as an agent would."""
         for state in (TargetState.INSTALLING, TargetState.VERIFYING):
@@ -253,14 +265,16 @@ class Simulation:
         with self.store.read() as connection:
             return runs.newest_run(connection, ORGANIZATION, name)
 
-    def verb(self, verb: Verb, name: str = "app", *, accept: bool = False) -> None:
+    def verb(self, asked: Act | Verb, name: str = "app", *, accept: bool = False) -> None:
         """A person's act on the newest run."""
+        if not isinstance(asked, Act):
+            asked = Act(asked, accept=accept)
         run_id: UUID = self.run(name).id
         act(
             self.store,
             ORGANIZATION,
             run_id,
-            Act(verb, accept=accept),
+            asked,
             author="ops",
             reason="because",
             now=self.now,
