@@ -9,16 +9,12 @@ from collections.abc import Collection, Iterable, Sequence
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    and_,
     func,
-    literal_column,
-    or_,
     select,
     true,
 )
 
-from towline.reconciler.store.tables import edge_devices, label_sets, targets
-from towline.schemas.states import ACTIVE_TARGETS, TargetState
+from towline.reconciler.store.tables import IS_AWAY, edge_devices, label_sets, targets
 
 
 def value_of(group_by: str) -> ColumnElement[str]:
@@ -45,7 +41,7 @@ def away_by_group(connection: Connection, organization: str, group_by: str) -> d
     A device that holds two grants counts once. The cost grows with the grants, not with the fleet.
     """
     value = value_of(group_by)
-    away = select(targets.c.device_seq).where(_is_away()).distinct().subquery()
+    away = select(targets.c.device_seq).where(IS_AWAY).distinct().subquery()
     rows = connection.execute(
         select(value, func.count())
         .select_from(label_sets)
@@ -56,18 +52,6 @@ def away_by_group(connection: Connection, organization: str, group_by: str) -> d
         .group_by(label_sets.c.id)
     )
     return _added_up(rows.all())
-
-
-def _is_away() -> ColumnElement[bool]:
-    """Granted and without a verdict; in literals, so that a partial index can serve it."""
-    completed: ColumnElement[str] = literal_column(f"'{TargetState.COMPLETED}'")
-    return and_(
-        targets.c.granted_at.is_not(None),
-        or_(
-            targets.c.status.in_([literal_column(f"'{word}'") for word in ACTIVE_TARGETS]),
-            and_(targets.c.status == completed, targets.c.verified_at.is_(None)),
-        ),
-    )
 
 
 def sizes_by_group(

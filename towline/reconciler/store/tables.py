@@ -20,12 +20,14 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    and_,
     literal_column,
+    or_,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
-from towline.schemas.states import ACTIVE_TARGETS
+from towline.schemas.states import ACTIVE_TARGETS, TargetState
 
 metadata = MetaData(
     naming_convention={
@@ -72,7 +74,7 @@ edge_devices = Table(
     Column("external_id", String(256)),
     Column("organization", Slug, nullable=False),
     Column("device_type", Slug, nullable=False),
-    Column("label_set_id", Number, ForeignKey("label_sets.id"), nullable=False, index=True),
+    Column("label_set_id", Number, ForeignKey("label_sets.id"), nullable=False),
     Column("labels_git", Document, nullable=False),
     Column("labels_people", Document, nullable=False),
     Column("labels_join", Document, nullable=False),
@@ -81,6 +83,7 @@ edge_devices = Table(
     Column("time_zone", String(64)),
     Column("created_at", Number, nullable=False),
     UniqueConstraint("organization", "slug"),
+    Index(None, "label_set_id", "organization", "state"),
 )
 
 device_state = Table(
@@ -323,6 +326,18 @@ Index(
     postgresql_where=targets.c.status.in_([literal_column(f"'{word}'") for word in ACTIVE_TARGETS]),
 )
 
+IS_AWAY = and_(
+    targets.c.granted_at.is_not(None),
+    or_(
+        targets.c.status.in_([literal_column(f"'{word}'") for word in ACTIVE_TARGETS]),
+        and_(
+            targets.c.status == literal_column(f"'{TargetState.COMPLETED}'"),
+            targets.c.verified_at.is_(None),
+        ),
+    ),
+)
+"""Granted and without a verdict: what a slot and a budget count."""
+Index("ix_targets_away", targets.c.device_seq, sqlite_where=IS_AWAY, postgresql_where=IS_AWAY)
 """`sha256` and `arm`: which package of the run's offer it gets. `waits`: what the device says that
 its install waits for (a window, a lock); its deadline stands still meanwhile. `goes_back`: its
 grant is for `from_version`."""

@@ -61,6 +61,13 @@ def upgrade() -> None:
             "seen_before", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
         ),
     )
+    op.drop_index(op.f("ix_edge_devices_label_set_id"), table_name="edge_devices")
+    op.create_index(
+        op.f("ix_edge_devices_label_set_id_organization_state"),
+        "edge_devices",
+        ["label_set_id", "organization", "state"],
+        unique=False,
+    )
     op.add_column(
         "runs", sa.Column("goes_back", sa.String(length=50), server_default="", nullable=False)
     )
@@ -100,5 +107,17 @@ def upgrade() -> None:
         "targets",
         sa.Column(
             "waits_since", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
+    )
+    op.create_index(
+        "ix_targets_away",
+        "targets",
+        ["device_seq"],
+        unique=False,
+        sqlite_where=sa.text(
+            "granted_at IS NOT NULL AND (status IN ('pending', 'downloading', 'installing', 'verifying') OR status = 'completed' AND verified_at IS NULL)"
+        ),
+        postgresql_where=sa.text(
+            "granted_at IS NOT NULL AND (status IN ('pending', 'downloading', 'installing', 'verifying') OR status = 'completed' AND verified_at IS NULL)"
         ),
     )
