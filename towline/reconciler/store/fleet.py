@@ -35,6 +35,8 @@ from towline.schemas.states import ACTIVE_TARGETS
 OWNED_BY_OTHER = "OwnedByOther"
 """The one skip that comes back: when the other's claim is over, the device is new to the run."""
 
+NO_RELEASE = -1
+
 
 @dataclass(frozen=True, slots=True)
 class Affine:
@@ -175,13 +177,21 @@ def _group(choice: Choice, names: dict[int, str], key: int, n: int) -> Condition
 def owned(connection: Connection, choice: Choice) -> ColumnElement[bool]:
     """The device is active and the filters own it."""
     parts = [
-        edge_devices.c.organization == choice.organization,
+        _in_organization(choice),
         edge_devices.c.state == "active",
         owned_by(connection, choice.owner, choice.groups),
     ]
     if choice.within is not None:
         parts.append(owned_by(connection, choice.within, choice.groups))
     return and_(*parts)
+
+
+def _in_organization(choice: Choice) -> ColumnElement[bool]:
+    organization: ColumnElement[str] = edge_devices.c.organization
+    if not (choice.owner.devices or (choice.within and choice.within.devices)):
+        # Not by the index: the whole table in the order of names is far slower than in its own.
+        organization = organization.concat("")
+    return organization == choice.organization
 
 
 def is_new(connection: Connection, choice: Choice) -> ColumnElement[bool]:
@@ -220,8 +230,8 @@ def key_of(connection: Connection, choice: Choice) -> ColumnElement[int]:
 
 
 def release_index(choice: Choice, key: ColumnElement[int]) -> ColumnElement[int]:
-    """Which release a key stands for; -1 for none."""
-    return key // _FLAGS % _releases(choice) // _RELEASE - 1
+    """Which release a key stands for, or NO_RELEASE."""
+    return key // _FLAGS % _releases(choice) // _RELEASE + NO_RELEASE
 
 
 def _releases(choice: Choice) -> int:
@@ -243,16 +253,17 @@ def _flags(connection: Connection, choice: Choice) -> ColumnElement[int]:
             choice.groups,
         )
         flags += _weight(claim, _CLAIMED)
-    return flags + _activity(connection, choice.component)
+    return flags + _activity(connection, choice)
 
 
-def _activity(connection: Connection, component: str) -> ColumnElement[int]:
+def _activity(connection: Connection, choice: Choice) -> ColumnElement[int]:
     """What another run does with the device; there is at most one such target."""
     other = targets.alias("other")
     is_active = and_(
-        other.c.component == component,
+        other.c.component == choice.component,
         # Literals, not parameters: else the partial index is not used.
         other.c.status.in_([literal_column(f"'{state}'") for state in ACTIVE_TARGETS]),
+        other.c.run_seq != choice.run_seq,
     )
     if not connection.execute(select(exists(select(literal(1)).where(is_active)))).scalar_one():
         return literal(0)

@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from towline.reconciler.store.fleet import (
+    NO_RELEASE,
     OWNED_BY_OTHER,
     Affine,
     Choice,
@@ -70,7 +71,9 @@ def select_devices(
     if limit is not None and limit >= sum(group.n for group in groups):
         # All of them: in the order of the table, which is by far the cheapest to write.
         limit = None
-    chosen = chosen_devices(connection, choice, groups, order, limit)
+    # Whoever is in the run already conflicts, so that nothing is read of what is written.
+    fitting = _fitting(connection, choice, groups, order)
+    chosen = fitting if limit is None else _first(connection, choice, fitting, order, limit)
     if only is not None:
         chosen = chosen.where(edge_devices.c.seq == only)
     if entry.reason != OWNED_BY_OTHER:
@@ -87,23 +90,47 @@ def chosen_devices(
     choice: Choice,
     groups: Sequence[ConditionGroup],
     order: Affine | None,
-    limit: int | None = None,
 ) -> Select[Any]:
-    """`seq`, `position` and `key` of the devices."""
+    """`seq`, `position` and `release` of the devices in these groups."""
+    return _fitting(connection, choice, groups, order).where(is_new(connection, choice))
+
+
+def _fitting(
+    connection: Connection,
+    choice: Choice,
+    groups: Sequence[ConditionGroup],
+    order: Affine | None,
+) -> Select[Any]:
+    """The same, and devices that are in the run already."""
     key = key_of(connection, choice)
-    seq = edge_devices.c.seq
-    position: ColumnElement[int] = (
-        func.row_number().over(order_by=edge_devices.c.slug) if order is None else order.of(seq)
-    )
-    chosen = (
-        select(seq, position.label("position"), key.label("key"))
+    releases = {group.condition.release for group in groups}
+    release = release_index(choice, key) if len(releases) > 1 else literal(_number(*releases))
+    return (
+        select(edge_devices.c.seq, _position(order).label("position"), release.label("release"))
         .select_from(joined(choice))
-        .where(owned(connection, choice), is_new(connection, choice), key.in_(keys_of(groups)))
+        .where(owned(connection, choice), key.in_(keys_of(groups)))
     )
-    if limit is None:
-        return chosen
-    by: Any = edge_devices.c.slug if order is None else position
-    return chosen.order_by(by).limit(limit)
+
+
+def _first(
+    connection: Connection,
+    choice: Choice,
+    fitting: Select[Any],
+    order: Affine | None,
+    limit: int,
+) -> Select[Any]:
+    by: Any = edge_devices.c.slug if order is None else _position(order)
+    return fitting.where(is_new(connection, choice)).order_by(by).limit(limit)
+
+
+def _position(order: Affine | None) -> ColumnElement[int]:
+    if order is None:
+        return func.row_number().over(order_by=edge_devices.c.slug)
+    return order.of(edge_devices.c.seq)
+
+
+def _number(release: int | None) -> int:
+    return NO_RELEASE if release is None else release
 
 
 def _forget_claims(connection: Connection, choice: Choice, chosen: Select[Any]) -> None:
@@ -132,18 +159,15 @@ def _rows(choice: Choice, chosen: Select[Any], entry: Entry) -> tuple[list[str],
         "reason": literal(entry.reason),
         "attempt": literal(1),
         "position": found.c.position,
-        "sha256": _of_release(choice, found.c.key, [each.sha256 for each in choice.portions]),
-        "arm": _of_release(choice, found.c.key, [each.arm for each in choice.portions]),
+        "sha256": _of_release(found.c.release, [each.sha256 for each in choice.portions]),
+        "arm": _of_release(found.c.release, [each.arm for each in choice.portions]),
         "created_at": literal(entry.at),
     }
     # SQLite reads `ON CONFLICT` after a bare FROM as part of a join: a condition must stand there.
     return list(values), select(*values.values()).where(true()).order_by(found.c.seq)
 
 
-def _of_release(
-    choice: Choice, key: ColumnElement[int], values: Sequence[str | None]
-) -> ColumnElement[Any]:
+def _of_release(release: ColumnElement[int], values: Sequence[str | None]) -> ColumnElement[Any]:
     """The value that belongs to the device's release."""
-    index = release_index(choice, key)
-    named = [(index == n, value) for n, value in enumerate(values) if value is not None]
+    named = [(release == n, value) for n, value in enumerate(values) if value is not None]
     return case(*named, else_=null()) if named else null().cast(String)
