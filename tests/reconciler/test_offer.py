@@ -8,7 +8,7 @@ from tests.reconciler.simulation import RELEASE_KEY, ROOT, checksum, manifest, s
 from towline.manifests.load import load
 from towline.manifests.model import Deployment
 from towline.reconciler.fitness import Fit, fit
-from towline.reconciler.offer import Offer
+from towline.reconciler.offer import Offer, retuned
 from towline.reconciler.statements import find_offer
 from towline.reconciler.store.fleet import Condition
 from towline.schemas.keys import PrivateKey
@@ -39,6 +39,44 @@ def test_a_fitting_statement_makes_an_offer() -> None:
     (release,) = found.releases
     assert (release.version, release.sha256, release.size) == ("2.0.0", checksum("2.0.0"), 10)
     assert Offer.parse(found.document(), "2.0.0") == found
+
+
+def test_a_run_of_the_former_form_is_read_as_one_release() -> None:
+    found = offer(rollback_index=3, device_types=("pi",))
+    (release,) = found.releases
+    former = {
+        "urls": list(release.urls),
+        "sha256": release.sha256,
+        "size": release.size,
+        "rollbackIndex": 3,
+        "deviceTypes": ["pi"],
+        "statement": release.statement,
+        "installTimeout": found.install_timeout_s,
+        "deviceTimeout": found.device_timeout_s,
+        "health": [],
+    }
+    assert Offer.parse(former, "2.0.0") == found
+
+
+def test_tuning_follows_the_manifest_and_the_release_stays() -> None:
+    kept = offer()
+    moved = deployment("  deviceTimeout: 2h\n")
+    moved = replace(moved, packages=(replace(moved.packages[0], urls=("https://a/b",)),))
+    tuned = retuned(kept, moved)
+    assert (tuned.device_timeout_s, tuned.releases[0].urls) == (7200, ("https://a/b",))
+    assert tuned.releases[0].sha256 == kept.releases[0].sha256
+    assert Offer.parse(tuned.document(), "2.0.0") == tuned
+
+
+def test_a_target_finds_its_own_release() -> None:
+    (first,) = offer().releases
+    other = replace(first, version="2.1.0", sha256="ab" * 32, arm="b")
+    same = replace(first, arm="b")
+    both = replace(offer(), releases=(first, other, same))
+    assert both.release("ab" * 32) is other
+    assert both.release(first.sha256, "b") is same
+    assert both.release(None) is first
+    assert both.release("cd" * 32) is None
 
 
 def test_without_a_statement_the_exact_line_to_sign_is_named() -> None:
