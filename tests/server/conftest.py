@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import insert
 
 from towline.manifests.model import DeviceEntry
+from towline.reconciler.head import Head
 from towline.reconciler.server import tls
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.service import FleetView, Service, ServiceSettings
@@ -47,6 +48,8 @@ class Running:
     packages: Path
     devices: dict[str, DeviceEntry]
     wakes: threading.Event
+    heads: list[Head] = field(default_factory=list)
+    """The last one is in force."""
     tokens: dict[str, str] = field(default_factory=dict)
 
     def admin(self, role: str = "admin") -> dict[str, str]:
@@ -176,6 +179,7 @@ def server(tmp_path: Path, store: Store) -> Iterator[Running]:
     packages.mkdir()
     devices: dict[str, DeviceEntry] = {}
     wakes = threading.Event()
+    heads: list[Head] = []
     certificate = tls.ensure(tmp_path / "data", [])
     doorbell = Doorbell()
     service = Service(
@@ -183,7 +187,9 @@ def server(tmp_path: Path, store: Store) -> Iterator[Running]:
         ServiceSettings(ORGANIZATION, 300, packages, certificate, True, None),
         online,
         doorbell,
-        FleetView(lambda: (root_bytes,), lambda: devices, wakes.set),
+        FleetView(
+            lambda: (root_bytes,), lambda: devices, wakes.set, lambda: heads[-1] if heads else None
+        ),
     )
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"https://127.0.0.1:{listener.getsockname()[1]}"
@@ -192,7 +198,7 @@ def server(tmp_path: Path, store: Store) -> Iterator[Running]:
     thread.start()
     with httpx.Client(base_url=url, verify=context, timeout=30) as client:
         running = Running(
-            url, store, doorbell, client, root, root_bytes, release, packages, devices, wakes
+            url, store, doorbell, client, root, root_bytes, release, packages, devices, wakes, heads
         )
         with store.write() as connection:
             for role in Role:

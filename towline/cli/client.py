@@ -22,6 +22,10 @@ TOKEN_FILE = "admin.token"  # noqa: S105 a file's name
 CERTIFICATE_FILE = "tls.crt"
 
 
+class NotFound(Problem):
+    """The server has no such thing."""
+
+
 class Client:
     """Calls of the admin API; every failure is a Problem for the person who called."""
 
@@ -98,6 +102,8 @@ def _checked(answer: requests.Response) -> dict[str, Any]:
     words = str(detail or f"the server answered {answer.status_code} {answer.reason}")
     if answer.status_code in (401, 403):
         raise NotAuthorised(words, remedy="set TOWLINE_TOKEN to a token with the role for this")
+    if answer.status_code == 404:
+        raise NotFound(words)
     raise Problem(words)
 
 

@@ -6,11 +6,12 @@ alone; NO_COLOR and pipes get plain text.
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -29,6 +30,9 @@ class Format(StrEnum):
     JSON = "json"
     YAML = "yaml"
     NAME = "name"
+
+
+Output = Annotated[Format, typer.Option("-o", "--output", help="table, wide, json, yaml or name")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +56,11 @@ class Kind:
     columns: tuple[Column, ...]
 
 
-def show_list(kind: Kind, items: Sequence[Mapping[str, Any]], form: Format) -> None:
+def show_list(kind: Kind, found: Iterable[Mapping[str, Any]], form: Format) -> None:
     """Print items in the wanted form."""
+    items = list(found)
     if form in (Format.JSON, Format.YAML):
-        document = {"apiVersion": API_VERSION, "kind": f"{kind.name}List", "items": list(items)}
+        document = {"apiVersion": API_VERSION, "kind": f"{kind.name}List", "items": items}
         show_document(document, form)
     elif form is Format.NAME:
         for item in items:

@@ -1,175 +1,239 @@
-"""One device's story, in words and as JSON: what runs, what is wanted and by whom, what blocks."""
+"""One device's story in sentences: what runs, what is wanted and by whom, what blocks. Pure.
+
+Each sentence that names a trouble is followed by when it clears and by what.
+"""
 
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
-
-from towline.reconciler.store import runs
-from towline.reconciler.store import tables as t
+from towline.reconciler import ways_out
+from towline.reconciler.explain_facts import (
+    DeviceFacts,
+    HoldFacts,
+    PartFacts,
+    RunFacts,
+    TargetFacts,
+)
+from towline.reconciler.lengths import about
 from towline.schemas import times
-from towline.schemas.states import TargetState
-
-_TELLING = ("device.", "target.")
-_STORY_LIMIT = 12
+from towline.schemas.states import ACTIVE_TARGETS, LIVE_RUNS, RunState, TargetState
 
 
 @dataclass(frozen=True, slots=True)
-class _Component:
-    """What the store knows of one component of the device."""
+class Block:
+    """The first thing that keeps a component from what is wanted."""
 
-    name: str
-    runs_version: str | None
-    target: Row[Any] | None
-    """The device's newest target."""
-    run: Row[Any] | None
-    """The newest run of that target's Deployment: what git wants now."""
-
-    @property
-    def is_selected(self) -> bool:
-        """True when the newest run has a target for the device."""
-        return bool(self.target and self.run and self.target.run_seq == self.run.seq)
+    what: str
+    clears: str
+    """When and by what; a sentence's end without its full stop."""
 
 
-def explain_device(
-    connection: Connection, organization: str, slug: str, now: int
-) -> dict[str, Any] | None:
-    """`{"device", "components": […], "text"}`; None when there is no such device."""
-    device = connection.execute(
-        select(t.edge_devices, t.device_state.c.last_seen, t.device_state.c.rejected)
-        .join(t.device_state, t.device_state.c.device_seq == t.edge_devices.c.seq)
-        .where(t.edge_devices.c.organization == organization, t.edge_devices.c.slug == slug)
-    ).first()
-    if device is None:
-        return None
-    components = _components(connection, device.seq)
+def explain(device: DeviceFacts, now: int) -> dict[str, Any]:
+    """`{"device", "components": […], "text"}`."""
     lines = [_presence(device, now)]
     documents = []
-    for component in components:
-        documents.append(_document(component))
-        lines += _sentences(component)
-    if not components:
-        lines.append("No Deployment has offered it anything yet.")
-    if device.rejected:
-        lines.append(f"It refused its last document: {device.rejected}; what runs is kept.")
-    lines += _story(connection, slug)
-    return {"device": slug, "components": documents, "text": "\n".join(lines)}
-
-
-def _presence(device: Row[Any], now: int) -> str:
-    if device.state == "revoked":
-        return f"{device.slug} is revoked."
-    if device.last_seen is None:
-        return f"{device.slug} has never been seen."
-    return f"{device.slug} was last seen {max(0, now - device.last_seen)} s ago."
-
-
-def _components(connection: Connection, device_seq: int) -> list[_Component]:
-    versions = connection.execute(
-        select(t.device_components.c.component, t.component_versions.c.version)
-        .join(
-            t.component_versions,
-            t.component_versions.c.id == t.device_components.c.version_id,
+    for part in device.parts:
+        block = first_block(device, part, now)
+        documents.append(_document(part, block))
+        lines += _sentences(part, block)
+    if not device.parts:
+        lines.append(
+            "No Deployment owns it: a commit whose filters match it, or its labels, change that."
         )
-        .where(t.device_components.c.device_seq == device_seq)
-    )
-    found: dict[str, str | None] = {row.component: row.version for row in versions}
-    newest: dict[str, Row[Any]] = {}
-    for row in connection.execute(
-        select(t.targets, t.runs.c.deployment, t.runs.c.organization,
-               t.runs.c.status.label("run_status"),
-               t.runs.c.reason.label("run_reason"), t.runs.c.message.label("run_message"))
-        .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
-        .where(t.targets.c.device_seq == device_seq)
-        .order_by(t.targets.c.run_seq)
-    ):  # fmt: skip
-        newest[row.component] = row
-        found.setdefault(row.component, None)
-    return [
-        _Component(name, found[name], newest.get(name), _newest_run(connection, newest.get(name)))
-        for name in sorted(found)
-    ]
+    if device.rejected:
+        lines.append(
+            f"It refused its last document: {device.rejected}; what runs is kept."
+            " `towline-agent status --why` says more there."
+        )
+    return {"device": device.name, "components": documents, "text": "\n".join(lines)}
 
 
-def _newest_run(connection: Connection, target: Row[Any] | None) -> Row[Any] | None:
-    if target is None:
-        return None
-    return runs.newest_run(connection, target.organization, target.deployment)
+def _presence(device: DeviceFacts, now: int) -> str:
+    if device.is_revoked:
+        return (
+            f"{device.name} is revoked: it is offered nothing until its Device manifest"
+            " says `state: active`."
+        )
+    if device.last_seen is None:
+        return f"{device.name} has never been seen: start its agent."
+    ago = about(max(0, now - device.last_seen))
+    silent = f"silent for {ago}" if device.is_silent else f"last seen {ago} ago"
+    return f"{device.name}: {silent}."
 
 
-def _document(component: _Component) -> dict[str, Any]:
-    target, run = component.target, component.run
+def _document(part: PartFacts, block: Block | None) -> dict[str, Any]:
+    run, target = part.run, part.target
     return {
-        "component": component.name,
-        "current": component.runs_version,
-        "desired": run.target_version if run else None,
-        "state": target.status if target and component.is_selected else None,
-        "reason": target.reason if target and component.is_selected else None,
+        "component": part.component,
+        "current": part.version,
+        "desired": run.version if run else None,
+        "state": target.state.value if target else None,
+        "reason": target.reason if target else None,
+        "attempt": target.attempt if target else None,
         "deployment": run.deployment if run else None,
-        "commit": run.source_commit if run else None,
+        "commit": run.commit if run else None,
         "author": run.author if run else None,
-        "blocks": _first_block(component),
+        "subject": run.subject if run else None,
+        "pin": part.pin,
+        "blocks": block.what if block else "",
+        "clears": block.clears if block else "",
     }
 
 
-def _sentences(component: _Component) -> list[str]:
-    current = component.runs_version or "nothing that Towline installed"
-    lines = [f"{component.name}: it runs {current}."]
-    run = component.run
-    if run is None:
-        return lines
-    lines.append(
-        f"  Deployment {run.deployment} wants {run.target_version},"
-        f" by commit {run.source_commit[:12]} of {run.author}."
-    )
-    if blocks := _first_block(component):
-        lines.append(f"  {blocks}")
+def _sentences(part: PartFacts, block: Block | None) -> list[str]:
+    lines = [f"{part.component}: it runs {part.version or 'nothing that Towline installed'}."]
+    run = part.run
+    if run is not None:
+        subject = f" ({run.subject})" if run.subject else ""
+        lines.append(
+            f"  Deployment {run.deployment} wants {run.version},"
+            f" by commit {run.commit[:12]} of {run.author}{subject}."
+        )
+    if block is not None:
+        lines.append(f"  {block.what}.")
+        if block.clears:
+            lines.append(f"  → {block.clears}.")
     return lines
 
 
-def _first_block(component: _Component) -> str:
-    """The first thing that keeps the device from what git wants; empty when nothing does."""
-    target, run = component.target, component.run
-    if target is None or run is None:
-        return ""
-    if component.is_selected:
-        return _blocks(target)
-    if component.runs_version == run.target_version:
-        return ""
-    held = f"{run.reason} {run.message}".strip()
-    return f"It was not selected yet; the run is {run.status}: {held}".rstrip(": ")
+def first_block(device: DeviceFacts, part: PartFacts, now: int) -> Block | None:
+    """What keeps the component from what git wants; None when nothing does."""
+    run, target = part.run, part.target
+    if run is None or device.is_revoked:
+        return None
+    if target is None:
+        return _unselected(device, part, run)
+    if target.state is TargetState.COMPLETED:
+        return None if target.is_verified else _unverified(device, now)
+    if target.state not in ACTIVE_TARGETS:
+        return _ended(device, part, run, target)
+    if target.is_granted:
+        return _granted(device, part, run, target, now)
+    return _ungranted(device, part, run, target, now)
 
 
-def _blocks(target: Row[Any]) -> str:
-    """The first thing that keeps the device from the wanted version."""
-    match TargetState(target.status):
-        case TargetState.COMPLETED:
-            return "" if target.verified_at else "Installed; a later report must confirm it."
-        case TargetState.ROLLED_BACK:
-            why = target.error_message or "no message"
-            return f"It rolled back by itself: {target.reason}: {why}"
-        case TargetState.FAILED:
-            return f"It failed: {target.reason}: {target.error_message or 'no message'}"
-        case TargetState.SKIPPED:
-            return f"It is skipped: {target.reason}."
-    if target.granted_at is None:
-        held = f"{target.run_reason} {target.run_message}".strip()
-        return f"It waits for its turn; the run is {target.run_status}: {held}"
-    return f"It works on it: {target.status}."
+def _unselected(device: DeviceFacts, part: PartFacts, run: RunFacts) -> Block | None:
+    if part.pin is not None:
+        what = f"A person sent it back to {part.pin} and pinned it there"
+        return Block(what, ways_out.of_target("Excluded", run.deployment, device.name)[1])
+    if not part.is_owned:
+        what, way_out = ways_out.of_target("NoLongerMatches", run.deployment, device.name)
+        return Block(what[0].upper() + what[1:], way_out)
+    if part.version == run.version:
+        return None
+    shown = run.holds[0].reason if run.holds else run.reason
+    message = run.holds[0].message if run.holds else run.message
+    why = ": ".join(filter(None, [str(run.status), shown, message]))
+    what = f"It was not selected yet; the run is {why}"
+    if run.holds:
+        return Block(what, _clears(run.holds[0], run.deployment))
+    if run.status in LIVE_RUNS:
+        way_out = ways_out.of_run(run.reason, run.deployment)
+        return Block(what, way_out or "it gets its turn in a batch to come")
+    if run.status is RunState.COMPLETED:
+        return Block(
+            "It was not selected; the run is completed",
+            "as a late joiner it gets it by itself, unless `current_version` or `status` of the"
+            " filters do not fit it or `selfHeal` is false",
+        )
+    return Block(what, ways_out.of_target("Cancelled", run.deployment, device.name)[1])
 
 
-def _story(connection: Connection, slug: str) -> list[str]:
-    rows = connection.execute(
-        select(t.events)
-        .where(t.events.c.device == slug)
-        .order_by(t.events.c.id.desc())
-        .limit(_STORY_LIMIT)
-    ).all()
-    if not rows:
-        return []
-    return ["Lately:", *(f"  {_event_line(row)}" for row in reversed(rows))]
+def _clears(hold: HoldFacts, name: str) -> str:
+    until = f", or by itself at {times.to_rfc3339(hold.until)}" if hold.until else ""
+    return f"{ways_out.of_hold(hold.reason, name)}{until}"
 
 
-def _event_line(row: Row[Any]) -> str:
-    parts = [times.to_rfc3339(row.at), row.kind, row.reason, row.message.split("\n")[0]]
-    return " ".join(part for part in parts if part)
+def _unverified(device: DeviceFacts, now: int) -> Block:
+    if device.is_silent:
+        what = f"Installed, and silent since; a later report must confirm it{_since(device, now)}"
+        return Block(what, "its next poll; see to its network")
+    return Block("Installed; a later report must confirm it", "its next poll")
+
+
+def _since(device: DeviceFacts, now: int) -> str:
+    """` (silent for 3 h)`."""
+    if device.last_seen is None:
+        return " (never seen)"
+    return f" (silent for {about(now - device.last_seen)})"
+
+
+def _ended(device: DeviceFacts, part: PartFacts, run: RunFacts, target: TargetFacts) -> Block:
+    meaning, way_out = ways_out.of_target(target.reason, run.deployment, device.name)
+    if target.state is TargetState.SKIPPED:
+        return Block(f"It is skipped: {target.reason}: {meaning}".rstrip(": "), way_out)
+    if target.reason == "RolledBackByUser" and part.pin is not None:
+        meaning = f"a person sent it back to {part.pin} and pinned it there"
+    by_itself = target.reason not in ("RolledBackByUser", "RolledBackByPolicy")
+    verb = "It failed"
+    if target.state is TargetState.ROLLED_BACK:
+        verb = "It rolled back by itself" if by_itself else "It went back"
+    why = target.message or meaning or "no message"
+    return Block(f"{verb}: {target.reason}: {why} (attempt {target.attempt})", way_out)
+
+
+def _granted(
+    device: DeviceFacts, part: PartFacts, run: RunFacts, target: TargetFacts, now: int
+) -> Block:
+    wanted = target.goes_back_to or run.version
+    doing = f"{_doing(target)} {wanted}, attempt {target.attempt}"
+    deadline = ""
+    if target.deadline is not None and not target.waits:
+        deadline = f"; at {times.to_rfc3339(target.deadline)} it counts as TimedOut"
+    if device.is_silent:
+        return Block(
+            f"It holds a grant{_since(device, now)}, last: {doing}",
+            f"its next poll{deadline}; see to its network",
+        )
+    if part.window is not None:
+        return _window(part, run, device)
+    if target.waits in ways_out.WAITS:
+        return Block(f"It waits: {target.waits}", ways_out.WAITS[target.waits])
+    if not target.is_fetched:
+        return Block(f"It may begin with {wanted}", "its next poll fetches the grant")
+    return Block(f"It works on it: {doing}", f"its verdict{deadline}")
+
+
+def _doing(target: TargetFacts) -> str:
+    if target.goes_back_to is not None:
+        return "going back to"
+    return target.state.value if target.state is not TargetState.PENDING else "granted"
+
+
+def _window(part: PartFacts, run: RunFacts, device: DeviceFacts) -> Block:
+    window = part.window
+    assert window is not None
+    if window.opens_at is None:
+        opens = "no opening is in sight: a commit must change `windows` or the Freeze"
+    else:
+        opens = f"it opens at {times.to_rfc3339(window.opens_at)}"
+        if device.time_zone:
+            opens += f" (the device's zone is {device.time_zone})"
+    if run.is_return:
+        opens += f"; `towline approve {run.deployment} --through-windows --reason …` for the night"
+    return Block(f"It waits for its window: {window.why}", opens)
+
+
+def _ungranted(
+    device: DeviceFacts, part: PartFacts, run: RunFacts, target: TargetFacts, now: int
+) -> Block:
+    if run.holds:
+        hold = run.holds[0]
+        what = f"It waits for its turn; the run is {run.status}: {hold.reason}: {hold.message}"
+        return Block(what.rstrip(": "), _clears(hold, run.deployment))
+    if device.is_silent:
+        return Block(
+            f"It is selected and offline{_since(device, now)}",
+            "its next poll; after `offline.after` it is deferred and comes back by itself",
+        )
+    if part.busy_with:
+        return Block(f"Another install goes first: {part.busy_with}", "the end of that install")
+    if not target.is_staged and target.goes_back_to is None:
+        return Block(f"It downloads {run.version} ahead", "it is staged then and gets its turn")
+    if part.full_group:
+        what = f"The disruption budget has no room in {part.full_group}"
+        return Block(what, "another device of the group must give its verdict first")
+    waits = ": ".join(filter(None, [run.reason, run.message]))
+    turn = f"its turn to go back to {target.goes_back_to}" if target.goes_back_to else "its turn"
+    what = f"It waits for {turn}; the run is {run.status}: {waits}".rstrip(": ")
+    return Block(what, ways_out.of_run(run.reason, run.deployment) or "a free slot")

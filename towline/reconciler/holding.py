@@ -6,7 +6,7 @@ approval lifts. Pure.
 
 from towline.manifests.model import Deployment
 from towline.reconciler.actions import Action, AddHold, ClearHold, Hold
-from towline.reconciler.snapshot import Figures, HoldSeen, RunSeen, Snapshot
+from towline.reconciler.snapshot import Figures, RunSeen, Snapshot
 from towline.schemas.states import LIVE_RUNS
 
 GRAVEST_FIRST = (
@@ -60,14 +60,15 @@ def hold(world: Snapshot, reason: str, message: str) -> list[Action]:
 
 def waits(world: Snapshot) -> Hold:
     """The gravest hold, as what the run waits for, until the next time that any of it matters."""
-    gravest = min(world.holds, key=_gravity)
+    gravest = min(world.holds, key=lambda each: gravest_first(each.reason))
     times = [each.until for each in world.holds if each.until is not None]
     times += [at for at in (world.next_clock, world.analysis.next_ask_at) if at is not None]
     return Hold(gravest.reason, gravest.message, min(times, default=None))
 
 
-def _gravity(each: HoldSeen) -> int:
-    return GRAVEST_FIRST.index(each.reason)
+def gravest_first(reason: str) -> int:
+    """Sorts holds by their reason, the gravest first; one that is not known comes last."""
+    return GRAVEST_FIRST.index(reason) if reason in GRAVEST_FIRST else len(GRAVEST_FIRST)
 
 
 def change_holds(world: Snapshot, manifest: Deployment) -> list[Action]:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row
 
 from towline.manifests.model import BatchPlan, SizeKind
 from towline.reconciler.head import Head
-from towline.reconciler.holding import CLEARED_BY, GRAVEST_FIRST
+from towline.reconciler.holding import CLEARED_BY, gravest_first
 from towline.reconciler.layout import plans_for
 from towline.reconciler.observe import SEEN_POLLS
 from towline.reconciler.store import reading, reading_batches, reading_health
@@ -97,7 +97,7 @@ def _document(
 ) -> dict[str, Any]:
     holds = [
         hold | {"clearedBy": CLEARED_BY.get(hold["reason"], "")}
-        for hold in sorted(document["holds"], key=lambda hold: _gravity(hold["reason"]))
+        for hold in sorted(document["holds"], key=lambda hold: gravest_first(hold["reason"]))
     ]
     reason, message = run.reason, run.message
     if holds:
@@ -114,10 +114,6 @@ def _document(
         ),
         "batches": _batches(run, document["batches"], f"{reason}: {message}".rstrip(": "), sight),
     }
-
-
-def _gravity(reason: str) -> int:
-    return GRAVEST_FIRST.index(reason) if reason in GRAVEST_FIRST else len(GRAVEST_FIRST)
 
 
 def health(status: RunState, failed: int, drifted: int, *, is_silent: bool) -> str:
@@ -155,7 +151,8 @@ def _waits_for(batch: Mapping[str, Any], waits: str) -> str:
 def _planned(
     run: Row[Any], opened: Sequence[Mapping[str, Any]], sight: Sight
 ) -> Sequence[BatchPlan]:
-    manifest = sight.head.deployments.get(run.deployment) if sight.head else None
+    head = sight.head if sight.head and sight.head.organization == run.organization else None
+    manifest = head.deployments.get(run.deployment) if head else None
     is_complete = bool(opened) and opened[-1]["isLast"]
     if manifest is None or manifest.revision != run.revision or run.goes_back or is_complete:
         return ()

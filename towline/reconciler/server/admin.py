@@ -8,8 +8,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from towline.reconciler import acts, showing
-from towline.reconciler.explain import explain_device
+from towline.reconciler import acts, groups, showing
+from towline.reconciler.explain_deployment import explain_deployment
+from towline.reconciler.explain_device import explain_device
 from towline.reconciler.server import admin_acts
 from towline.reconciler.server.desk import Administrator, AtDesk, Declined, Viewer, wall_clock
 from towline.reconciler.server.sight import sight
@@ -77,6 +78,16 @@ def get_batches(desk: AtDesk, person: Viewer, deployment: str) -> dict[str, Any]
     return {"batches": get_deployment(desk, person, deployment)["batches"]}
 
 
+@router.get("/groups")
+def list_groups(desk: AtDesk, person: Viewer) -> dict[str, Any]:
+    """The DeviceGroups in force, with how many devices each has."""
+    head = desk.head()
+    if head is None or head.organization != person.organization:
+        return {"groups": []}
+    with desk.store.read() as connection:
+        return {"groups": groups.groups(connection, head)}
+
+
 @router.get("/devices")
 def list_devices(
     desk: AtDesk, person: Viewer, page: PageNumber = 1, page_size: PageSize = 100
@@ -103,13 +114,25 @@ def get_device(desk: AtDesk, person: Viewer, device: str) -> dict[str, Any]:
 
 
 @router.get("/devices/{device}/explain")
-def explain(desk: AtDesk, person: Viewer, device: str) -> dict[str, Any]:
-    """One device's story in words."""
+def tell_device(desk: AtDesk, person: Viewer, device: str) -> dict[str, Any]:
+    """One device's story in words: what blocks, and the way out."""
     found = get_device(desk, person, device)
     with desk.store.read() as connection:
-        story = explain_device(connection, person.organization, found["id"], wall_clock())
+        story = explain_device(connection, person.organization, found["id"], sight(desk))
     if story is None:
         raise _no_device(device)
+    return story
+
+
+@router.get("/deployments/{deployment}/explain")
+def tell_deployment(desk: AtDesk, person: Viewer, deployment: str) -> dict[str, Any]:
+    """A Deployment's newest run in words: what is decided now, what holds it, the way out."""
+    with desk.store.read() as connection:
+        run = reading.find_run(connection, person.organization, deployment)
+        if run is None:
+            raise _no_deployment(deployment)
+        story = explain_deployment(connection, person.organization, run.deployment, sight(desk))
+    assert story is not None
     return story
 
 

@@ -1,0 +1,75 @@
+"""The columns of everything that `get` lists, defined once."""
+
+from towline.cli.output import Column, Kind
+
+DEPLOYMENT = Kind(
+    "Deployment",
+    "name",
+    (
+        Column("NAME", "name"),
+        Column("VERSION", "target_version"),
+        Column("STATUS", "status", is_status=True),
+        Column("HEALTH", "health"),
+        Column("DONE", "progress"),
+        Column("REASON", "reason"),
+        Column("MESSAGE", "message"),
+        Column("STRATEGY", "strategy", is_wide=True),
+        Column("COMMIT", "commit", is_wide=True),
+        Column("ID", "id", is_wide=True),
+    ),
+)
+DEVICE = Kind(
+    "Device",
+    "id",
+    (
+        Column("DEVICE", "id"),
+        Column("ONLINE", "online"),
+        Column("RUNS", "runs"),
+        Column("WANTED", "wanted"),
+        Column("STATE", "state", is_status=True),
+        Column("REASON", "reason"),
+        Column("LAST SEEN", "lastSeen"),
+        Column("TYPE", "deviceType", is_wide=True),
+        Column("LABELS", "labels", is_wide=True),
+    ),
+)
+BATCH = Kind(
+    "Batch",
+    "name",
+    (
+        Column("DEPLOYMENT", "deployment"),
+        Column("BATCH", "name"),
+        Column("STATE", "state", is_status=True),
+        Column("SIZE", "shownSize"),
+        Column("DEVICES", "counts"),
+        Column("WAITS FOR", "waitsFor"),
+        Column("MEDIAN", "median", is_wide=True),
+        Column("THRESHOLD", "successThreshold", is_wide=True),
+    ),
+)
+GROUP = Kind(
+    "Group",
+    "name",
+    (
+        Column("GROUP", "name"),
+        Column("DEVICES", "devices"),
+        Column("FILTERS", "filters"),
+        Column("DEPLOYMENTS", "deployments"),
+        Column("FILE", "file", is_wide=True),
+    ),
+)
+EVENT = Kind(
+    "Event",
+    "id",
+    (
+        Column("TIME", "at"),
+        Column("TIMES", "count"),
+        Column("LAST", "lastAt"),
+        Column("EVENT", "kind"),
+        Column("DEPLOYMENT", "deployment"),
+        Column("DEVICE", "device"),
+        Column("REASON", "reason"),
+        Column("MESSAGE", "message"),
+        Column("CAUSE", "cause", is_wide=True),
+    ),
+)

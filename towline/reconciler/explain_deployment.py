@@ -1,0 +1,62 @@
+"""Gathers what is told of a Deployment: its newest run, and what `decide` says of it now."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from towline.manifests.model import Deployment
+from towline.reconciler import showing
+from towline.reconciler.actions import Action
+from towline.reconciler.decide import decide
+from towline.reconciler.explain_run import Deadline, RunStory, explain_run
+from towline.reconciler.head import Head
+from towline.reconciler.laid_over import with_overrides
+from towline.reconciler.observe import observe
+from towline.reconciler.showing import Sight
+from towline.reconciler.store import reading_explain as rows_of
+from towline.reconciler.store import runs
+from towline.schemas.states import TargetState
+
+
+def explain_deployment(
+    connection: Connection, organization: str, name: str, sight: Sight
+) -> dict[str, Any] | None:
+    """The story of a Deployment's newest run; None when there was none. Changes nothing."""
+    run = runs.newest_run(connection, organization, name)
+    if run is None:
+        return None
+    head = sight.head if sight.head and sight.head.organization == organization else None
+    manifest = head.deployments.get(name) if head else None
+    story = RunStory(
+        shown=showing.deployment(connection, run, sight),
+        subject=rows_of.subject_of(connection, run),
+        decision=_decision(connection, head, name, sight) if head else None,
+        deadlines=[_deadline(row) for row in rows_of.deadlines(connection, run.seq)],
+        limits=_limits(manifest) if manifest else {},
+        is_in_git=head is None or manifest is not None,
+    )
+    return explain_run(story, sight.now)
+
+
+def _decision(connection: Connection, head: Head, name: str, sight: Sight) -> list[Action]:
+    """As the loop asks."""
+    over = with_overrides(connection, head, name)
+    world = observe(connection, over, name, now=sight.now, poll_interval_s=sight.poll_interval_s)
+    return decide(world)
+
+
+def _limits(manifest: Deployment) -> dict[str, int]:
+    return {
+        "deviceTimeout": manifest.device_timeout_s,
+        "progressDeadline": manifest.progress_deadline_s,
+        "offline.after": manifest.offline_after_s,
+    }
+
+
+def _deadline(row: Row[Any]) -> Deadline:
+    state = row.status
+    if state == TargetState.PENDING.value:
+        state = "granted" if row.is_granted else "selected"
+    elif state == TargetState.COMPLETED.value:
+        state = "to be verified"
+    return Deadline(state, row.n, row.deadline, row.still)
