@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from towline.reconciler import approving, reopening
 from towline.reconciler.refusals import NotAllowed, Unknown
@@ -16,6 +16,7 @@ from towline.reconciler.reopening import GATES
 from towline.reconciler.run_changes import end_run, record_for, settle, turn_back
 from towline.reconciler.store import dirt, grants, runs
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.causes import because
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.events import Event, record
 from towline.reconciler.store.overrides import Person, lay_override
@@ -56,12 +57,12 @@ def act(
     asked = asked if isinstance(asked, Act) else Act(asked)
     who = Person(author, reason, now)
     with store.write() as connection:
+        because(connection, f"{asked.verb} by {author}", now)
         run = find_run(connection, organization, run_id)
         _check(run, asked.verb)
         check_newest(connection, run)
         touched = _carry_out(connection, run, asked, who)
-        cause = f"{asked.verb} by {author}"
-        event = Event(f"verb.{asked.verb}", reason=reason[:50], message=reason, cause=cause)
+        event = Event(f"verb.{asked.verb}", reason=reason[:50], message=reason)
         record_for(connection, run, event, now)
         settle(connection, find_run(connection, organization, run_id), now)
         dirt.mark(connection, organization, run.deployment)
@@ -102,11 +103,8 @@ def _carry_out(connection: Connection, run: Row[Any], asked: Act, who: Person) -
         case Verb.RESUME:
             _resume(connection, run, asked, who)
         case Verb.CANCEL:
-            cause = f"cancel by {who.name}"
             cancelled = RunState.CANCELLED
-            return end_run(
-                connection, run, cancelled, "CancelledByUser", who.reason, who.now, cause
-            )
+            return end_run(connection, run, cancelled, "CancelledByUser", who.reason, who.now)
         case Verb.RETRY:
             return reopening.retry(connection, run, who)
         case Verb.APPROVE:
@@ -119,22 +117,18 @@ def _carry_out(connection: Connection, run: Row[Any], asked: Act, who: Person) -
 def _start(connection: Connection, run: Row[Any]) -> None:
     if run.reason == "WaitingForStatement":
         raise NotAllowed(run.message)
-    connection.execute(update(t.runs).where(t.runs.c.seq == run.seq).values(start_requested=True))
+    runs.set_on_run(connection, run.seq, start_requested=True)
 
 
 def _pause(connection: Connection, run: Row[Any], asked: Act, who: Person) -> set[int]:
-    connection.execute(
-        insert(t.holds).values(
-            organization=run.organization,
-            deployment=run.deployment,
-            run_seq=None,
-            reason="PausedByUser",
-            message=f"{who.name}: {who.reason}",
-            author=who.name,
-            since=who.now,
-            until=None if asked.pause_s is None else who.now + asked.pause_s,
-        )
-    )
+    hold = {
+        "reason": "PausedByUser",
+        "message": f"{who.name}: {who.reason}",
+        "author": who.name,
+        "since": who.now,
+        "until": None if asked.pause_s is None else who.now + asked.pause_s,
+    }
+    runs.add_hold(connection, run, hold, stays=True)
     return grants.withdraw_all(connection, run.seq)
 
 
@@ -157,9 +151,7 @@ def _resume(connection: Connection, run: Row[Any], asked: Act, who: Person) -> N
     _lift_pauses(connection, run, who)
     if "DeadlineExceeded" in held:
         runs.remove_holds(connection, run.organization, run.deployment, "DeadlineExceeded")
-        connection.execute(
-            update(t.runs).where(t.runs.c.seq == run.seq).values(progress_from=who.now)
-        )
+        runs.set_on_run(connection, run.seq, progress_from=who.now)
     if gates and asked.accept:
         reopening.accept(connection, run, who)
 
@@ -178,7 +170,7 @@ def _roll_back(connection: Connection, run: Row[Any], who: Person) -> set[int]:
     if run.goes_back:
         raise NotAllowed("the run is going back already")
     _lift_pauses(connection, run, who)
-    return turn_back(connection, run, "RolledBackByUser", who.now, f"rollback by {who.name}")
+    return turn_back(connection, run, "RolledBackByUser", who.now)
 
 
 def accept_commit(

@@ -7,7 +7,7 @@ returned, so that the loop can ring for them after the commit.
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, update
+from sqlalchemy import Connection, Row
 
 from towline.manifests.model import Deployment
 from towline.reconciler import begin, selection
@@ -41,9 +41,27 @@ from towline.reconciler.holding import STAY_WITH_DEPLOYMENT
 from towline.reconciler.run_changes import end_run, record_for, settle, turn_back
 from towline.reconciler.scope import current_offer
 from towline.reconciler.store import grants, runs, ways_back
-from towline.reconciler.store import tables as t
+from towline.reconciler.store.causes import because
 from towline.reconciler.store.events import Event
 from towline.schemas.states import BatchState, RunState
+
+_CAUSES = {
+    "clock": (Withdraw, Defer, TimeOut, GiveUpPreparing),
+    "gate": (MoveBatch, BeginAnalysis, GoBack, SendBack),
+    "drift": (Heal, GiveUpHealing),
+    "filters": (Release,),
+    "device is back": (Readmit,),
+    "decision": (Hold,),
+}
+"""What makes an action happen that git does not."""
+_CAUSES_OF_HOLDS = {
+    "PausedInGit": "",
+    "PolicyViolated": "",
+    "PausedByUser": "clock",
+    "DeadlineExceeded": "clock",
+    "GitStale": "clock",
+}
+"""Empty: a commit; every other hold is a gate's."""
 
 
 class Performer:
@@ -62,7 +80,9 @@ class Performer:
     def perform(self, actions: Sequence[Action]) -> set[int]:
         """Perform in order; returns the devices whose documents change."""
         for action in actions:
+            because(self.connection, self._cause(action), self.now)
             self._perform(action)
+        because(self.connection, "decision", self.now)
         if (run := self._run()) is not None:
             settle(self.connection, run, self.now)
         return self.touched
@@ -85,9 +105,7 @@ class Performer:
     def _perform_on(self, run: Row[Any], action: Action) -> None:
         match action:
             case EndRun(status, reason, message):
-                self.touched |= end_run(
-                    self.connection, run, status, reason, message, self.now, cause=self._cause()
-                )
+                self.touched |= end_run(self.connection, run, status, reason, message, self.now)
             case StartRun():
                 self._start(run)
             case AddHold():
@@ -103,7 +121,7 @@ class Performer:
                 runs.begin_analysis(self.connection, run.seq, number, self.now)
                 self._record(run, Event("batch.analyzing", message=f"batch {number + 1}"))
             case GoBack(reason):
-                self.touched |= turn_back(self.connection, run, reason, self.now, cause="gate")
+                self.touched |= turn_back(self.connection, run, reason, self.now)
             case Hold(reason, message, until):
                 self._wait(run, reason, message, until)
             case _:
@@ -183,24 +201,21 @@ class Performer:
     def _change_offer(self, run: Row[Any]) -> None:
         offer, _ = current_offer(self.head, self._manifest, run)
         assert offer is not None
-        self.connection.execute(
-            update(t.runs).where(t.runs.c.seq == run.seq).values(offer=offer.document())
-        )
+        runs.set_on_run(self.connection, run.seq, offer=offer.document())
         self.touched |= grants.offered(self.connection, run.seq)
-        self._record(run, Event("run.tuned", message="URLs or deviceTimeout", cause=self._cause()))
+        self._record(run, Event("run.tuned", message="URLs or deviceTimeout"))
 
     def _add_hold(self, run: Row[Any], hold: AddHold) -> None:
-        stays = hold.reason in STAY_WITH_DEPLOYMENT
-        self.connection.execute(
-            t.holds.insert().values(
-                organization=run.organization,
-                deployment=run.deployment,
-                run_seq=None if stays else run.seq,
-                reason=hold.reason,
-                message=hold.message,
-                author="towline",
-                since=self.now,
-            )
+        runs.add_hold(
+            self.connection,
+            run,
+            {
+                "reason": hold.reason,
+                "message": hold.message,
+                "author": "towline",
+                "since": self.now,
+            },
+            stays=hold.reason in STAY_WITH_DEPLOYMENT,
         )
         if hold.withdraws:
             self.touched |= grants.withdraw_all(self.connection, run.seq)
@@ -217,10 +232,15 @@ class Performer:
         if reason:
             values |= {"reason": reason, "message": message}
         if any(getattr(run, key) != value for key, value in values.items()):
-            self.connection.execute(update(t.runs).where(t.runs.c.seq == run.seq).values(**values))
+            runs.set_on_run(self.connection, run.seq, **values)
 
-    def _cause(self) -> str:
-        return f"commit {self.head.commit.sha[:12]} by {self.head.commit.author}"
+    def _cause(self, action: Action) -> str:
+        """Who or what makes the action happen."""
+        if isinstance(action, (AddHold, ClearHold)):
+            cause = _CAUSES_OF_HOLDS.get(action.reason, "gate")
+        else:
+            cause = next((word for word, kinds in _CAUSES.items() if isinstance(action, kinds)), "")
+        return cause or f"commit {self.head.commit.sha[:12]} by {self.head.commit.author}"
 
     def _record(self, run: Row[Any], event: Event) -> None:
         record_for(self.connection, run, event, self.now)
@@ -228,4 +248,4 @@ class Performer:
     def _record_device(self, run_seq: int, device: int, kind: str, reason: str) -> None:
         run = runs.get_run(self.connection, run_seq)
         for slug in grants.slugs(self.connection, [device]):
-            self._record(run, Event(kind, device=slug, reason=reason, cause="clock"))
+            self._record(run, Event(kind, device=slug, reason=reason))

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, update
+from sqlalchemy import Connection, Row
 
 from towline.reconciler.permission import is_author
 from towline.reconciler.refusals import NotAllowed
 from towline.reconciler.store import approvals, grants, runs
-from towline.reconciler.store import tables as t
 from towline.reconciler.store.overrides import Person, lay_override
 from towline.schemas.states import LIVE_RUNS, PASSED_BATCHES, RunState
 
@@ -55,6 +54,6 @@ def _open_windows(connection: Connection, run: Row[Any], who: Person) -> set[int
     """For the night it burns: a return goes through closed windows."""
     if not run.is_return or RunState(run.status) not in LIVE_RUNS:
         raise NotAllowed("only a return that is under way may go through windows")
-    connection.execute(update(t.runs).where(t.runs.c.seq == run.seq).values(through_windows=True))
+    runs.set_on_run(connection, run.seq, through_windows=True)
     lay_override(connection, run, "windows", "through", who)
     return grants.offered(connection, run.seq)

@@ -57,7 +57,6 @@ def begin_run(
         deployment=manifest.name,
         run=run_id,
         message=f"{manifest.target_version}{', a return' if action.is_return else ''}",
-        cause=f"commit {head.commit.sha[:12]} by {head.commit.author}",
         commit=head.commit.sha,
     )
     record(connection, head.organization, now, event)

@@ -8,8 +8,9 @@ from sqlalchemy import Connection, Row, select
 from towline.reconciler.acts import check_newest, find_run
 from towline.reconciler.refusals import NotAllowed, Unknown
 from towline.reconciler.run_changes import record_for
-from towline.reconciler.store import dirt, pins, ways_back
+from towline.reconciler.store import dirt, pins, runs, ways_back
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.causes import because
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.events import Event
 from towline.reconciler.store.overrides import Person, lay_override
@@ -37,6 +38,7 @@ def act_on_device(
     """
     who = Person(author, reason, now)
     with store.write() as connection:
+        because(connection, f"{verb} by {author}", now)
         run = find_run(connection, organization, run_id)
         check_newest(connection, run)
         seq = _find_device(connection, organization, device)
@@ -52,8 +54,7 @@ def act_on_device(
                 _try_again(connection, run, seq, target)
             case _:
                 raise NotAllowed(f"{verb} is not for one device; allowed: start, rollback, retry")
-        cause = f"{verb} by {author}"
-        event = Event(f"verb.{verb}", device=device, message=reason, cause=cause)
+        event = Event(f"verb.{verb}", device=device, message=reason)
         record_for(connection, run, event, now)
         dirt.mark(connection, organization, run.deployment)
     return {seq}
@@ -79,9 +80,7 @@ def _name(connection: Connection, run: Row[Any], device: str, who: Person) -> No
         )
     lay_override(connection, run, "device", device, who)
     if run.status == RunState.PENDING.value:
-        connection.execute(
-            t.runs.update().where(t.runs.c.seq == run.seq).values(start_requested=True)
-        )
+        runs.set_on_run(connection, run.seq, start_requested=True)
 
 
 def _send_back(

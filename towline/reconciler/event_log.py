@@ -1,14 +1,16 @@
 """Events as structured log lines, told after they were committed.
 
 Names are the contract's: deployment.created, deployment.started, device.status, device.rolled_back,
-device.failed (a warning); every other event keeps its own name.
+device.failed (a warning); every other event keeps its own name. What is kept for a replay only is
+not told.
 """
 
 from typing import Any
 
 import structlog
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, func, not_, select
 
+from towline.reconciler.store import changes
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.tables import events
 
@@ -49,7 +51,10 @@ class EventLog:
                 self._last = newest or 0
                 return
             rows = connection.execute(
-                select(events).where(events.c.id > self._last).order_by(events.c.id).limit(_LIMIT)
+                select(events)
+                .where(events.c.id > self._last, not_(events.c.kind.startswith(changes.PREFIX)))
+                .order_by(events.c.id)
+                .limit(_LIMIT)
             ).all()
         for row in rows:
             _tell(row)

@@ -14,8 +14,9 @@ from sqlalchemy import Connection, Row, and_, or_, select, update
 from towline.reconciler import waiting
 from towline.reconciler.store import dirt, grants, inventory
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.causes import because
 from towline.reconciler.store.events import Event, record
-from towline.reconciler.store.targets import move
+from towline.reconciler.store.targets import change, move
 from towline.reconciler.verification import Reporter, compare_versions
 from towline.schemas.reports import Attempt, Report
 from towline.schemas.states import ACTIVE_TARGETS, LATE_MOVES, REPORTED_MOVES, TargetState
@@ -28,6 +29,7 @@ def commit_reports(
     connection: Connection, now: int, reports: Sequence[tuple[int, Report]]
 ) -> set[int]:
     """Take in reports in order; returns the devices whose documents may have changed."""
+    because(connection, "report", now)
     touched: set[int] = set()
     for device_seq, report in reports:
         row = connection.execute(
@@ -67,11 +69,8 @@ def mark_fetched(connection: Connection, now: int, device_seqs: Iterable[int]) -
     ).all()
     for run_seq, device_seq, granted_at, offer in rows:
         what = {"prepared_at": now} if granted_at is None else {"fetched_at": now}
-        connection.execute(
-            update(t.targets)
-            .where(t.targets.c.run_seq == run_seq, t.targets.c.device_seq == device_seq)
-            .values(**what, deadline=now + offer["deviceTimeout"])
-        )
+        deadline = now + offer["deviceTimeout"]
+        change(connection, run_seq, t.targets.c.device_seq == device_seq, **what, deadline=deadline)
 
 
 _ACTIVE = [state.value for state in ACTIVE_TARGETS]
@@ -135,7 +134,6 @@ def _note_refusal(connection: Connection, now: int, reporter: Reporter, report: 
         device=reporter.slug,
         reason=report.rejected,
         message="the device keeps what runs",
-        cause="report",
     )
     record(connection, reporter.organization, now, event)
 
@@ -243,7 +241,6 @@ def _after_move(
         device=reporter.slug,
         reason=attempt.reason,
         message=attempt.message,
-        cause="report",
         commit=attempt.commit,
     )
     record(connection, reporter.organization, now, event)

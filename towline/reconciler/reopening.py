@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, or_, select, update
+from sqlalchemy import Connection, Row, and_, or_, select
 
 from towline.reconciler.refusals import NotAllowed
 from towline.reconciler.store import runs, ways_back
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.overrides import Person, lay_override
+from towline.reconciler.store.targets import change
 from towline.schemas.states import PASSED_BATCHES, BatchState, RunState, TargetState
 
 GATES = ("ThresholdNotMet", "AnalysisFailed", "NoEvidence")
@@ -54,22 +55,25 @@ def accept(connection: Connection, run: Row[Any], who: Person) -> None:
     batch = _gated_batch(connection, run)
     if batch is None:
         return
-    in_batch = (t.targets.c.run_seq == run.seq, t.targets.c.batch == batch.number)
+    in_batch = t.targets.c.batch == batch.number
     is_passed = and_(
         t.targets.c.status == TargetState.COMPLETED.value, t.targets.c.verified_at.is_not(None)
     )
     is_verdict = or_(is_passed, t.targets.c.status.in_([state.value for state in _FAILED]))
     counts = t.targets.c.is_set_aside.is_(False)
-    aside = connection.execute(
-        update(t.targets).where(*in_batch, counts, is_verdict).values(is_set_aside=True)
-    ).rowcount
+    aside = change(connection, run.seq, and_(in_batch, counts, is_verdict), is_set_aside=True)
     left = connection.execute(
         select(t.targets.c.device_seq)
-        .where(*in_batch, counts, t.targets.c.status != TargetState.SKIPPED.value)
+        .where(
+            t.targets.c.run_seq == run.seq,
+            in_batch,
+            counts,
+            t.targets.c.status != TargetState.SKIPPED.value,
+        )
         .limit(1)
     ).first()
     # Whoever was set aside is not replaced: the batch is smaller by them.
-    size = {"size": max(0, batch.size - aside)}
+    size = {"size": max(0, batch.size - len(aside))}
     if left is None:
         runs.change_batch(connection, run.seq, batch.number, BatchState.ACCEPTED, **size)
     elif batch.state == BatchState.FAILED.value:

@@ -5,7 +5,6 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from towline.reconciler.store import grants, runs
-from towline.reconciler.store import tables as t
 from towline.reconciler.store.events import Event, record
 from towline.schemas.states import FINISHED_RUNS, RunState
 
@@ -33,14 +32,13 @@ def end_run(
     reason: str,
     message: str,
     now: int,
-    cause: str,
 ) -> set[int]:
     """End a run; what has not begun to install is skipped. Returns the touched devices."""
     touched: set[int] = set()
     if status is not RunState.COMPLETED:
         why = "Superseded" if reason == "Superseded" else "Cancelled"
         touched = grants.skip_unbegun(connection, run.seq, why, now)
-    connection.execute(t.holds.delete().where(t.holds.c.run_seq == run.seq))
+    runs.end_holds(connection, run.seq)
     runs.change_run(
         connection,
         run,
@@ -51,18 +49,18 @@ def end_run(
         updated_at=now,
         next_due=None,
     )
-    event = Event(f"run.{status}", reason=reason, message=message, cause=cause)
+    event = Event(f"run.{status}", reason=reason, message=message)
     record_for(connection, run, event, now)
     return touched
 
 
-def turn_back(connection: Connection, run: Row[Any], reason: str, now: int, cause: str) -> set[int]:
+def turn_back(connection: Connection, run: Row[Any], reason: str, now: int) -> set[int]:
     """Roll a run back: what has not begun is skipped, the holds of the run are over.
 
     The next passes send back what completed. Returns the touched devices.
     """
     touched = grants.skip_unbegun(connection, run.seq, "Cancelled", now)
-    connection.execute(t.holds.delete().where(t.holds.c.run_seq == run.seq))
+    runs.end_holds(connection, run.seq)
     runs.change_run(
         connection,
         run,
@@ -73,7 +71,7 @@ def turn_back(connection: Connection, run: Row[Any], reason: str, now: int, caus
         completed_at=None,
         updated_at=now,
     )
-    record_for(connection, run, Event("run.rolling_back", reason=reason, cause=cause), now)
+    record_for(connection, run, Event("run.rolling_back", reason=reason), now)
     return touched
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, func, select
 
 from towline.manifests.model import Deployment, Ownership
 from towline.reconciler.actions import OpenBatch
@@ -38,20 +38,16 @@ def open_batch(
     seen_after: int,
 ) -> int:
     """Open a batch and select its members; returns how many there are."""
-    connection.execute(
-        t.batches.insert().values(
-            run_seq=run.seq,
-            number=action.number,
-            name=action.plan.name,
-            is_last=action.is_last,
-            is_alone=action.plan.is_alone,
-            state=BatchState.OPEN.value,
-            size=0,
-            success_threshold=action.plan.success_threshold,
-            soak_s=0 if run.is_return else action.plan.soak_s,
-            opened_at=now,
-        )
-    )
+    batch = {
+        "name": action.plan.name,
+        "is_last": action.is_last,
+        "is_alone": action.plan.is_alone,
+        "state": BatchState.OPEN.value,
+        "success_threshold": action.plan.success_threshold,
+        "soak_s": 0 if run.is_return else action.plan.soak_s,
+        "opened_at": now,
+    }
+    runs.insert_batch(connection, run.seq, action.number, batch)
     selection = _Selection(connection, head, manifest, run, seen_after)
     everyone = selection.choice(None)
     groups = selection.groups(everyone)
@@ -69,7 +65,7 @@ def open_batch(
             choice, groups, action.number, action.size, now, only_seen=action.only_seen
         )
     members += selected
-    _grow(connection, run.seq, action.number, members)
+    runs.grow_batch(connection, run.seq, action.number, members)
     selection.note_total(waiting=fitting - selected)
     return members
 
@@ -102,15 +98,7 @@ def admit(
         return
     added = selection.select(choice, groups, batch, limit, now, only_seen=only_seen)
     if row.is_last:
-        _grow(connection, run.seq, batch, added)
-
-
-def _grow(connection: Connection, run_seq: int, batch: int, members: int) -> None:
-    connection.execute(
-        update(t.batches)
-        .where(t.batches.c.run_seq == run_seq, t.batches.c.number == batch)
-        .values(size=t.batches.c.size + members)
-    )
+        runs.grow_batch(connection, run.seq, batch, added)
 
 
 class _Selection:
@@ -190,8 +178,5 @@ class _Selection:
     def note_total(self, waiting: int) -> None:
         """Keep how many devices the run has or will have: the targets and whatever still fits."""
         opened = select(func.count()).where(t.targets.c.run_seq == self.run.seq)
-        self.connection.execute(
-            update(t.runs)
-            .where(t.runs.c.seq == self.run.seq)
-            .values(target_count=opened.scalar_subquery() + waiting)
-        )
+        total = opened.scalar_subquery() + waiting
+        runs.set_on_run(self.connection, self.run.seq, target_count=total)

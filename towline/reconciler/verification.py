@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, and_, select
 
 from towline.reconciler.offer import Offer, OfferedRelease
 from towline.reconciler.store import dirt, grants, inventory
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.events import Event, record
-from towline.reconciler.store.targets import move
+from towline.reconciler.store.targets import change, move
 from towline.schemas.reports import Installed
 from towline.schemas.states import TargetState
 
@@ -81,15 +81,11 @@ def _is_wanted(target: Row[Any], installed: Installed) -> bool:
 
 
 def _verify(connection: Connection, now: int, reporter: Reporter, target: Row[Any]) -> None:
-    connection.execute(
-        update(t.targets)
-        .where(
-            t.targets.c.run_seq == target.run_seq,
-            t.targets.c.device_seq == reporter.seq,
-            t.targets.c.status == TargetState.COMPLETED.value,
-        )
-        .values(verified_at=now)
+    completed = and_(
+        t.targets.c.device_seq == reporter.seq,
+        t.targets.c.status == TargetState.COMPLETED.value,
     )
+    change(connection, target.run_seq, completed, verified_at=now)
     inventory.raise_rollback_index(
         connection, reporter.seq, target.component, _release(target).rollback_index
     )
@@ -126,6 +122,5 @@ def _regress(
         device=reporter.slug,
         reason="Regressed",
         message=message,
-        cause="report",
     )
     record(connection, reporter.organization, now, event)

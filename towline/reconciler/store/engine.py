@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 
-from towline.reconciler.store import migrate
+from towline.reconciler.store import causes, migrate
 from towline.schemas.problems import Problem
 
 BUSY_TIMEOUT_MS = 5000
@@ -21,8 +21,10 @@ BUSY_TIMEOUT_MS = 5000
 class Store:
     """Where the reconciler keeps everything; `read` and `write` begin its transactions."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, keeps_changes: bool = True) -> None:
+        """`keeps_changes`: what is written is recorded, so that it can be rebuilt."""
         self.engine = engine
+        self._keeps_changes = keeps_changes
         self._writing = threading.RLock()
 
     @contextmanager
@@ -30,6 +32,7 @@ class Store:
         """A transaction that commits at the end of the block and rolls back on an exception."""
         with self._writing, self.engine.connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+            causes.begin(connection, is_recorded=self._keeps_changes)
             try:
                 yield connection
             except BaseException:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, insert, select
 
+from towline.reconciler.store.causes import cause_of
 from towline.reconciler.store.tables import events
 
 
@@ -20,7 +21,7 @@ class Event:
     reason: str = ""
     message: str = ""
     cause: str = ""
-    """Who or what made it happen: a verb and its author, a report, a clock, a commit."""
+    """Who or what made it happen; empty: what the transaction's changes are recorded with."""
     commit: str = ""
     data: dict[str, Any] = field(default_factory=dict)
 
@@ -29,6 +30,7 @@ def record(connection: Connection, organization: str, now: int, *entries: Event)
     """Append events in the caller's transaction."""
     if not entries:
         return
+    cause = cause_of(connection)
     connection.execute(
         insert(events),
         [
@@ -41,7 +43,7 @@ def record(connection: Connection, organization: str, now: int, *entries: Event)
                 "device": entry.device,
                 "reason": entry.reason,
                 "message": entry.message,
-                "cause": entry.cause,
+                "cause": entry.cause or (cause.words if cause else ""),
                 "commit": entry.commit,
                 "data": entry.data,
             }

@@ -15,7 +15,7 @@ from towline.reconciler.store.tables import (
     edge_devices,
     targets,
 )
-from towline.reconciler.store.targets import has_no_other_active, move
+from towline.reconciler.store.targets import change, has_no_other_active, move
 from towline.schemas.states import ACTIVE_TARGETS, TargetState
 
 ROWS_PER_STATEMENT = 5000
@@ -43,15 +43,15 @@ def grant(connection: Connection, run_seq: int, devices: Iterable[int], now: int
     """Give leave to install, and keep what each device comes from; or leave to go back there."""
     wanted, granted = list(devices), set()
     for first in range(0, len(wanted), ROWS_PER_STATEMENT):
-        rows = connection.execute(
-            update(targets)
-            .where(
-                targets.c.run_seq == run_seq,
-                targets.c.device_seq.in_(wanted[first : first + ROWS_PER_STATEMENT]),
-                targets.c.status == TargetState.PENDING.value,
-                targets.c.granted_at.is_(None),
-            )
-            .values(
+        granted |= set(
+            change(
+                connection,
+                run_seq,
+                and_(
+                    targets.c.device_seq.in_(wanted[first : first + ROWS_PER_STATEMENT]),
+                    targets.c.status == TargetState.PENDING.value,
+                    targets.c.granted_at.is_(None),
+                ),
                 granted_at=now,
                 started_at=now,
                 deadline=None,
@@ -59,9 +59,7 @@ def grant(connection: Connection, run_seq: int, devices: Iterable[int], now: int
                 from_version=_kept_or(targets.c.from_version, component_versions.c.version),
                 from_sha256=_kept_or(targets.c.from_sha256, device_components.c.sha256),
             )
-            .returning(targets.c.device_seq)
         )
-        granted |= set(rows.scalars())
     return granted
 
 
@@ -241,11 +239,9 @@ def skip_unbegun(connection: Connection, run_seq: int, reason: str, now: int) ->
         completed_at=now,
     )
     deferred = and_(
-        targets.c.run_seq == run_seq,
-        targets.c.status == TargetState.SKIPPED.value,
-        targets.c.reason == "OfflineDeferred",
+        targets.c.status == TargetState.SKIPPED.value, targets.c.reason == "OfflineDeferred"
     )
-    connection.execute(update(targets).where(deferred).values(reason="Superseded"))
+    change(connection, run_seq, deferred, reason="Superseded")
     return touched
 
 

@@ -66,4 +66,5 @@ def _store(memory: sqlite3.Connection) -> Store:
     def give() -> Any:
         return memory
 
-    return Store(create_engine("sqlite://", creator=give, poolclass=StaticPool))
+    engine = create_engine("sqlite://", creator=give, poolclass=StaticPool)
+    return Store(engine, keeps_changes=False)

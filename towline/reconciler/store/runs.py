@@ -1,9 +1,21 @@
-"""Runs, batches and holds: reading and writing their rows."""
+"""Runs, batches and holds: reading their rows, and writing them with a record of each change."""
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Table,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
+from towline.reconciler.store import changes
 from towline.reconciler.store.tables import batches, edge_devices, holds, runs, targets
 from towline.schemas.states import BatchState, RunState, TargetState, move_batch, move_run
 
@@ -55,15 +67,42 @@ def was_completed(
 
 def insert_run(connection: Connection, values: dict[str, Any]) -> int:
     """Insert a run; returns its seq."""
-    return int(connection.execute(insert(runs).returning(runs.c.seq), values).scalar_one())
+    row = connection.execute(insert(runs).returning(runs), values).one()
+    changes.run_changed(connection, row.seq, changes.row_values("runs", row), is_new=True)
+    return int(row.seq)
 
 
 def change_run(connection: Connection, run: Row[Any], status: RunState, **values: Any) -> None:
     """Move a run through its table of states, together with other columns."""
     move_run(RunState(run.status), status)
-    connection.execute(
-        update(runs).where(runs.c.seq == run.seq).values(status=status.value, **values)
-    )
+    set_on_run(connection, run.seq, status=status.value, **values)
+
+
+def set_on_run(connection: Connection, run_seq: int, **values: Any) -> None:
+    """Set columns of a run that its state does not depend on."""
+    changed = _update(connection, runs, (runs.c.seq == run_seq,), values)
+    changes.run_changed(connection, run_seq, changed, is_new=False)
+
+
+def _update(
+    connection: Connection,
+    table: Table,
+    where: tuple[ColumnElement[bool], ...],
+    values: dict[str, Any],
+) -> dict[str, Any]:
+    """Update one row; returns those told columns that have another value now."""
+    statement = update(table).where(*where).values(**values)
+    told = [table.c[name] for name in values if name in changes.TOLD[table.name]]
+    if not told:
+        connection.execute(statement)
+        return {}
+    before = connection.execute(select(*told).where(*where)).one()
+    after = connection.execute(statement.returning(*told)).one()
+    return {
+        column.name: changes.plain(value)
+        for column, was, value in zip(told, before, after, strict=True)
+        if was != value
+    }
 
 
 def highest_seq(connection: Connection) -> int:
@@ -81,23 +120,41 @@ def batches_of(connection: Connection, run_seq: int) -> list[Row[Any]]:
     )
 
 
+def insert_batch(connection: Connection, run_seq: int, number: int, values: dict[str, Any]) -> None:
+    """Insert a batch that opens, still without members."""
+    row = connection.execute(
+        insert(batches).returning(batches),
+        {**values, "run_seq": run_seq, "number": number, "size": 0},
+    ).one()
+    values = changes.row_values("batches", row)
+    changes.batch_changed(connection, run_seq, number, values, is_new=True)
+
+
 def change_batch(
     connection: Connection, run_seq: int, number: int, state: BatchState, **values: Any
 ) -> None:
     """Move a batch through its table of states, together with other columns."""
-    where = (batches.c.run_seq == run_seq, batches.c.number == number)
-    before = connection.execute(select(batches.c.state).where(*where)).scalar_one()
+    before = connection.execute(
+        select(batches.c.state).where(batches.c.run_seq == run_seq, batches.c.number == number)
+    ).scalar_one()
     move_batch(BatchState(before), state)
-    connection.execute(update(batches).where(*where).values(state=state.value, **values))
+    _set_on_batch(connection, run_seq, number, state=state.value, **values)
+
+
+def _set_on_batch(connection: Connection, run_seq: int, number: int, **values: Any) -> None:
+    where = (batches.c.run_seq == run_seq, batches.c.number == number)
+    changed = _update(connection, batches, where, values)
+    changes.batch_changed(connection, run_seq, number, changed, is_new=False)
+
+
+def grow_batch(connection: Connection, run_seq: int, number: int, members: int) -> None:
+    """So many more devices are in the batch."""
+    _set_on_batch(connection, run_seq, number, size=batches.c.size + members)
 
 
 def begin_analysis(connection: Connection, run_seq: int, number: int, now: int) -> None:
     """The batch's soak is over: its figures are asked from now on."""
-    connection.execute(
-        update(batches)
-        .where(batches.c.run_seq == run_seq, batches.c.number == number)
-        .values(analysis_from=now)
-    )
+    _set_on_batch(connection, run_seq, number, analysis_from=now)
 
 
 def holds_of(
@@ -121,14 +178,34 @@ def remove_holds(
     connection: Connection, organization: str, deployment: str, *reasons: str
 ) -> list[str]:
     """Delete the Deployment's holds of these reasons; returns those that were there."""
-    return list(
-        connection.execute(
-            delete(holds)
-            .where(
-                holds.c.organization == organization,
-                holds.c.deployment == deployment,
-                holds.c.reason.in_(reasons),
-            )
-            .returning(holds.c.reason)
-        ).scalars()
+    ended = _end_holds(
+        connection,
+        holds.c.organization == organization,
+        holds.c.deployment == deployment,
+        holds.c.reason.in_(reasons),
     )
+    return [row.reason for row in ended]
+
+
+def end_holds(connection: Connection, run_seq: int) -> None:
+    """The run is over: its own holds are, too."""
+    _end_holds(connection, holds.c.run_seq == run_seq)
+
+
+def _end_holds(connection: Connection, *where: ColumnElement[bool]) -> list[Row[Any]]:
+    ended = list(connection.execute(delete(holds).where(*where).returning(holds)))
+    changes.holds_changed(connection, added=[], ended=ended)
+    return ended
+
+
+def add_hold(
+    connection: Connection, run: Row[Any], values: dict[str, Any], *, stays: bool = False
+) -> None:
+    """Insert a hold of the run; with `stays` one of its Deployment, over its runs."""
+    where = {
+        "organization": run.organization,
+        "deployment": run.deployment,
+        "run_seq": None if stays else run.seq,
+    }
+    row = connection.execute(insert(holds).returning(holds), values | where).one()
+    changes.holds_changed(connection, added=[row], ended=[])

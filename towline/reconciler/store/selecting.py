@@ -21,6 +21,8 @@ from sqlalchemy import (
     true,
 )
 
+from towline.reconciler.store import changes
+from towline.reconciler.store.causes import is_recorded
 from towline.reconciler.store.fleet import (
     NO_RELEASE,
     OWNED_BY_OTHER,
@@ -38,6 +40,7 @@ from towline.reconciler.store.tables import edge_devices, targets
 from towline.reconciler.store.targets import count, insert_ignoring
 from towline.schemas.states import TargetState
 
+FIRST_ATTEMPT = 1
 _SKIPPED = TargetState.SKIPPED
 
 
@@ -80,9 +83,26 @@ def select_devices(
         _forget_claims(connection, choice, chosen)
     columns, rows = _rows(choice, chosen, entry)
     statement = insert_ignoring(connection, targets).from_select(columns, rows)
-    result = connection.execute(statement, execution_options={"preserve_rowcount": True})
-    count(connection, choice.run_seq, Counter({entry.status.value: result.rowcount}))
-    return result.rowcount
+    added = _insert(connection, choice.run_seq, statement, entry)
+    count(connection, choice.run_seq, Counter({entry.status.value: added}))
+    return added
+
+
+def _insert(connection: Connection, run_seq: int, statement: Any, entry: Entry) -> int:
+    """Insert and record; a private copy need not read back whom it selected."""
+    if not is_recorded(connection):
+        options = {"preserve_rowcount": True}
+        return connection.execute(statement, execution_options=options).rowcount
+    devices = connection.execute(statement.returning(targets.c.device_seq)).scalars().all()
+    values = {
+        "batch": entry.batch,
+        "status": entry.status.value,
+        "reason": entry.reason,
+        "attempt": FIRST_ATTEMPT,
+        "created_at": entry.at,
+    }
+    changes.targets_added(connection, run_seq, values, devices)
+    return len(devices)
 
 
 def chosen_devices(
@@ -143,8 +163,14 @@ def _forget_claims(connection: Connection, choice: Choice, chosen: Select[Any]) 
     if not connection.execute(select(exists(select(literal(1)).where(told)))).scalar_one():
         return
     devices = select(chosen.subquery().c.seq)
-    forgotten = connection.execute(delete(targets).where(told, targets.c.device_seq.in_(devices)))
-    count(connection, choice.run_seq, Counter({_SKIPPED.value: -forgotten.rowcount}))
+    forgotten = connection.execute(
+        delete(targets)
+        .where(told, targets.c.device_seq.in_(devices))
+        .returning(targets.c.device_seq)
+    )
+    gone = forgotten.scalars().all()
+    changes.targets_gone(connection, choice.run_seq, gone)
+    count(connection, choice.run_seq, Counter({_SKIPPED.value: -len(gone)}))
 
 
 def _rows(choice: Choice, chosen: Select[Any], entry: Entry) -> tuple[list[str], Select[Any]]:
@@ -157,7 +183,7 @@ def _rows(choice: Choice, chosen: Select[Any], entry: Entry) -> tuple[list[str],
         "batch": literal(entry.batch),
         "status": literal(entry.status.value),
         "reason": literal(entry.reason),
-        "attempt": literal(1),
+        "attempt": literal(FIRST_ATTEMPT),
         "position": found.c.position,
         "sha256": _of_release(found.c.release, [each.sha256 for each in choice.portions]),
         "arm": _of_release(found.c.release, [each.arm for each in choice.portions]),

@@ -1,7 +1,8 @@
 """Targets: selecting devices into a batch and moving them from state to state.
 
 Every change of a target's status goes through `move`, which keeps the counters in the same
-transaction: `deployment_counts` equals a GROUP BY at any time.
+transaction: `deployment_counts` equals a GROUP BY at any time. Whatever of targets a replay
+rebuilds is recorded here, and where devices are selected.
 """
 
 from collections import Counter
@@ -9,9 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from towline.reconciler.store import changes
+from towline.reconciler.store.causes import is_recorded
 from towline.reconciler.store.tables import deployment_counts, targets
 from towline.schemas.states import ACTIVE_TARGETS, TargetState, move_target
 
@@ -50,18 +53,6 @@ def count(connection: Connection, run_seq: int, changes: Counter[str]) -> None:
             )
 
 
-def add(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[int]:
-    """Insert targets, all of one run; returns the devices that had no active target already."""
-    if not rows:
-        return []
-    statement = insert_ignoring(connection, targets).returning(
-        targets.c.device_seq, targets.c.status
-    )
-    added = connection.execute(statement, list(rows)).all()
-    count(connection, rows[0]["run_seq"], Counter(status for _, status in added))
-    return [device for device, _ in added]
-
-
 def move(
     connection: Connection,
     run_seq: int,
@@ -76,14 +67,42 @@ def move(
     """
     allowed = [state.value for state in before if move_target(state, after)]
     chosen = and_(targets.c.run_seq == run_seq, targets.c.status.in_(allowed), where)
-    seen = connection.execute(select(targets.c.device_seq, targets.c.status).where(chosen)).all()
-    if not seen:
-        return []
-    connection.execute(update(targets).where(chosen).values(status=after.value, **values))
-    changes: Counter[str] = Counter({after.value: len(seen)})
-    changes.subtract(Counter(status for _, status in seen))
-    count(connection, run_seq, changes)
-    return [device for device, _ in seen]
+    seen = _update(connection, run_seq, chosen, {"status": after.value, **values})
+    moved: Counter[str] = Counter({after.value: len(seen)})
+    moved.subtract(Counter(row.status for row in seen))
+    count(connection, run_seq, moved)
+    return [row.device_seq for row in seen]
+
+
+def change(
+    connection: Connection, run_seq: int, where: ColumnElement[bool], **values: Any
+) -> list[int]:
+    """Set columns of the run's targets that satisfy `where`, their status left as it is.
+
+    Returns their devices.
+    """
+    seen = _update(connection, run_seq, and_(targets.c.run_seq == run_seq, where), values)
+    return [row.device_seq for row in seen]
+
+
+def _update(
+    connection: Connection, run_seq: int, chosen: ColumnElement[bool], values: dict[str, Any]
+) -> Sequence[Row[Any]]:
+    """Update and record; returns the rows as they were before, by `device_seq` and `status`."""
+    told = [targets.c[name] for name in changes.TOLD_OF_TARGETS if name in values]
+    others = [column for column in told if column.name != "status"]
+    before = connection.execute(
+        select(targets.c.device_seq, targets.c.status, *others).where(chosen)
+    ).all()
+    if not before:
+        return before
+    statement = update(targets).where(chosen).values(**values)
+    if not told or not is_recorded(connection):
+        connection.execute(statement)
+        return before
+    after = connection.execute(statement.returning(targets.c.device_seq, *told)).all()
+    changes.targets_changed(connection, run_seq, before, after)
+    return before
 
 
 def has_no_other_active() -> ColumnElement[bool]:
