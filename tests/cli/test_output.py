@@ -7,7 +7,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from towline.cli.look import DEPLOYMENT, DEVICE
+from towline.cli.look_kinds import DEPLOYMENT, DEVICE
 from towline.cli.output import Format, plain_status, show_list
 from towline.cli.watch import lines_of, tree_of
 
@@ -22,7 +22,14 @@ RUN: dict[str, Any] = {
     "message": "1 of 2 verdicts failed",
     "strategy": "canary",
     "commit": "c0ffee",
-    "batches": [{"name": "canary", "state": "passed"}, {"name": "rest", "state": "failed"}],
+    "holds": [
+        {"reason": "ThresholdNotMet", "clearedBy": "retry, or resume --accept", "until": None}
+    ],
+    "batches": [
+        {"name": "canary", "state": "passed", "counts": {"completed": 1}, "waitsFor": ""},
+        {"name": "rest", "state": "failed", "counts": {"rolled_back": 1}, "waitsFor": "a person"},
+        {"name": "others", "state": "waiting", "counts": {}, "waitsFor": "batch rest"},
+    ],
     "devices": [
         {"device_id": "till-1", "status": "completed", "reason": "", "error_message": None},
         {
@@ -76,8 +83,10 @@ def test_a_status_word_has_a_glyph() -> None:
 def test_a_watched_run_is_its_state_its_batches_and_only_the_devices_that_failed() -> None:
     assert lines_of(RUN) == [
         "hello 2.0.0: ‖ paused ThresholdNotMet 1 of 2 verdicts failed",
+        "hello 2.0.0: ThresholdNotMet is cleared by retry, or resume --accept",
         "hello 2.0.0: batch canary ✓ passed",
         "hello 2.0.0: batch rest ✗ failed",
+        "hello 2.0.0: batch others ○ waiting",
         "hello 2.0.0: rolled_back till-4: HealthCheckFailed: health.sh exited with 1",
     ]
 
@@ -93,11 +102,14 @@ def test_the_live_tree_shows_what_devices_say_as_they_say_it() -> None:
     assert shown.get().splitlines() == [
         "hello 2.0.0 ‖ paused",
         f"├── ThresholdNotMet {words}",
+        "├── ThresholdNotMet is cleared by retry, or resume --accept",
         "├── canary ✓ passed",
         "│   └── 1 completed",
-        "└── rest ✗ failed",
-        "    ├── 1 rolled_back",
-        f"    └── ↩ rolled_back till-4: HealthCheckFailed: {words}",
+        "├── rest ✗ failed",
+        "│   ├── 1 rolled_back",
+        f"│   └── ↩ rolled_back till-4: HealthCheckFailed: {words}",
+        "└── others ○ waiting",
+        "    └── waits for batch rest",
     ]
 
 

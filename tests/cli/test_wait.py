@@ -23,6 +23,7 @@ def run(status: str, *holds: str) -> dict[str, Any]:
         (run("failed"), ExitCode.ROLLOUT_FAILED),
         (run("cancelled"), ExitCode.ROLLOUT_FAILED),
         (run("paused", "ThresholdNotMet"), ExitCode.ROLLOUT_FAILED),
+        (run("paused", "AnalysisFailed"), ExitCode.ROLLOUT_FAILED),
         (run("paused", "PausedByUser", "NoEvidence"), ExitCode.ROLLOUT_FAILED),
         (run("paused", "PausedByUser"), None),
         (run("paused", "PausedInGit"), None),

@@ -93,6 +93,18 @@ def test_a_device_that_has_no_target_yet_knows_who_wants_it(tmp_path: Path) -> N
     assert found["clears"] == "`towline start app --reason …`"
 
 
+def test_a_device_that_a_person_named_is_owned(tmp_path: Path) -> None:
+    fleet = Simulation(tmp_path, devices=2)
+    named = "  strategy: manual\n  filters: {devices: [till-1]}\n"
+    fleet.commit(manifest("1.0.0", named + "  start: manual\n"))
+    assert "No Deployment owns it" in story(fleet, "till-2")["text"]
+    act_on_device(
+        fleet.store, ORGANIZATION, fleet.run().id, "till-2", Verb.START,
+        author="ops", reason="this one, too", now=fleet.now,
+    )  # fmt: skip
+    assert part(fleet, "till-2")["blocks"].startswith("It was not selected yet")
+
+
 def test_a_silent_device_tells_what_it_was_last_doing(tmp_path: Path) -> None:
     fleet = Simulation(tmp_path, devices=1)
     fleet.commit(manifest("1.0.0", NOW_ALL + "  deviceTimeout: 12h\n"))

@@ -201,3 +201,17 @@ def test_a_deployments_story_says_what_is_decided(server: Running, add_run: AddR
     assert "Now: WaitingForStatement: " in story["text"]
     assert "a commit with the statement (`towline release sign`)" in story["text"]
     assert get(server, "/deployments/ghost/explain").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("devices", "states"), [("all", ["completed", "failed"]), ("failing", ["failed"]), ("none", [])]
+)
+def test_a_detail_lists_as_many_devices_as_are_asked_for(
+    server: Running, add_run: AddRun, devices: str, states: list[str]
+) -> None:
+    run = add_run()
+    for seq, state in zip(enrol(server, 2), ("completed", "failed"), strict=True):
+        add_target(server, run, seq, status=state)
+    found = get(server, "/deployments/hello", devices=devices).json()
+    assert [device["status"] for device in found["devices"]] == states
+    assert found["progress"]["total_devices"] == 2

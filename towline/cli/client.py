@@ -42,9 +42,9 @@ class Client:
         wanted = {key: value for key, value in query.items() if value is not None}
         return self._call("GET", path, params=wanted)
 
-    def named(self, kind: str, name: str, *more: str) -> dict[str, Any]:
+    def named(self, kind: str, name: str, *more: str, **query: Any) -> dict[str, Any]:
         """GET one deployment or device by its id or UUID; raises Problem for what is neither."""
-        return self.get("/".join(["", kind, checked_id(name), *more]))
+        return self.get("/".join(["", kind, checked_id(name), *more]), **query)
 
     def post(self, path: str, **body: Any) -> dict[str, Any]:
         """POST under the admin API."""
@@ -61,8 +61,12 @@ class Client:
             page += 1
 
     def newest_run(self, name: str) -> dict[str, Any]:
-        """The newest run of a Deployment; raises Problem when there is none."""
-        return self.named("deployments", name)
+        """The newest run of a Deployment with its failing devices; raises Problem without one."""
+        return self.named("deployments", name, devices="failing")
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        """A run with its failing devices."""
+        return self.get(f"/deployments/{run_id}", devices="failing")
 
     def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         try:

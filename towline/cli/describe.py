@@ -25,7 +25,9 @@ class Described(StrEnum):
 
 def describe(what: Described, name: str, output: Output = Format.TABLE) -> None:
     """Show one deployment or device in full."""
-    document = connect().named(f"{what}s", name)
+    is_lines = output is Format.TABLE and what is Described.DEPLOYMENT
+    query = {"devices": "failing"} if is_lines else {}
+    document = connect().named(f"{what}s", name, **query)
     if output is not Format.TABLE:
         show_document(document, output)
         return

@@ -15,7 +15,7 @@ from towline.schemas.problems import Problem
 from towline.schemas.states import RunState
 
 POLL_S = 1.0
-GATES = frozenset({"ThresholdNotMet", "NoEvidence"})
+GATES = frozenset({"ThresholdNotMet", "AnalysisFailed", "NoEvidence"})
 _DURATION = re.compile(r"(\d+)([smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

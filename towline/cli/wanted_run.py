@@ -110,4 +110,4 @@ def find_run(client: Client, name: str, wanted: Wanted | None) -> dict[str, Any]
     run = choose(listed, wanted, repository["applied_commit"])
     if run is None:
         return f"the run of {name} at commit {wanted.commit[:12]} has not begun yet"
-    return client.get(f"/deployments/{run['id']}")
+    return client.run(run["id"])

@@ -59,7 +59,8 @@ def _newest_runs(client: Client, name: str | None) -> list[dict[str, Any]]:
         return [client.newest_run(name)]
     newest: dict[str, dict[str, Any]] = {}
     for run in client.pages("/deployments", "deployments"):
-        newest.setdefault(run["name"], client.get(f"/deployments/{run['id']}"))
+        if run["name"] not in newest:
+            newest[run["name"]] = client.run(run["id"])
     return list(newest.values())
 
 
@@ -83,13 +84,27 @@ def tree_of(run: Mapping[str, Any]) -> Tree:
     tree = Tree(Text.assemble(f"{run['name']} {run['target_version']} ", status(run["status"])))
     if words := reason_of(run):
         tree.add(Text(words))
+    for hold in run["holds"]:
+        tree.add(Text(way_out(hold)))
     for batch in run["batches"]:
         branch = tree.add(Text.assemble(f"{batch['name']} ", status(batch["state"])))
-        members = [d for d in run["devices"] if d["batch"] == batch.get("number")]
-        branch.add(counts_of(members))
-        for device in failing(members):
-            branch.add(Text.assemble(status(device["status"]), f" {device_line(device)}"))
+        if words := "; ".join(filter(None, [counts_of(batch), waits_of(batch)])):
+            branch.add(Text(words))
+        for device in failing(run["devices"]):
+            if device["batch"] == batch["number"]:
+                branch.add(Text.assemble(status(device["status"]), f" {device_line(device)}"))
     return tree
+
+
+def way_out(hold: Mapping[str, Any]) -> str:
+    """Who clears a hold, and when it ends by itself."""
+    until = f", or at {hold['until']}" if hold["until"] else ""
+    return f"{hold['reason']} is cleared by {hold['clearedBy']}{until}"
+
+
+def waits_of(batch: Mapping[str, Any]) -> str:
+    """What a batch waits for, in words; the run itself says what the open one does."""
+    return f"waits for {batch['waitsFor']}" if batch["state"] in ("waiting", "soaking") else ""
 
 
 def reason_of(run: Mapping[str, Any]) -> str:
@@ -97,12 +112,9 @@ def reason_of(run: Mapping[str, Any]) -> str:
     return " ".join(filter(None, [run["reason"], run["message"]]))
 
 
-def counts_of(devices: Iterable[Mapping[str, Any]]) -> str:
+def counts_of(batch: Mapping[str, Any]) -> str:
     """`3 completed, 1 rolled_back`."""
-    counts: dict[str, int] = {}
-    for device in devices:
-        counts[device["status"]] = counts.get(device["status"], 0) + 1
-    return ", ".join(f"{n} {word}" for word, n in sorted(counts.items())) or "no devices"
+    return ", ".join(f"{n} {word}" for word, n in sorted(batch["counts"].items()))
 
 
 def failing(devices: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -134,7 +146,7 @@ def lines_of(run: Mapping[str, Any]) -> list[str]:
     """What there is to say of a run now; what was said before is not said again."""
     title = f"{run['name']} {run['target_version']}"
     words = " ".join(filter(None, [plain_status(run["status"]), reason_of(run)]))
-    lines = [f"{title}: {words}"]
+    lines = [f"{title}: {words}", *(f"{title}: {way_out(hold)}" for hold in run["holds"])]
     for batch in run["batches"]:
         lines.append(f"{title}: batch {batch['name']} {plain_status(batch['state'])}")
     lines += [f"{title}: {device['status']} {device_line(device)}"

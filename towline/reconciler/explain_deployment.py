@@ -15,6 +15,7 @@ from towline.reconciler.observe import observe
 from towline.reconciler.showing import Sight
 from towline.reconciler.store import reading_explain as rows_of
 from towline.reconciler.store import runs
+from towline.reconciler.store.reading import DevicesShown
 from towline.schemas.states import TargetState
 
 
@@ -28,7 +29,7 @@ def explain_deployment(
     head = sight.head if sight.head and sight.head.organization == organization else None
     manifest = head.deployments.get(name) if head else None
     story = RunStory(
-        shown=showing.deployment(connection, run, sight),
+        shown=showing.deployment(connection, run, sight, DevicesShown.NONE),
         subject=rows_of.subject_of(connection, run),
         decision=_decision(connection, head, name, sight) if head else None,
         deadlines=[_deadline(row) for row in rows_of.deadlines(connection, run.seq)],

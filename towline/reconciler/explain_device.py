@@ -18,6 +18,7 @@ from towline.reconciler.explain_facts import (
 )
 from towline.reconciler.head import Head
 from towline.reconciler.holding import gravest_first
+from towline.reconciler.laid_over import with_overrides
 from towline.reconciler.offer import Offer
 from towline.reconciler.showing import Sight
 from towline.reconciler.store import freezes, runs
@@ -93,7 +94,8 @@ class _Reading:
     def _is_owned(self, manifest: Deployment) -> bool:
         head = self._head()
         assert head is not None
-        return owns(manifest.ownership, head.groups, self.filterable)
+        over = with_overrides(self.connection, head, manifest.name).deployments[manifest.name]
+        return owns(over.ownership, head.groups, self.filterable)
 
     def _part(self, component: str, deployment: str | None) -> PartFacts:
         runs_there = self.installed.get(component)
@@ -114,7 +116,6 @@ class _Reading:
         return self._with_target(replace(part, target=_target(target)), run, target)
 
     def _owned_by_run(self, run: Row[Any]) -> bool:
-        """Strategy manual names devices beside its filters: those have targets."""
         head = self._head()
         manifest = head.deployments.get(run.deployment) if head else None
         return manifest is None or self._is_owned(manifest)

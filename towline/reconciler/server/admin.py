@@ -15,7 +15,7 @@ from towline.reconciler.server import admin_acts
 from towline.reconciler.server.desk import Administrator, AtDesk, Declined, Viewer, wall_clock
 from towline.reconciler.server.sight import sight
 from towline.reconciler.store import reading, reading_devices, reading_events
-from towline.reconciler.store.reading import Page
+from towline.reconciler.store.reading import DevicesShown, Page
 from towline.reconciler.store.reading_events import EventFilter
 from towline.schemas.fields import MOST
 from towline.schemas.identifiers import is_id
@@ -63,19 +63,22 @@ def list_deployments(
 
 
 @router.get("/deployments/{deployment}")
-def get_deployment(desk: AtDesk, person: Viewer, deployment: str) -> dict[str, Any]:
+def get_deployment(
+    desk: AtDesk, person: Viewer, deployment: str, devices: DevicesShown = DevicesShown.ALL
+) -> dict[str, Any]:
     """The contract's detail; a Deployment's name stands for its newest run."""
     with desk.store.read() as connection:
         run = reading.find_run(connection, person.organization, deployment)
         if run is None:
             raise _no_deployment(deployment)
-        return showing.deployment(connection, run, sight(desk))
+        return showing.deployment(connection, run, sight(desk), devices)
 
 
 @router.get("/deployments/{deployment}/batches")
 def get_batches(desk: AtDesk, person: Viewer, deployment: str) -> dict[str, Any]:
-    """The batches that were opened so far."""
-    return {"batches": get_deployment(desk, person, deployment)["batches"]}
+    """The batches that were opened so far, and those that are still to come."""
+    found = get_deployment(desk, person, deployment, DevicesShown.NONE)
+    return {"batches": found["batches"]}
 
 
 @router.get("/groups")
