@@ -148,14 +148,16 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
 
 @pytest.mark.parametrize("order", ["salted", "name"])
 def test_a_batch_takes_the_first_devices_of_the_order(fleet: Simulation, order: str) -> None:
+    for n in range(7, 13):
+        fleet.enrol(f"till-{n}")
     rolling = f"  strategy: {{type: rolling, batchSize: 50%, minDevices: 2}}\n  order: {order}\n"
     fleet.commit(manifest("1.0.0", rolling))
     run = fleet.run()
-    place = order_for(run.revision, 6).position
+    place = order_for(run.revision, 12).position
     by_order = sorted(
         fleet.devices.values(), key=lambda d: d.name if order == "name" else place(d.seq)
     )
-    assert set(fleet.targets()) == {device.name for device in by_order[:3]}
+    assert set(fleet.targets()) == {device.name for device in by_order[:6]}
     if order == "salted":
         with fleet.store.read() as connection:
             rows = connection.execute(select(t.targets.c.device_seq, t.targets.c.position))
@@ -211,20 +213,32 @@ def test_a_replacement_takes_over_without_a_conflict(fleet: Simulation) -> None:
     assert fleet.devices["till-2"].installed["app"].version == "3.0.0"
 
 
+def test_what_is_taken_over_is_not_taken_again(fleet: Simulation) -> None:
+    fleet.commit(manifest("1.0.0", AT_ONCE))
+    fleet.step(6)
+    newer = rival("2.0.0", ONLY_ONE + "  start: manual\n")
+    newer = newer.replace("{name: rival}", "{name: rival, replaces: [app]}")
+    fleet.commit(manifest("3.0.0", AT_ONCE), newer)
+    assert fleet.targets()["till-1"] == "OwnedByOther"
+    assert fleet.targets()["till-2"] == "pending"
+
+
 def test_a_pin_keeps_a_device_out_of_its_revision_only(fleet: Simulation) -> None:
     fleet.commit(manifest("1.0.0", AT_ONCE))
     fleet.step(6)
     fleet.commit(manifest("2.0.0", AT_ONCE + "  start: manual\n"))
     with fleet.store.write() as connection:
         connection.execute(
+            update(t.device_components).values(pin_sha256=checksum("1.0.0"), pin_revision="ab" * 32)
+        )
+        connection.execute(
             update(t.device_components)
             .where(t.device_components.c.device_seq == fleet.devices["till-1"].seq)
-            .values(pin_sha256=checksum("1.0.0"), pin_revision=fleet.run().revision)
+            .values(pin_revision=fleet.run().revision)
         )
     fleet.commit(manifest("2.0.0", AT_ONCE))
     assert fleet.targets()["till-1"] == "Excluded"
-    fleet.commit(manifest("3.0.0", AT_ONCE))
-    assert fleet.targets()["till-1"] == "pending"
+    assert fleet.targets()["till-2"] == "pending"
 
 
 def test_a_package_is_known_bad_only_to_who_would_get_it(fleet: Simulation) -> None:
