@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, Table, bindparam, insert, select
 
 from towline.reconciler.store.causes import Cause, cause_of, is_recorded
-from towline.reconciler.store.tables import batches, events, holds, runs
+from towline.reconciler.store.tables import batches, events, holds, runs, targets
 
 PREFIX = "changed."
 RUN, BATCH, HOLD, TARGETS = (f"{PREFIX}{word}" for word in ("run", "batch", "hold", "targets"))
@@ -21,6 +21,7 @@ DEVICES_PER_EVENT = 5000
 _UNTOLD = {
     "runs": {
         "metadata", "offer", "filter_id", "cursor_pos", "next_due", "progress_from", "updated_at",
+        "swept_at", "checked_commit",
     },
     "batches": {"last_verdict_at"},
     "holds": set(),
@@ -202,8 +203,8 @@ def _cause(connection: Connection) -> Cause:
     return cause
 
 
-def changes(connection: Connection, organization: str) -> Iterator[Change]:
-    """All that was recorded, in order."""
+def recorded(connection: Connection, organization: str) -> Iterator[Change]:
+    """All changes, in order."""
     rows = connection.execute(
         select(events.c.id, events.c.at, events.c.kind, events.c.cause, events.c.data)
         .where(events.c.organization == organization, events.c.kind.startswith(PREFIX))
@@ -212,3 +213,25 @@ def changes(connection: Connection, organization: str) -> Iterator[Change]:
     )
     for row in rows:
         yield Change(row.id, row.at, row.kind, row.cause, row.data)
+
+
+def stored(connection: Connection, organization: str) -> dict[str, list[Row[Any]]]:
+    """The told columns of all rows, by table; of targets those and their keys."""
+    told = {
+        table.name: select(*(table.c[name] for name in TOLD[table.name]))
+        for table in (runs, batches, holds)
+    }
+    told["targets"] = select(
+        targets.c.run_seq, targets.c.device_seq, *(targets.c[name] for name in TOLD_OF_TARGETS)
+    )
+    of_organization = select(runs.c.seq).where(runs.c.organization == organization)
+    where = {
+        "runs": runs.c.organization == organization,
+        "batches": batches.c.run_seq.in_(of_organization),
+        "holds": holds.c.organization == organization,
+        "targets": targets.c.run_seq.in_(of_organization),
+    }
+    return {
+        name: list(connection.execute(statement.where(where[name])))
+        for name, statement in told.items()
+    }
