@@ -119,7 +119,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         idle_since=draw(st.sampled_from([NOW - 100, NOW - 900_000])),
         goes_back=draw(st.sampled_from(["", "", "", "RolledBackByUser"])) if is_started else "",
     )
-    matching = draw(small)
+    matching, busy = draw(small), draw(small)
     seen = draw(st.integers(0, matching))
     held = draw(st.lists(st.sampled_from(GRAVEST_FIRST), unique=True, max_size=2))
     last = batches[-1] if batches else None
@@ -137,7 +137,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         next_plan=None if last and last.is_last else wanted.batches[len(batches)],
         batch_total=2,
         next_targets=sum(batch.tally.members for batch in batches),
-        fleet=FleetSeen(matching + draw(small), matching, seen, draw(small)),
+        fleet=FleetSeen(matching + draw(small), matching, seen, busy, matching + busy),
         slots=Slots(
             grantable=tuple(range(draw(small))),
             in_flight=draw(st.integers(0, 10)),

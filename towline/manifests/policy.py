@@ -93,6 +93,20 @@ def over_devices(deployment: Deployment, policy: Policy, targets: int) -> str:
     return f"{targets} devices, and {whose} allows {limit}"
 
 
+def over_first_batch(policy: Policy, devices: int, targets: int) -> str:
+    """Why a first batch of so many of `targets` devices may not open; empty when it may."""
+    limit = first_batch_limit(policy, targets)
+    if limit is None or devices <= limit:
+        return ""
+    return f"the first batch takes {devices} of {targets} devices, and {_by(policy)} allows {limit}"
+
+
+def below_soak(deployment: Deployment, policy: Policy, floor_s: int) -> str:
+    """Why a run whose devices want this least soak may not go on; empty when it may."""
+    found = _shorter_soaks(deployment, policy, floor_s)
+    return next((each.message for each in found), "")
+
+
 def first_batch_limit(policy: Policy, targets: int) -> int | None:
     """Most devices that the first batch of a run of `targets` may take; None for any number.
 
@@ -177,11 +191,15 @@ def _share_of_first(deployment: Deployment) -> int | None:
 
 
 def _short_soaks(deployment: Deployment, policy: Policy) -> Iterator[Violation]:
-    """Soaks below the least one of devices that the filters name; manual goes by hand."""
-    rules = [rule for rule in policy.min_soak if _names(deployment, rule)]
-    if not rules or deployment.strategy is StrategyKind.MANUAL:
+    """Soaks below the least one of devices that the filters name."""
+    floors = [rule.soak_s for rule in policy.min_soak if _names(deployment, rule)]
+    yield from _shorter_soaks(deployment, policy, max(floors, default=0))
+
+
+def _shorter_soaks(deployment: Deployment, policy: Policy, floor: int) -> Iterator[Violation]:
+    """Soaks below `floor`; manual goes by hand."""
+    if floor == 0 or deployment.strategy is StrategyKind.MANUAL:
         return
-    floor = max(rule.soak_s for rule in rules)
     wanted = f"and {_by(policy)} wants {duration_text(floor)}"
     if len(deployment.batches) == 1:
         message = f"one batch takes all devices without a soak, {wanted}"

@@ -8,7 +8,7 @@ from towline.manifests.model import Deployment, Ownership
 from towline.reconciler.actions import BeginRun
 from towline.reconciler.cohort import order_for
 from towline.reconciler.head import Head
-from towline.reconciler.store import pins, runs
+from towline.reconciler.store import dirt, pins, runs
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.events import Event, record
 from towline.reconciler.store.targets import insert_ignoring
@@ -24,6 +24,7 @@ def begin_run(
     order = order_for(manifest.revision, runs.highest_seq(connection))
     _keep_revision(connection, head, manifest, now)
     _lift_pins(connection, head, manifest)
+    dirt.forget_clocks(connection, head.organization, manifest.name)
     runs.insert_run(
         connection,
         {

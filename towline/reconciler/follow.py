@@ -18,8 +18,7 @@ from towline.reconciler.commits import CommitFacts, handed_over, why_held
 from towline.reconciler.head import CommitSeen, Head
 from towline.reconciler.head_reading import HeadRead, read_head
 from towline.reconciler.looks import Looks
-from towline.reconciler.store import dirt, freezes, labels, repositories
-from towline.reconciler.store import tables as t
+from towline.reconciler.store import dirt, freezes, labels, overrides, repositories
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.events import Event, record
 from towline.schemas.problems import Problem
@@ -147,7 +146,8 @@ class Follower:
                 accepted_commit=None,
                 hold_reason="",
             )
-            self._lapse_overrides(connection, head)
+            paused = [name for name, manifest in head.deployments.items() if manifest.paused]
+            overrides.lapse_paused(connection, self.organization, paused)
             record(connection, self.organization, now, *_commit_events(candidate))
         self.head = head
         if touched:
@@ -175,18 +175,6 @@ class Follower:
         if freezes.replace(connection, self.organization, head.freezes.values()):
             return dirt.every_device(connection, self.organization)
         return set()
-
-    def _lapse_overrides(self, connection: Connection, head: Head) -> None:
-        """A `resume` over `paused: true` lapses when a commit changes the key."""
-        for name, manifest in head.deployments.items():
-            if not manifest.paused:
-                connection.execute(
-                    t.overrides.delete().where(
-                        t.overrides.c.organization == self.organization,
-                        t.overrides.c.deployment == name,
-                        t.overrides.c.key == "paused",
-                    )
-                )
 
     def _assemble(
         self, candidate: _Candidate, last_good: Mapping[str, str]

@@ -73,7 +73,8 @@ def _ask_people(world: Snapshot, batch: BatchSeen) -> list[Action]:
 
 def after_failure(world: Snapshot, manifest: Deployment, batch: BatchSeen) -> list[Action]:
     """Paused while untouched devices are left, else failed once all grants have their verdict."""
-    by_figures = world.analysis.figures is Figures.FAILED
+    # Figures that a commit changed since do not undo what they said.
+    by_figures = world.analysis.figures is Figures.FAILED or "AnalysisFailed" in world.held
     message = world.analysis.message if by_figures else threshold_message(batch)
     if manifest.on_failure is OnFailure.ABORT:
         return [EndRun(RunState.FAILED, "Aborted", message)]
@@ -82,8 +83,10 @@ def after_failure(world: Snapshot, manifest: Deployment, batch: BatchSeen) -> li
     if by_figures:
         return hold(world, "AnalysisFailed", message)
     waiting = sum(each.tally.waiting for each in world.batches)
-    if waiting + world.fleet.matching + world.fleet.busy:
+    if waiting + world.fleet.left:
         return hold(world, "ThresholdNotMet", message)
+    if world.slots.in_flight and world.holds:
+        return [waits(world)]
     if world.slots.in_flight:
         return [Hold("Draining", f"{world.slots.in_flight} devices finish", world.next_clock)]
     return [EndRun(RunState.FAILED, "ThresholdNotMet", message)]

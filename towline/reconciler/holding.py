@@ -6,8 +6,8 @@ approval lifts. Pure.
 
 from towline.manifests.model import Deployment
 from towline.reconciler.actions import Action, AddHold, ClearHold, Hold
-from towline.reconciler.snapshot import Figures, RunSeen, Snapshot
-from towline.schemas.states import LIVE_RUNS
+from towline.reconciler.snapshot import BatchSeen, Figures, RunSeen, Snapshot
+from towline.schemas.states import LIVE_RUNS, BatchState
 
 GRAVEST_FIRST = (
     "RestoredFromBackup",
@@ -62,7 +62,8 @@ def waits(world: Snapshot) -> Hold:
     """The gravest hold, as what the run waits for, until the next time that any of it matters."""
     gravest = min(world.holds, key=lambda each: gravest_first(each.reason))
     times = [each.until for each in world.holds if each.until is not None]
-    times += [at for at in (world.next_clock, world.analysis.next_ask_at) if at is not None]
+    others = (world.next_clock, world.analysis.next_ask_at, world.rules.approvals_lapse_at)
+    times += [at for at in others if at is not None]
     return Hold(gravest.reason, gravest.message, min(times, default=None))
 
 
@@ -90,7 +91,7 @@ def _lifted(world: Snapshot, manifest: Deployment) -> list[Action]:
         "PlanStale": not rules.plan_excess or rules.is_plan_approved,
         "WaitingForApproval": _is_approved(world, run),
         "AnalysisInconclusive": world.analysis.figures is not Figures.INCONCLUSIVE
-        or (batch is not None and batch.number in rules.figures_approved),
+        or (batch is not None and _is_failed_or_in(batch, rules.figures_approved)),
     }
     return [
         ClearHold(each.reason)
@@ -103,7 +104,14 @@ def _is_approved(world: Snapshot, run: RunSeen) -> bool:
     rules, batch = world.rules, world.current_batch
     if run.started_at is None:
         return rules.start_approvals >= rules.approvals_needed
-    return batch is None or not batch.needs_approval or batch.number in rules.batch_approvals
+    if batch is None or not batch.needs_approval:
+        return True
+    return _is_failed_or_in(batch, rules.batch_approvals)
+
+
+def _is_failed_or_in(batch: BatchSeen, approved: frozenset[int]) -> bool:
+    """A batch that regressed while people were asked has nothing left to be approved."""
+    return batch.state is BatchState.FAILED or batch.number in approved
 
 
 def _laid(world: Snapshot, manifest: Deployment) -> list[Action]:

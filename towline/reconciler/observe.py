@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, exists, func, select, tru
 from towline.manifests.model import BatchPlan, Deployment
 from towline.reconciler.head import Head
 from towline.reconciler.layout import plan_number
-from towline.reconciler.permission import permission_of, rules_seen
+from towline.reconciler.permission import permission_of, reach_of, rules_seen
 from towline.reconciler.questions import batch_standing
 from towline.reconciler.scope import (
     choice_of,
@@ -76,8 +76,9 @@ def observe(
     )
     if manifest is None or manifest.revision != run.revision:
         return world
-    world = _with_fleet(connection, head, manifest, run, opened, world, now - patience.seen_s)
-    return _with_slots(connection, manifest, run, world, now - patience.seen_s, is_owned)
+    seen_after = now - patience.seen_s
+    world = _with_fleet(connection, head, manifest, run, opened, world, seen_after, is_owned)
+    return _with_slots(connection, manifest, run, world, seen_after, is_owned)
 
 
 def patience_of(manifest: Deployment | None, poll_interval_s: int) -> Patience:
@@ -160,6 +161,7 @@ def _with_fleet(
     opened: Sequence[Row[Any]],
     world: Snapshot,
     seen_after: int,
+    is_owned: ColumnElement[bool],
 ) -> Snapshot:
     """Add the statement, the rules, the next batch and the devices it may take."""
     offer, problem = current_offer(head, manifest, run)
@@ -171,8 +173,13 @@ def _with_fleet(
     choice = choice_of(head, manifest, run.seq, plan.ownership, seen_after)
     alone_at = world.now if plan.is_alone else None
     seen = fleet_seen(connection, manifest, offer, run, choice, alone_at)
-    permission = permission_of(connection, head, manifest, run, world.now)
-    reach = seen.matching + seen.busy + (run.target_count if run.started_at else 0)
+    if plan.ownership is not None:
+        everyone = choice_of(head, manifest, run.seq, None, seen_after)
+        whole = fleet_seen(connection, manifest, offer, run, everyone)
+        seen = replace(seen, left=whole.left)
+    permission = permission_of(connection, head, manifest, run, is_owned, world.now)
+    next_targets = count_targets(connection, run.seq, head, plan.ownership)
+    reach = reach_of(manifest, world.batches, seen, next_plan, next_targets)
     return replace(
         world,
         statement_problem=problem,
@@ -187,7 +194,7 @@ def _with_fleet(
         ),
         next_plan=next_plan,
         batch_total=max(len(plans), len(world.batches)),
-        next_targets=count_targets(connection, run.seq, head, plan.ownership),
+        next_targets=next_targets,
         fleet=seen,
         analysis=_analysis(connection, manifest, run.seq, world),
     )
@@ -222,9 +229,12 @@ def _with_slots(
     seen_after: int,
     is_owned: ColumnElement[bool],
 ) -> Snapshot:
-    """Add who may be granted, and what a run that goes back or is over still does."""
+    """Add who may be granted, the progress deadline, and what follows a rollback or the end."""
     status = RunState(run.status)
-    world = replace(world, slots=_slots(connection, manifest, run, seen_after))
+    slots_seen = _slots(connection, manifest, run, seen_after)
+    world = replace(
+        world, slots=slots_seen, next_clock=_next_clock(world, slots_seen, manifest, status)
+    )
     if run.goes_back and status not in FINISHED_RUNS:
         return replace(
             world,
@@ -235,6 +245,14 @@ def _with_slots(
         care = _aftercare(connection, run, is_owned, seen_after, world.now)
         return replace(world, aftercare=care)
     return world
+
+
+def _next_clock(world: Snapshot, seen: Slots, manifest: Deployment, status: RunState) -> int | None:
+    """The progress deadline is a clock of the granted devices together."""
+    if seen.stalled_since is None or status in FINISHED_RUNS:
+        return world.next_clock
+    times = [world.next_clock, seen.stalled_since + manifest.progress_deadline_s]
+    return min((at for at in times if at is not None and at > world.now), default=None)
 
 
 def _slots(connection: Connection, manifest: Deployment, run: Row[Any], seen_after: int) -> Slots:

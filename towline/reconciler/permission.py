@@ -1,22 +1,27 @@
 """What people beside the manifest demand of a run, or have granted it: read for a decision."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import ColumnElement, Connection, Row
 
-from towline.manifests.model import Deployment, Policy
+from towline.manifests.expand import batch_size
+from towline.manifests.model import BatchPlan, Deployment, Policy, StrategyKind
 from towline.manifests.policy import (
     approvals_needed,
+    below_soak,
     over_devices,
+    over_first_batch,
     policy_for,
     repository_policy,
+    soak_floor,
     violations,
 )
 from towline.reconciler.commits import is_git_stale
 from towline.reconciler.head import Head
-from towline.reconciler.snapshot import Rules
-from towline.reconciler.store import repositories
+from towline.reconciler.snapshot import BatchSeen, FleetSeen, Rules
+from towline.reconciler.store import labels, repositories
 from towline.reconciler.store.approvals import Approvals, approvals_of
 from towline.reconciler.store.plans import recorded_targets
 
@@ -35,47 +40,98 @@ class Permission:
     fetched_at: int | None = None
     planned: int | None = None
     """Targets of the recorded plan."""
+    soak_floor_s: int = 0
+    """The least soak that the Policy wants for the devices that take part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How many devices a run is for."""
+
+    targets: int
+    first_batch: int = 0
+    """Of these, so many in the strategy's first batch; 0 once it was opened, or by hand."""
 
 
 def permission_of(
-    connection: Connection, head: Head, manifest: Deployment, run: Row[Any], now: int
+    connection: Connection,
+    head: Head,
+    manifest: Deployment,
+    run: Row[Any],
+    is_owned: ColumnElement[bool],
+    now: int,
 ) -> Permission:
-    """Read what is in force."""
+    """Read what is in force for the devices that the manifest owns."""
     row = repositories.get(connection, head.organization)
+    policy = policy_for(head.policies, manifest.file)
+    floor_s = 0
+    if policy.min_soak:
+        floor_s = soak_floor(policy, labels.label_sets_of(connection, head.organization, is_owned))
     return Permission(
-        policy=policy_for(head.policies, manifest.file),
+        policy=policy,
         of_repository=repository_policy(head.policies),
         approvals=approvals_of(connection, run.seq, now),
         fetched_at=row.last_fetch_at,
         planned=recorded_targets(connection, head.organization, run.revision, manifest.name),
+        soak_floor_s=floor_s,
     )
 
 
+def reach_of(
+    manifest: Deployment,
+    batches: Sequence[BatchSeen],
+    seen: FleetSeen,
+    next_plan: BatchPlan | None,
+    next_targets: int,
+) -> Reach:
+    """Pure: for how many devices the run is, and its first batch.
+
+    `target_count` holds what still matches as well: only who is in a batch is added.
+    """
+    targets = seen.left + sum(batch.tally.members for batch in batches)
+    is_first = all(batch.is_alone for batch in batches)
+    is_by_hand = manifest.strategy is StrategyKind.MANUAL
+    if next_plan is None or next_plan.is_alone or is_by_hand or not is_first:
+        return Reach(targets)
+    free = seen.matching + seen.busy
+    size = batch_size(next_plan, targets_so_far=next_targets, matching=free)
+    return Reach(targets, next_targets + size)
+
+
 def rules_seen(
-    permission: Permission, manifest: Deployment, run: Row[Any], targets: int, now: int
+    permission: Permission, manifest: Deployment, run: Row[Any], reach: Reach, now: int
 ) -> Rules:
-    """Pure: what it means for a run of `targets` devices."""
+    """Pure: what it means for a run of so many devices."""
     policy, approvals = permission.policy, permission.approvals
     hold_after_s = permission.of_repository.stale_git_hold_s
     return Rules(
-        policy_problem=_problem(policy, manifest, targets),
-        approvals_needed=approvals_needed(policy, targets),
+        policy_problem=_problem(permission, manifest, reach),
+        approvals_needed=approvals_needed(policy, reach.targets),
         start_approvals=len({who for who in approvals.start if not is_author(who, run.author)}),
+        approvals_lapse_at=approvals.start_lapses_at,
         batch_approvals=approvals.batches,
         figures_approved=approvals.figures,
         is_plan_approved=approvals.plan,
-        plan_excess=_excess(permission, targets),
+        plan_excess=_excess(permission, reach.targets),
         is_git_stale=is_git_stale(permission.fetched_at, hold_after_s, now),
     )
 
 
-def _problem(policy: Policy, manifest: Deployment, targets: int) -> str:
-    found = violations(manifest, policy)
-    if found:
-        return found[0]
-    if manifest.max_devices is not None and targets > manifest.max_devices:
-        return f"{targets} devices match, and maxDevices is {manifest.max_devices}"
-    return over_devices(manifest, policy, targets)
+def _problem(permission: Permission, manifest: Deployment, reach: Reach) -> str:
+    """The first thing that is forbidden, by the manifest alone or by the devices it is for."""
+    policy = permission.policy
+    return next(
+        filter(
+            None,
+            (
+                *violations(manifest, policy),
+                over_devices(manifest, policy, reach.targets),
+                below_soak(manifest, policy, permission.soak_floor_s),
+                over_first_batch(policy, reach.first_batch, reach.targets),
+            ),
+        ),
+        "",
+    )
 
 
 def is_author(person: str, author: str) -> bool:

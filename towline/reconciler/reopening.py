@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, or_, select
 
 from towline.reconciler.refusals import NotAllowed
-from towline.reconciler.store import runs, ways_back
+from towline.reconciler.store import approvals, runs, ways_back
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.overrides import Person, lay_override
 from towline.reconciler.store.targets import change
@@ -25,7 +25,7 @@ def retry(connection: Connection, run: Row[Any], who: Person) -> set[int]:
         return set()
     if not runs.remove_holds(connection, run.organization, run.deployment, *GATES):
         raise NotAllowed("no gate holds the run; `resume` lifts a pause")
-    lay_override(connection, run, "gate", "retry", who)
+    lay_override(connection, run, approvals.GATE_KEY, approvals.RETRY, who)
     batch = _gated_batch(connection, run)
     return set() if batch is None else _reopen(connection, run, batch)
 
@@ -50,7 +50,7 @@ def _reopen(connection: Connection, run: Row[Any], batch: Row[Any]) -> set[int]:
 
 def accept(connection: Connection, run: Row[Any], who: Person) -> None:
     """Verdicts so far are set aside; with no member left without one the batch is over."""
-    lay_override(connection, run, "gate", "accept", who)
+    lay_override(connection, run, approvals.GATE_KEY, "accept", who)
     runs.remove_holds(connection, run.organization, run.deployment, *GATES)
     batch = _gated_batch(connection, run)
     if batch is None:
@@ -77,4 +77,5 @@ def accept(connection: Connection, run: Row[Any], who: Person) -> None:
     if left is None:
         runs.change_batch(connection, run.seq, batch.number, BatchState.ACCEPTED, **size)
     elif batch.state == BatchState.FAILED.value:
-        runs.change_batch(connection, run.seq, batch.number, BatchState.OPEN, **size)
+        begun_anew = {"analysis_from": None, "ended_at": None}
+        runs.change_batch(connection, run.seq, batch.number, BatchState.OPEN, **size, **begun_anew)

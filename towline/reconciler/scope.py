@@ -183,6 +183,7 @@ def fleet_seen(
         matching=count_devices(free),
         seen=n_seen,
         busy=count_devices(busy),
+        left=count_devices(free) + count_devices(busy),
     )
 
 

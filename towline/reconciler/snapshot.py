@@ -97,6 +97,8 @@ class FleetSeen:
     """Of `matching`: seen within three poll intervals."""
     busy: int = 0
     """Would match, but finish another run of the component first."""
+    left: int = 0
+    """Matching and busy ones of the whole Deployment, whatever the batch's own filters say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,8 @@ class Rules:
     """Distinct operators that must agree to the start."""
     start_approvals: int = 0
     """Those who did, the author not counted."""
+    approvals_lapse_at: int | None = None
+    """When the first of them lapses."""
     batch_approvals: frozenset[int] = frozenset()
     """Batches that a person approved."""
     figures_approved: frozenset[int] = frozenset()

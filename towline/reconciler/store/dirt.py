@@ -1,6 +1,6 @@
 """Which Deployments must be looked at in the next pass, and whom to ring when all may differ."""
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, select, update
 
 from towline.reconciler.store.tables import dirty_deployments, edge_devices, manifests, runs
 from towline.reconciler.store.targets import insert_ignoring
@@ -42,6 +42,19 @@ def take(connection: Connection, organization: str) -> list[str]:
         .returning(dirty_deployments.c.deployment)
     )
     return sorted(taken.scalars())
+
+
+def forget_clocks(connection: Connection, organization: str, deployment: str) -> None:
+    """A new run takes over: the clocks of former runs' devices are stored with it."""
+    connection.execute(
+        update(runs)
+        .where(
+            runs.c.organization == organization,
+            runs.c.deployment == deployment,
+            runs.c.next_due.is_not(None),
+        )
+        .values(next_due=None)
+    )
 
 
 def due(connection: Connection, organization: str, now: int) -> list[str]:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import ColumnElement, Connection, Row, exists, select, update
 
 from towline.reconciler.store.tables import edge_devices, label_sets
 from towline.reconciler.store.targets import insert_ignoring
@@ -19,6 +19,20 @@ def intern_labels(connection: Connection, labels: Mapping[str, str]) -> int:
     )
     found = connection.execute(select(label_sets.c.id).where(label_sets.c.digest == digest))
     return int(found.scalar_one())
+
+
+def label_sets_of(
+    connection: Connection, organization: str, is_owned: ColumnElement[bool]
+) -> list[dict[str, str]]:
+    """The distinct labels of some devices; `is_owned` is a condition over `edge_devices`."""
+    has_one = exists(
+        select(edge_devices.c.seq).where(
+            edge_devices.c.label_set_id == label_sets.c.id,
+            edge_devices.c.organization == organization,
+            is_owned,
+        )
+    )
+    return list(connection.execute(select(label_sets.c.labels).where(has_one)).scalars())
 
 
 def merged(

@@ -1,5 +1,6 @@
 """What people laid over git: one row per act, with author, reason and time."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,12 +57,15 @@ def named_devices(connection: Connection, organization: str, deployment: str) ->
     return tuple(sorted(set(rows.scalars())))
 
 
-def lapse(connection: Connection, organization: str, deployment: str, key: str) -> None:
-    """A commit changed the key that an override stood against."""
+def lapse_paused(connection: Connection, organization: str, paused: Collection[str]) -> None:
+    """A `resume` over `paused: true` lapses when a commit changes the key or drops the manifest.
+
+    `paused` are the Deployments that still say so.
+    """
     connection.execute(
         delete(overrides).where(
             overrides.c.organization == organization,
-            overrides.c.deployment == deployment,
-            overrides.c.key == key,
+            overrides.c.key == "paused",
+            overrides.c.deployment.not_in(paused),
         )
     )
