@@ -12,6 +12,7 @@ from towline.reconciler.device_acts import act_on_device
 from towline.reconciler.explain_deployment import explain_deployment
 from towline.reconciler.explain_device import explain_device
 from towline.reconciler.holding import GRAVEST_FIRST
+from towline.reconciler.lengths import about
 from towline.reconciler.showing import Sight
 from towline.reconciler.store import tables as t
 from towline.schemas.states import OUTCOMES, Verb
@@ -209,6 +210,15 @@ def test_explaining_changes_nothing(tmp_path: Path) -> None:
     first = deployment(fleet)
     assert deployment(fleet) == first
     assert fleet.targets() != {}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (59, "59 s"), (60, "1 min"), (61, "61 s"), (3600, "1 h"), (7199, "119 min"),
+     (7200, "2 h"), (86400, "1 d"), (90000, "25 h"), (10 * 86400 + 5, "10 d")],
+)  # fmt: skip
+def test_a_length_is_said_in_one_unit(seconds: int, words: str) -> None:
+    assert about(seconds) == words
 
 
 def test_every_way_a_device_can_end_has_a_way_out() -> None:

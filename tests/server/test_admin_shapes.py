@@ -83,6 +83,14 @@ def test_the_gravest_hold_is_first_and_shown_and_each_says_who_clears_it(
     assert found["health"] == "paused"
 
 
+def test_a_held_batch_waits_for_who_clears_the_hold(server: Running, add_run: AddRun) -> None:
+    run = add_run(status="paused", reason="RollingOut")
+    add_batch(server, run)
+    hold(server, run, "ThresholdNotMet")
+    (batch,) = detail(server)["batches"]
+    assert batch["waitsFor"] == "retry, or resume --accept (ThresholdNotMet)"
+
+
 def test_batches_still_to_come_are_shown_with_what_they_wait_for(
     server: Running, add_run: AddRun
 ) -> None:
@@ -91,7 +99,7 @@ def test_batches_still_to_come_are_shown_with_what_they_wait_for(
     with server.store.write() as connection:
         connection.execute(update(t.batches).values(is_last=False))
     first, last = detail(server)["batches"]
-    assert (first["state"], first["waitsFor"]) == ("open", "RollingOut: batch 1 of 2")
+    assert (first["state"], first["waitsFor"]) == ("open", "the verdicts of its devices")
     assert (last["state"], last["plannedSize"], last["size"]) == ("waiting", "the rest", None)
     assert last["waitsFor"] == f"batch {first['name']}"
 

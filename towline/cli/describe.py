@@ -11,7 +11,7 @@ from typing import Any
 from towline.cli.client import connect
 from towline.cli.output import Format, Output, plain_status, show_document
 from towline.cli.printing import give
-from towline.reconciler.lengths import about
+from towline.reconciler.lengths import about, counted
 
 BAD = ("failed", "rolled_back")
 
@@ -49,7 +49,7 @@ def _deployment(run: Mapping[str, Any]) -> Iterable[str]:
         f" {figures['pending']} pending, {figures['skipped']} skipped"
     )
     if run["drifted"]:
-        yield f"  drifted   {run['drifted']} devices report something else than they completed"
+        yield f"  drifted   {counted(run['drifted'], 'device')} since reported another version"
     for hold in run["holds"]:
         yield from _hold(hold)
     for batch in run["batches"]:
@@ -70,7 +70,7 @@ def _hold(hold: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _batch(batch: Mapping[str, Any]) -> Iterable[str]:
-    size = batch["plannedSize"] if batch["size"] is None else f"{batch['size']} devices"
+    size = batch["plannedSize"] if batch["size"] is None else counted(batch["size"], "device")
     counts = ", ".join(f"{n} {word}" for word, n in sorted(batch["counts"].items()))
     words = [f"{plain_status(batch['state'])}, {size}", counts, _median(batch)]
     yield f"  batch     {batch['name']}: {'; '.join(filter(None, words))}"

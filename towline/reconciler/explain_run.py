@@ -19,7 +19,7 @@ from towline.reconciler.actions import (
     MoveBatch,
     OpenBatch,
 )
-from towline.reconciler.lengths import about
+from towline.reconciler.lengths import about, counted
 from towline.schemas import times
 from towline.schemas.states import LIVE_RUNS, RunState
 
@@ -93,8 +93,9 @@ def explain_run(story: RunStory, now: int) -> dict[str, Any]:
 
 def _title(shown: Mapping[str, Any]) -> str:
     figures = shown["progress"]
+    health = "" if shown["health"] == shown["status"] else f", {shown['health']}"
     return (
-        f"{shown['name']} {shown['target_version']}: {shown['status']}, {shown['health']};"
+        f"{shown['name']} {shown['target_version']}: {shown['status']}{health};"
         f" {figures['completed']} of {figures['total_devices']} devices completed,"
         f" {figures['failed']} failed, {figures['skipped']} skipped."
     )
@@ -127,7 +128,7 @@ def _step(action: Action, name: str, now: int) -> str:
             way_out = ways_out.of_run(reason, name)
             return f"{what}{when}" + (f"; {way_out}" if way_out else "")
         case Grant(devices):
-            return f"the next pass grants {len(devices)} devices"
+            return f"the next pass grants {counted(len(devices), 'device')}"
         case OpenBatch(_, plan):
             return f"the next pass opens batch {plan.name}"
         case MoveBatch(number, state):
@@ -154,7 +155,7 @@ def _hold(hold: Mapping[str, Any], name: str) -> Iterable[str]:
 
 
 def _batch(batch: Mapping[str, Any]) -> str:
-    size = batch["plannedSize"] if batch["size"] is None else f"{batch['size']} devices"
+    size = batch["plannedSize"] if batch["size"] is None else counted(batch["size"], "device")
     counts = ", ".join(f"{n} {word}" for word, n in sorted(batch["counts"].items()))
     words = ", ".join(filter(None, [size, counts]))
     waits = f"; waits for {batch['waitsFor']}" if batch["waitsFor"] else ""

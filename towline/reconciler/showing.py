@@ -106,8 +106,10 @@ def _document(
         for hold in sorted(document["holds"], key=lambda hold: gravest_first(hold["reason"]))
     ]
     reason, message = run.reason, run.message
+    waits = _waits(reason, message)
     if holds:
         reason, message = holds[0]["reason"], holds[0]["message"]
+        waits = f"{holds[0]['clearedBy']} ({reason})"
     is_silent = contact is not None and contact < sight.seen_after
     return document | {
         "reason": reason,
@@ -118,8 +120,15 @@ def _document(
         "health": health(
             RunState(run.status), document["failed_devices"], drifted, is_silent=is_silent
         ),
-        "batches": _batches(run, document["batches"], f"{reason}: {message}".rstrip(": "), sight),
+        "batches": _batches(run, document["batches"], waits, sight),
     }
+
+
+def _waits(reason: str, message: str) -> str:
+    """What the batch at hand waits for while nothing holds the run."""
+    if reason == "RollingOut":
+        return "the verdicts of its devices"
+    return f"{reason}: {message}".rstrip(": ")
 
 
 def health(status: RunState, failed: int, drifted: int, *, is_silent: bool) -> str:
