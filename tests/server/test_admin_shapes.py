@@ -171,6 +171,18 @@ def test_a_completed_run_whose_device_drifted_is_degraded(
     assert (detail(server)["health"], detail(server)["drifted"]) == ("degraded", 1)
 
 
+def test_what_a_former_run_delivered_is_no_drift(
+    server: Running, enrolled: Device, add_run: AddRun
+) -> None:
+    former = add_run(status="completed")
+    seen = {"verified_at": NOW, "sha256": "ab" * 32}
+    add_target(server, former, device_seq(server), status="completed", **seen)
+    enrolled.report(enrolled.facts(versions={"hello": {"version": "2.0.0", "sha256": "cd" * 32}}))
+    add_run(turn=2)
+    newer, older = get(server, "/deployments").json()["deployments"]
+    assert (newer["turn"], older["drifted"], older["health"]) == (2, 0, "healthy")
+
+
 @pytest.mark.parametrize("status", ["in_progress", "completed"])
 def test_a_run_whose_devices_are_all_silent_is_unknown(
     server: Running, enrolled: Device, add_run: AddRun, status: str

@@ -91,15 +91,15 @@ def _shown(
 ) -> list[dict[str, Any]]:
     seqs = [row.seq for row in rows]
     drifted = reading_health.drifted(connection, seqs)
-    contacts = reading_health.last_contacts(connection, seqs)
+    silent = reading_health.silent_runs(connection, seqs, sight.seen_after)
     return [
-        _document(row, document, drifted.get(row.seq, 0), contacts.get(row.seq), sight)
+        _document(row, document, drifted.get(row.seq, 0), row.seq in silent, sight)
         for row, document in zip(rows, documents, strict=True)
     ]
 
 
 def _document(
-    run: Row[Any], document: dict[str, Any], drifted: int, contact: int | None, sight: Sight
+    run: Row[Any], document: dict[str, Any], drifted: int, is_silent: bool, sight: Sight
 ) -> dict[str, Any]:
     holds = [
         hold | {"clearedBy": CLEARED_BY.get(hold["reason"], "")}
@@ -110,7 +110,6 @@ def _document(
     if holds:
         reason, message = holds[0]["reason"], holds[0]["message"]
         waits = f"{holds[0]['clearedBy']} ({reason})"
-    is_silent = contact is not None and contact < sight.seen_after
     return document | {
         "reason": reason,
         "message": message,

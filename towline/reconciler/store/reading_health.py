@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, or_, select
 
 from towline.reconciler.store.clocks import awaits_verdict
 from towline.reconciler.store.tables import (
@@ -20,7 +20,10 @@ _COMPLETED = TargetState.COMPLETED.value
 
 
 def drifted(connection: Connection, run_seqs: Sequence[int]) -> dict[int, int]:
-    """How many devices of each run completed it and report something else since."""
+    """How many devices of each run completed it and report something else since.
+
+    Only of the Deployments' newest runs: what a former one delivered is not wanted any more.
+    """
     rows = connection.execute(
         select(targets.c.run_seq, func.count())
         .join(
@@ -32,6 +35,7 @@ def drifted(connection: Connection, run_seqs: Sequence[int]) -> dict[int, int]:
         )
         .where(
             targets.c.run_seq.in_(run_seqs),
+            targets.c.run_seq.in_(_newest_runs(run_seqs)),
             targets.c.status == _COMPLETED,
             targets.c.verified_at.is_not(None),
             device_components.c.sha256 != targets.c.sha256,
@@ -41,6 +45,18 @@ def drifted(connection: Connection, run_seqs: Sequence[int]) -> dict[int, int]:
         .group_by(targets.c.run_seq)
     )
     return dict(rows.all())
+
+
+def _newest_runs(run_seqs: Sequence[int]) -> Select[tuple[int]]:
+    later = runs.alias("later")
+    is_later = and_(
+        later.c.organization == runs.c.organization,
+        later.c.deployment == runs.c.deployment,
+        later.c.seq > runs.c.seq,
+    )
+    return select(runs.c.seq).where(
+        runs.c.seq.in_(run_seqs), ~exists(select(later.c.seq).where(is_later))
+    )
 
 
 def _has_newer() -> ColumnElement[bool]:
@@ -56,15 +72,23 @@ def _has_newer() -> ColumnElement[bool]:
     )
 
 
-def last_contacts(connection: Connection, run_seqs: Sequence[int]) -> dict[int, int]:
-    """When the last of each run's devices was heard of that it granted; none: not there."""
-    rows = connection.execute(
-        select(targets.c.run_seq, func.max(func.coalesce(device_state.c.last_seen, 0)))
+def silent_runs(connection: Connection, run_seqs: Sequence[int], seen_after: int) -> set[int]:
+    """The runs that granted devices, none of which was heard of lately."""
+    granted = and_(targets.c.run_seq == runs.c.seq, targets.c.granted_at.is_not(None))
+    heard_of = exists(
+        select(targets.c.run_seq)
         .join(device_state, device_state.c.device_seq == targets.c.device_seq)
-        .where(targets.c.run_seq.in_(run_seqs), targets.c.granted_at.is_not(None))
-        .group_by(targets.c.run_seq)
+        .where(granted, device_state.c.last_seen >= seen_after)
+        .correlate(runs)
     )
-    return dict(rows.all())
+    rows = connection.execute(
+        select(runs.c.seq).where(
+            runs.c.seq.in_(run_seqs),
+            exists(select(targets.c.run_seq).where(granted).correlate(runs)),
+            ~heard_of,
+        )
+    )
+    return set(rows.scalars())
 
 
 @dataclass(frozen=True, slots=True)
