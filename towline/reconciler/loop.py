@@ -23,7 +23,7 @@ from towline.reconciler.follow import Follower
 from towline.reconciler.head import Head
 from towline.reconciler.laid_over import with_overrides
 from towline.reconciler.observe import observe, patience_of
-from towline.reconciler.store import dirt, repositories
+from towline.reconciler.store import dirt, repositories, sweeps
 from towline.reconciler.store.engine import Store
 from towline.schemas.problems import Problem
 
@@ -69,9 +69,13 @@ def pass_over(
             seen_after = now - patience_of(world.manifest, poll_interval_s).seen_s
             performer = Performer(connection, over, deployment, now=now, seen_after=seen_after)
             touched = performer.perform(actions)
+            is_settled = all(isinstance(action, Hold) for action in actions)
+            if is_settled and world.run is not None:
+                seq, commit = world.run.seq, head.commit.sha
+                sweeps.note(connection, seq, commit, now, is_swept=world.is_swept)
         if touched:
             on_touched(touched)
-        if all(isinstance(action, Hold) for action in actions):
+        if is_settled:
             return
     log.error("deployment.unsettled", deployment=deployment, steps=STEPS_LIMIT)
     with store.write() as connection:

@@ -34,7 +34,7 @@ from towline.reconciler.store import clocks, runs, slots
 from towline.reconciler.store import drift as drifts
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.approvals import approvals_of
-from towline.reconciler.store.clocks import Patience
+from towline.reconciler.store.clocks import Asked, Patience
 from towline.reconciler.store.targets import TargetGroup, groups_by_batch
 from towline.reconciler.verdict import tally
 from towline.reconciler.within_budget import within_budget
@@ -64,15 +64,24 @@ def observe(
     is_owned = true() if manifest is None else still_owned(connection, head, manifest)
     groups = groups_by_batch(connection, run.seq)
     opened = runs.batches_of(connection, run.seq)
-    of_deployment = (connection, organization, deployment, run.seq, patience, now)
+    asked = Asked(
+        organization,
+        deployment,
+        run.seq,
+        patience,
+        now,
+        is_recheck=run.checked_commit != head.commit.sha,
+        swept_at=run.swept_at,
+    )
     world = replace(
         world,
         run=_run_seen(run, opened, _gate_cleared_at(connection, run.seq)),
         is_retry_requested=_is_retry_requested(connection, run.seq),
         holds=_holds_seen(connection, run),
         batches=tuple(_batch_seen(row, groups.get(row.number, ())) for row in opened),
-        lapsed=clocks.lapsed(*of_deployment, is_owned),
-        next_clock=clocks.next_clock(*of_deployment),
+        lapsed=clocks.lapsed(connection, asked, is_owned),
+        next_clock=clocks.next_clock(connection, asked),
+        is_swept=asked.is_sweep,
     )
     if manifest is None or manifest.revision != run.revision:
         return world

@@ -208,6 +208,8 @@ class Snapshot:
     going_back: int = 0
     """Devices on their way back, granted or not."""
     aftercare: Aftercare = Aftercare()
+    is_swept: bool = False
+    """Who of the last batch is silent for offline.after was asked this time."""
     next_clock: int | None = None
     """The next time at which a device's clock runs out."""
 

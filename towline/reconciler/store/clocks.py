@@ -5,12 +5,21 @@ within deviceTimeout of the fetch, and one that is silent without a grant is def
 batch after offline.after, before it after three poll intervals, as another takes its place.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, or_, select
 
-from towline.reconciler.store.tables import batches, device_state, edge_devices, runs, targets
+from towline.reconciler.store.sweeps import sweep_s
+from towline.reconciler.store.tables import (
+    IS_AWAY,
+    batches,
+    device_state,
+    edge_devices,
+    runs,
+    targets,
+)
 from towline.reconciler.store.targets import has_no_other_active
 from towline.schemas.states import ACTIVE_TARGETS, TargetState
 
@@ -53,23 +62,46 @@ class Patience:
     offline_s: int
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Whose clocks are looked at."""
+
+    organization: str
+    deployment: str
+    newest: int
+    """The newest run."""
+    patience: Patience
+    now: int
+    is_recheck: bool = True
+    """Who left the filters is asked, too."""
+    swept_at: int | None = None
+    """When it was last asked who of the last batch is silent for offline.after."""
+
+    @property
+    def is_sweep(self) -> bool:
+        """That is asked now, too."""
+        return self.next_sweep_at <= self.now
+
+    @property
+    def next_sweep_at(self) -> int:
+        """When it is to be asked again."""
+        every_s = sweep_s(self.patience.offline_s)
+        return self.now if self.swept_at is None else self.swept_at + every_s
+
+
 def lapsed(
-    connection: Connection,
-    organization: str,
-    deployment: str,
-    newest: int,
-    patience: Patience,
-    now: int,
-    still_owned: ColumnElement[bool],
-    limit: int = 500,
+    connection: Connection, asked: Asked, still_owned: ColumnElement[bool], limit: int = 500
 ) -> tuple[Lapsed, ...]:
-    """At most `limit` targets of each kind of lapse, `newest` being the newest run.
+    """At most `limit` targets of each kind of lapse.
 
     `still_owned` is the manifest's filter over `edge_devices`.
     """
-    of_deployment = (runs.c.organization == organization, runs.c.deployment == deployment)
+    of_deployment = (
+        runs.c.organization == asked.organization,
+        runs.c.deployment == asked.deployment,
+    )
     found: list[Lapsed] = []
-    for lapse, condition in _conditions(newest, patience, now, still_owned).items():
+    for lapse, condition in _conditions(asked, still_owned):
         rows = connection.execute(
             select(targets.c.run_seq, targets.c.device_seq, targets.c.batch)
             .join(runs, runs.c.seq == targets.c.run_seq)
@@ -80,83 +112,77 @@ def lapsed(
                 and_(batches.c.run_seq == targets.c.run_seq, batches.c.number == targets.c.batch),
             )
             .where(*of_deployment, condition)
-            .order_by(targets.c.device_seq)
             .limit(limit)
         )
         found += [Lapsed(run, device, batch, lapse) for run, device, batch in rows]
-    return tuple(found)
+    return tuple(sorted(set(found), key=lambda each: (each.run_seq, each.device_seq)))
 
 
 def _conditions(
-    newest: int, patience: Patience, now: int, still_owned: ColumnElement[bool]
-) -> dict[Lapse, ColumnElement[bool]]:
-    pending = targets.c.status == TargetState.PENDING.value
-    is_newest = targets.c.run_seq == newest
-    last_seen = func.coalesce(device_state.c.last_seen, 0)
-    return {
-        Lapse.LEFT: and_(
+    asked: Asked, still_owned: ColumnElement[bool]
+) -> Iterator[tuple[Lapse, ColumnElement[bool]]]:
+    now, patience = asked.now, asked.patience
+    is_newest = targets.c.run_seq == asked.newest
+    ungranted = and_(
+        is_newest,
+        targets.c.status == TargetState.PENDING.value,
+        targets.c.granted_at.is_(None),
+    )
+    if asked.is_recheck:
+        yield Lapse.LEFT, and_(ungranted, targets.c.goes_back.is_(False), ~still_owned)
+    yield Lapse.TIMED_OUT, and_(IS_AWAY, targets.c.waits == "", targets.c.deadline <= now)
+    yield (
+        Lapse.UNPREPARED,
+        and_(ungranted, targets.c.staged_at.is_(None), targets.c.deadline <= now),
+    )
+    yield (
+        Lapse.NOT_FETCHED,
+        and_(
+            IS_AWAY,
             is_newest,
-            pending,
-            targets.c.granted_at.is_(None),
-            targets.c.goes_back.is_(False),
-            ~still_owned,
-        ),
-        Lapse.TIMED_OUT: and_(
-            awaits_verdict(),
-            targets.c.granted_at.is_not(None),
-            targets.c.waits == "",
-            targets.c.deadline <= now,
-        ),
-        Lapse.UNPREPARED: and_(
-            is_newest,
-            pending,
-            targets.c.granted_at.is_(None),
-            targets.c.staged_at.is_(None),
-            targets.c.deadline <= now,
-        ),
-        Lapse.NOT_FETCHED: and_(
-            is_newest,
-            pending,
+            targets.c.status == TargetState.PENDING.value,
             targets.c.granted_at <= now - patience.seen_s,
             targets.c.fetched_at.is_(None),
         ),
-        Lapse.OFFLINE: and_(
-            is_newest,
-            pending,
-            targets.c.granted_at.is_(None),
-            still_owned,
-            or_(
-                and_(
-                    or_(batches.c.is_last, targets.c.goes_back),
-                    targets.c.created_at <= now - patience.offline_s,
-                    last_seen <= now - patience.offline_s,
-                ),
-                # Before the last batch a silent device is replaced at once.
-                and_(
-                    batches.c.is_last.is_(False),
-                    targets.c.goes_back.is_(False),
-                    targets.c.created_at <= now - patience.seen_s,
-                    last_seen <= now - patience.seen_s,
-                ),
-            ),
-        ),
-        Lapse.RETURNED: and_(
-            is_newest,
-            targets.c.status == TargetState.SKIPPED.value,
-            targets.c.reason == "OfflineDeferred",
-            last_seen >= now - patience.seen_s,
-            or_(
-                targets.c.goes_back,
-                and_(
-                    batches.c.is_last,
-                    runs.c.goes_back == "",
-                    runs.c.status.in_(("in_progress", "completed")),
-                    still_owned,
-                ),
-            ),
-            has_no_other_active(),
-        ),
-    }
+    )
+    # Before the last batch a silent device is replaced at once.
+    is_early = and_(batches.c.is_last.is_(False), targets.c.goes_back.is_(False))
+    is_early = and_(is_early, targets.c.batch.in_(_early_batches(asked.newest)))
+    yield Lapse.OFFLINE, and_(ungranted, still_owned, is_early, _is_silent(now, patience.seen_s))
+    if asked.is_sweep:
+        is_late = or_(batches.c.is_last, targets.c.goes_back)
+        silent = _is_silent(now, patience.offline_s)
+        yield Lapse.OFFLINE, and_(ungranted, still_owned, is_late, silent)
+    yield Lapse.RETURNED, _has_returned(asked, still_owned)
+
+
+def _early_batches(run_seq: int) -> Select[tuple[int]]:
+    """Named, so that a pass does not look through the last batch for them."""
+    return select(batches.c.number).where(
+        batches.c.run_seq == run_seq, batches.c.is_last.is_(False)
+    )
+
+
+def _is_silent(now: int, for_s: int) -> ColumnElement[bool]:
+    last_seen = func.coalesce(device_state.c.last_seen, 0)
+    return and_(targets.c.created_at <= now - for_s, last_seen <= now - for_s)
+
+
+def _has_returned(asked: Asked, still_owned: ColumnElement[bool]) -> ColumnElement[bool]:
+    may_enter = and_(
+        batches.c.is_last,
+        runs.c.goes_back == "",
+        runs.c.status.in_(("in_progress", "completed")),
+        still_owned,
+    )
+    return and_(
+        targets.c.run_seq == asked.newest,
+        targets.c.status == TargetState.SKIPPED.value,
+        targets.c.reason == "OfflineDeferred",
+        func.coalesce(device_state.c.last_seen, 0) >= asked.now - asked.patience.seen_s,
+        or_(targets.c.goes_back, may_enter),
+        has_no_other_active(),
+    )
 
 
 def awaits_verdict() -> ColumnElement[bool]:
@@ -170,41 +196,56 @@ def awaits_verdict() -> ColumnElement[bool]:
     )
 
 
-def next_clock(
-    connection: Connection,
-    organization: str,
-    deployment: str,
-    newest: int,
-    patience: Patience,
-    now: int,
-) -> int | None:
-    """The next time after `now` at which a clock of a target can run out."""
+def next_clock(connection: Connection, asked: Asked) -> int | None:
+    """The next time after `now` at which a clock of a target can run out.
+
+    Whoever waits silently in the last batch is looked at with the next sweep.
+    """
+    patience = asked.patience
     last_seen = func.coalesce(device_state.c.last_seen, 0)
     since = case((last_seen > targets.c.created_at, last_seen), else_=targets.c.created_at)
-    waits_s = case((batches.c.is_last, patience.offline_s), else_=patience.seen_s)
-    pending = (targets.c.run_seq == newest, targets.c.status == TargetState.PENDING.value)
-    clocks = {
-        targets.c.deadline: (awaits_verdict(), targets.c.waits == ""),
-        targets.c.granted_at + patience.seen_s: (*pending, targets.c.fetched_at.is_(None)),
-        since + waits_s: (*pending, targets.c.granted_at.is_(None)),
-    }
+    ungranted = (
+        targets.c.run_seq == asked.newest,
+        targets.c.status == TargetState.PENDING.value,
+        targets.c.granted_at.is_(None),
+    )
+    is_early = targets.c.batch.in_(_early_batches(asked.newest))
+    fetch_by = targets.c.granted_at + patience.seen_s
     times = [
-        connection.execute(
-            select(func.min(clock))
-            .select_from(targets)
-            .join(runs, runs.c.seq == targets.c.run_seq)
-            .join(device_state, device_state.c.device_seq == targets.c.device_seq)
-            .outerjoin(
-                batches,
-                and_(batches.c.run_seq == targets.c.run_seq, batches.c.number == targets.c.batch),
-            )
-            .where(
-                runs.c.organization == organization,
-                runs.c.deployment == deployment,
-                clock > now,
-                *where,
-            )
-        ).scalar_one()
-        for clock, where in clocks.items()
+        _soonest(connection, asked, targets.c.deadline, awaits_verdict(), targets.c.waits == ""),
+        _soonest(
+            connection,
+            asked,
+            fetch_by,
+            IS_AWAY,
+            targets.c.status == TargetState.PENDING.value,
+            targets.c.fetched_at.is_(None),
+        ),
+        _soonest(connection, asked, since + patience.seen_s, *ungranted, is_early),
     ]
+    waits_late = exists(select(targets.c.device_seq).where(*ungranted, ~is_early))
+    if connection.execute(select(waits_late)).scalar_one():
+        is_now = asked.is_sweep
+        times.append(asked.now + sweep_s(patience.offline_s) if is_now else asked.next_sweep_at)
     return min((time for time in times if time is not None), default=None)
+
+
+def _soonest(
+    connection: Connection,
+    asked: Asked,
+    clock: ColumnElement[int | None],
+    *where: ColumnElement[bool],
+) -> int | None:
+    found: int | None = connection.execute(
+        select(func.min(clock))
+        .select_from(targets)
+        .join(runs, runs.c.seq == targets.c.run_seq)
+        .join(device_state, device_state.c.device_seq == targets.c.device_seq)
+        .where(
+            runs.c.organization == asked.organization,
+            runs.c.deployment == asked.deployment,
+            clock > asked.now,
+            *where,
+        )
+    ).scalar_one()
+    return found

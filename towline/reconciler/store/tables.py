@@ -231,6 +231,8 @@ runs = Table(
     Column("cursor_pos", Number, nullable=False, server_default="0"),
     Column("next_due", Number),
     Column("progress_from", Number),
+    Column("swept_at", Number),
+    Column("checked_commit", Digest),
     Column("started_at", Number),
     Column("completed_at", Number),
     Column("created_at", Number, nullable=False),
@@ -244,6 +246,9 @@ Index(
     sqlite_where=runs.c.next_due.is_not(None),
     postgresql_where=runs.c.next_due.is_not(None),
 )
+
+"""`swept_at`: when it was last asked who of the last batch is silent for long. `checked_commit`: by
+which commit it was last asked who is still owned."""
 
 batches = Table(
     "batches",
@@ -313,9 +318,15 @@ targets = Table(
     Column("started_at", Number),
     Column("completed_at", Number),
     Column("verified_at", Number),
-    Index(None, "run_seq", "status"),
+    Index(None, "run_seq", "status", "batch", "position"),
     Index(None, "device_seq"),
     sqlite_with_rowid=False,
+)
+Index(
+    "ix_targets_deadline",
+    targets.c.deadline,
+    sqlite_where=targets.c.deadline.is_not(None),
+    postgresql_where=targets.c.deadline.is_not(None),
 )
 Index(
     "uq_targets_active",

@@ -80,6 +80,11 @@ def upgrade() -> None:
             "progress_from", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
         ),
     )
+    op.add_column(
+        "runs",
+        sa.Column("swept_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+    )
+    op.add_column("runs", sa.Column("checked_commit", sa.String(length=64), nullable=True))
     op.add_column("targets", sa.Column("arm", sa.String(length=63), nullable=True))
     op.add_column("targets", sa.Column("sha256", sa.String(length=64), nullable=True))
     op.add_column(
@@ -109,6 +114,7 @@ def upgrade() -> None:
             "waits_since", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
         ),
     )
+    op.drop_index(op.f("ix_targets_run_seq_status"), table_name="targets")
     op.create_index(
         "ix_targets_away",
         "targets",
@@ -120,4 +126,18 @@ def upgrade() -> None:
         postgresql_where=sa.text(
             "granted_at IS NOT NULL AND (status IN ('pending', 'downloading', 'installing', 'verifying') OR status = 'completed' AND verified_at IS NULL)"
         ),
+    )
+    op.create_index(
+        "ix_targets_deadline",
+        "targets",
+        ["deadline"],
+        unique=False,
+        sqlite_where=sa.text("deadline IS NOT NULL"),
+        postgresql_where=sa.text("deadline IS NOT NULL"),
+    )
+    op.create_index(
+        op.f("ix_targets_run_seq_status_batch_position"),
+        "targets",
+        ["run_seq", "status", "batch", "position"],
+        unique=False,
     )
