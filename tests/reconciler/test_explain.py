@@ -63,6 +63,7 @@ def test_the_device_that_failed_and_the_one_that_waits_know_why(tmp_path: Path) 
     assert "not selected yet; the run is paused: ThresholdNotMet" in waiting["text"]
     assert "towline resume app --accept" in waiting["text"]
     assert waiting["components"][0]["desired"] == "2.0.0"
+    assert failed["lately"][-1].endswith(" device.rolled_back HealthCheckFailed")
 
 
 def test_a_device_that_is_home_has_nothing_that_blocks(tmp_path: Path) -> None:
@@ -201,6 +202,17 @@ def test_a_deployment_that_left_git_says_what_brings_it_back(tmp_path: Path) -> 
     told = deployment(fleet)
     assert (told["status"], told["reason"]) == ("cancelled", "ManifestRemoved")
     assert told["needs"] == "one that brings the manifest back begins a new run"
+
+
+def test_a_run_that_stalls_says_when_it_will_be_held(tmp_path: Path) -> None:
+    fleet = Simulation(tmp_path, devices=1)
+    fleet.commit(manifest("1.0.0", NOW_ALL + "  progressDeadline: 3h\n"))
+    with fleet.store.write() as connection:
+        connection.execute(update(t.targets).values(granted_at=fleet.now, fetched_at=fleet.now))
+    told = deployment(fleet)
+    assert "held as DeadlineExceeded at 2027-01-15T11:00:00Z (in 3 h)" in told["text"]
+    fleet.verb(Verb.PAUSE)
+    assert deployment(fleet)["stallsAt"] is None
 
 
 def test_explaining_changes_nothing(tmp_path: Path) -> None:

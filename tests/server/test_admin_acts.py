@@ -6,7 +6,7 @@ import httpx
 import pytest
 from sqlalchemy import insert, select, update
 
-from tests.server.conftest import NOW, AddRun, Device, Running, add_batch, add_target, wall
+from tests.server.conftest import NOW, AddRun, Device, Running, add_batch, add_target
 from tests.server.test_device import device_seq
 from towline.reconciler.store import tables as t
 
@@ -166,11 +166,3 @@ def test_what_is_not_there_is_404(server: Running, enrolled: Device, add_run: Ad
 def test_a_viewer_sends_no_device_back(server: Running, enrolled: Device, add_run: AddRun) -> None:
     add_run()
     assert post(server, "hello/devices/pi-0001/rollback", "viewer").status_code == 403
-
-
-def test_a_pause_that_ran_its_time_says_until_when(server: Running, add_run: AddRun) -> None:
-    add_run()
-    post(server, "hello/pause", pause_s=600)
-    (hold,) = detail(server)["holds"]
-    assert hold["until"] > hold["since"]
-    assert wall() > NOW

@@ -183,6 +183,17 @@ def test_what_a_former_run_delivered_is_no_drift(
     assert (newer["turn"], older["drifted"], older["health"]) == (2, 0, "healthy")
 
 
+def test_what_another_deployment_installed_is_no_drift(
+    server: Running, enrolled: Device, add_run: AddRun
+) -> None:
+    seen = {"verified_at": NOW, "status": "completed"}
+    former, newer = add_run(status="completed"), add_run("other", component="hello")
+    add_target(server, former, device_seq(server), sha256="ab" * 32, **seen)
+    add_target(server, newer, device_seq(server), sha256="cd" * 32, **seen)
+    enrolled.report(enrolled.facts(versions={"hello": {"version": "2.0.0", "sha256": "cd" * 32}}))
+    assert detail(server)["drifted"] == 0
+
+
 @pytest.mark.parametrize("status", ["in_progress", "completed"])
 def test_a_run_whose_devices_are_all_silent_is_unknown(
     server: Running, enrolled: Device, add_run: AddRun, status: str

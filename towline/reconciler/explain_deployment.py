@@ -6,17 +6,17 @@ from sqlalchemy import Connection, Row
 
 from towline.manifests.model import Deployment
 from towline.reconciler import showing
-from towline.reconciler.actions import Action
 from towline.reconciler.decide import decide
 from towline.reconciler.explain_run import Deadline, RunStory, explain_run
 from towline.reconciler.head import Head
 from towline.reconciler.laid_over import with_overrides
 from towline.reconciler.observe import observe
 from towline.reconciler.showing import Sight
+from towline.reconciler.snapshot import Snapshot
 from towline.reconciler.store import reading_explain as rows_of
 from towline.reconciler.store import runs
 from towline.reconciler.store.reading import DevicesShown
-from towline.schemas.states import TargetState
+from towline.schemas.states import LIVE_RUNS, TargetState
 
 
 def explain_deployment(
@@ -28,22 +28,31 @@ def explain_deployment(
         return None
     head = sight.head if sight.head and sight.head.organization == organization else None
     manifest = head.deployments.get(name) if head else None
+    world = _world(connection, head, name, sight) if head else None
     story = RunStory(
         shown=showing.deployment(connection, run, sight, DevicesShown.NONE),
         subject=rows_of.subject_of(connection, run),
-        decision=_decision(connection, head, name, sight) if head else None,
+        decision=decide(world) if world else None,
         deadlines=[_deadline(row) for row in rows_of.deadlines(connection, run.seq)],
         limits=_limits(manifest) if manifest else {},
         is_in_git=head is None or manifest is not None,
+        stalls_at=_stalls_at(world, manifest) if world and manifest else None,
     )
     return explain_run(story, sight.now)
 
 
-def _decision(connection: Connection, head: Head, name: str, sight: Sight) -> list[Action]:
-    """As the loop asks."""
+def _world(connection: Connection, head: Head, name: str, sight: Sight) -> Snapshot:
+    """As the loop sees it."""
     over = with_overrides(connection, head, name)
-    world = observe(connection, over, name, now=sight.now, poll_interval_s=sight.poll_interval_s)
-    return decide(world)
+    return observe(connection, over, name, now=sight.now, poll_interval_s=sight.poll_interval_s)
+
+
+def _stalls_at(world: Snapshot, manifest: Deployment) -> int | None:
+    """When progressDeadline runs out; only a run that nothing holds has that clock."""
+    is_live = world.run is not None and world.run.status in LIVE_RUNS
+    if world.slots.stalled_since is None or world.holds or not is_live:
+        return None
+    return world.slots.stalled_since + manifest.progress_deadline_s
 
 
 def _limits(manifest: Deployment) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """Gathers what `explain` says of a device: rows, windows and budgets become plain values."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,13 +22,16 @@ from towline.reconciler.holding import gravest_first
 from towline.reconciler.laid_over import with_overrides
 from towline.reconciler.offer import Offer
 from towline.reconciler.showing import Sight
-from towline.reconciler.store import freezes, runs
+from towline.reconciler.store import freezes, reading_events, runs
 from towline.reconciler.store import reading_explain as rows_of
+from towline.reconciler.store.reading_events import EventFilter
 from towline.reconciler.within_budget import groups_in_full
 from towline.schemas.states import LIVE_RUNS, RunState, TargetState
 from towline.schemas.window_words import why_closed
 from towline.schemas.windows import Window, install_need_s, next_opening
 
+STORY_LIMIT = 12
+"""So many of a device's latest events are told."""
 _UNBEGUN = (TargetState.PENDING, TargetState.DOWNLOADING)
 
 
@@ -40,11 +44,19 @@ def explain_device(
         return None
     reading = _Reading(connection, device, sight)
     story = explain(reading.facts(), sight.now)
-    lately = rows_of.story(connection, organization, slug)
+    events = reading_events.events(connection, organization, EventFilter(device=slug), STORY_LIMIT)
+    lately = [_line(event) for event in events]
     text = story["text"]
     if lately:
         text = "\n".join([text, "Lately:", *(f"  {line}" for line in lately)])
     return {**story, "lately": lately, "text": text}
+
+
+def _line(event: Mapping[str, Any]) -> str:
+    """One event; repeats say how often."""
+    words = [event["lastAt"], event["kind"], event["reason"], event["message"].split("\n")[0]]
+    times = f"({event['count']} times)" if event["count"] > 1 else ""
+    return " ".join(filter(None, [*words, times]))
 
 
 class _Reading:

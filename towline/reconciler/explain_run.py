@@ -50,6 +50,8 @@ class RunStory:
     limits: Mapping[str, int]
     """The manifest's own, in seconds: `deviceTimeout` and so on."""
     is_in_git: bool
+    stalls_at: int | None = None
+    """When progressDeadline runs out, while an online device holds a grant."""
 
 
 def explain_run(story: RunStory, now: int) -> dict[str, Any]:
@@ -66,6 +68,10 @@ def explain_run(story: RunStory, now: int) -> dict[str, Any]:
     if shown["silent"]:
         lines.append("  → their next poll; see to their network.")
     lines += [_deadline(each) for each in story.deadlines]
+    if story.stalls_at is not None:
+        lines.append(
+            f"Without a verdict it is held as DeadlineExceeded {_at(story.stalls_at, now)}."
+        )
     if story.limits:
         limits = ", ".join(f"{name} {about(s)}" for name, s in story.limits.items())
         lines.append(f"Limits of the manifest: {limits}.")
@@ -86,6 +92,7 @@ def explain_run(story: RunStory, now: int) -> dict[str, Any]:
         "silent": shown["silent"],
         "deadlines": [_deadline_document(each) for each in story.deadlines],
         "limits": dict(story.limits),
+        "stallsAt": None if story.stalls_at is None else times.to_rfc3339(story.stalls_at),
         "needs": needs,
         "text": "\n".join(lines),
     }

@@ -7,10 +7,8 @@ from sqlalchemy import Connection, Row, func, select
 
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.clocks import awaits_verdict
-from towline.schemas import times
 from towline.schemas.states import ACTIVE_TARGETS
 
-_STORY_LIMIT = 12
 _ACTIVE = [state.value for state in ACTIVE_TARGETS]
 
 
@@ -86,22 +84,6 @@ def subject_of(connection: Connection, run: Row[Any]) -> str:
         )
     ).scalar_one_or_none()
     return (found or "").split("\n")[0]
-
-
-def story(connection: Connection, organization: str, slug: str) -> list[str]:
-    """The device's latest events as lines, oldest first."""
-    rows = connection.execute(
-        select(t.events)
-        .where(t.events.c.organization == organization, t.events.c.device == slug)
-        .order_by(t.events.c.id.desc())
-        .limit(_STORY_LIMIT)
-    ).all()
-    return [_event_line(row) for row in reversed(rows)]
-
-
-def _event_line(row: Row[Any]) -> str:
-    parts = [times.to_rfc3339(row.at), row.kind, row.reason, row.message.split("\n")[0]]
-    return " ".join(part for part in parts if part)
 
 
 def deadlines(connection: Connection, run_seq: int) -> Sequence[Row[Any]]:
