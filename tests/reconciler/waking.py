@@ -8,15 +8,16 @@ from dataclasses import replace
 
 from sqlalchemy import Select, select
 
-from tests.reconciler.simulation import ORGANIZATION, POLL_S, Simulation
+from tests.reconciler.simulation import ORGANIZATION, POLL_S, Simulation, attempt_of
 from towline.manifests.load import load
 from towline.reconciler.acts import Act, act
-from towline.reconciler.ingest import mark_seen
+from towline.reconciler.ingest import mark_fetched, mark_seen
 from towline.reconciler.loop import pass_over
 from towline.reconciler.store import analyses, dirt
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.analyses import Answer, Outcome
-from towline.schemas.states import Verb
+from towline.schemas.desired_state import ComponentAction, ComponentWanted
+from towline.schemas.states import TargetState, Verb
 
 HOUR = 3600
 DAY = 24 * HOUR
@@ -145,3 +146,33 @@ def answer(fleet: Simulation, *outcomes: Outcome, name: str = "crashes") -> None
 
 def _batches_of(run_seq: int) -> Select[tuple[int]]:
     return select(t.batches.c.number).where(t.batches.c.run_seq == run_seq)
+
+
+def begin(fleet: Simulation, name: str, state: TargetState, reason: str = "") -> ComponentWanted:
+    """A granted device fetches its document, reports that it is so far, and gets no further."""
+    device = fleet.devices[name]
+    (component,) = device.etag = fleet.wanted(device)
+    assert component.action is ComponentAction.INSTALL
+    with fleet.store.write() as connection:
+        mark_fetched(connection, fleet.now, [device.seq])
+    fleet.report(device, attempt_of(component, state, reason))
+    return component
+
+
+def wait_for_window(fleet: Simulation, *names: str) -> None:
+    """Granted devices whose deviceTimeout stands still, though they stay in touch."""
+    for name in names:
+        begin(fleet, name, TargetState.PENDING, "WaitingForWindow")
+
+
+def go_on(fleet: Simulation, name: str) -> None:
+    """A device that got no further installs now."""
+    fleet.devices[name].etag = None
+    fleet.poll(fleet.devices[name])
+    fleet.poll(fleet.devices[name])
+
+
+def break_for(fleet: Simulation, version: str, *names: str) -> None:
+    """Their health checks fail for one version."""
+    for name in names:
+        fleet.devices[name].breaks = lambda wanted: wanted == version
