@@ -4,8 +4,17 @@ Self-healing has slots, windows and the budget of its run, a standing gate over 
 and a limit per hour; beyond it a person must look.
 """
 
-from towline.manifests.model import Deployment
-from towline.reconciler.actions import Action, AddHold, Admit, GiveUpHealing, Grant, Heal, Hold
+from towline.manifests.model import Deployment, StrategyKind
+from towline.reconciler.actions import (
+    Action,
+    AddHold,
+    Admit,
+    GiveUpHealing,
+    Grant,
+    Heal,
+    Hold,
+    SendBack,
+)
 from towline.reconciler.rolling_out import free_slots
 from towline.reconciler.snapshot import Aftercare, Snapshot
 
@@ -18,8 +27,12 @@ def look_again(world: Snapshot) -> Hold:
 
 
 def serve_returners(world: Snapshot, manifest: Deployment) -> list[Action]:
-    """A failed or cancelled run grants only what goes back."""
-    devices = () if world.holds else free_slots(world, manifest)
+    """A failed or cancelled run grants only what goes back; a late install goes back, too."""
+    if world.holds:
+        return [look_again(world)]
+    if world.to_send_back:
+        return [SendBack(world.to_send_back)]
+    devices = free_slots(world, manifest)
     return [Grant(devices)] if devices else [look_again(world)]
 
 
@@ -30,28 +43,36 @@ def care_after(world: Snapshot, manifest: Deployment) -> list[Action]:
         return [look_again(world)]
     if care.looping:
         return [GiveUpHealing(device) for device in care.looping]
-    if devices := free_slots(world, manifest):
-        return [Grant(devices)]
-    if not manifest.self_heal:
+    devices = free_slots(world, manifest)
+    drifted = care.drifted if manifest.self_heal else ()
+    latecomers = _latecomers(world, manifest)
+    if not (devices or drifted or latecomers):
         return [look_again(world)]
-    free = manifest.max_concurrent - world.slots.in_flight
-    latecomers = min(world.fleet.seen, free)
-    if not care.drifted and latecomers <= 0:
-        return [look_again(world)]
-    if problem := _too_much(care, manifest):
+    if problem := _gate(care, manifest):
         return [AddHold("SelfHealHeld", problem, withdraws=True)]
+    if devices:
+        return [Grant(devices)]
     room = care.limit - care.served_within_hour
-    if care.drifted:
-        return [Heal(care.drifted[:room])]
-    if world.last_batch is None:
-        return [look_again(world)]
+    if room <= 0:
+        problem = f"{care.served_within_hour} devices joined late or drifted within an hour"
+        return [AddHold("SelfHealHeld", problem, withdraws=True)]
+    if drifted:
+        return [Heal(drifted[:room])]
+    assert world.last_batch is not None
     return [Admit(world.last_batch.number, min(latecomers, room), only_seen=True)]
 
 
-def _too_much(care: Aftercare, manifest: Deployment) -> str:
+def _latecomers(world: Snapshot, manifest: Deployment) -> int:
+    """How many may join now; whom a person names by hand joins without self-healing, too."""
+    is_wanted = manifest.self_heal or manifest.strategy is StrategyKind.MANUAL
+    if not is_wanted or world.last_batch is None:
+        return 0
+    return max(0, min(world.fleet.seen, manifest.max_concurrent - world.slots.in_flight))
+
+
+def _gate(care: Aftercare, manifest: Deployment) -> str:
+    """What the last verdicts say against going on."""
     recent = care.recent
     if recent.failed and recent.passed * 100 < manifest.success_threshold * recent.verdicts:
         return f"{recent.failed} of the last {recent.verdicts} verdicts failed"
-    if care.served_within_hour >= care.limit:
-        return f"{care.served_within_hour} devices joined late or drifted within an hour"
     return ""

@@ -38,6 +38,7 @@ from towline.reconciler.actions import (
 )
 from towline.reconciler.head import Head
 from towline.reconciler.holding import STAY_WITH_DEPLOYMENT
+from towline.reconciler.previous import stranded
 from towline.reconciler.run_changes import end_run, record_for, settle, turn_back
 from towline.reconciler.scope import current_offer
 from towline.reconciler.store import grants, runs, ways_back
@@ -175,7 +176,8 @@ class Performer:
                 self.touched.add(device)
 
     def _send_back(self, run: Row[Any], devices: Sequence[int]) -> None:
-        sent = ways_back.send_back(self.connection, run.seq, devices, self.now)
+        left = stranded(self.connection, run.seq, devices)
+        sent = ways_back.send_back(self.connection, run.seq, devices, self.now, left)
         self.touched |= sent.on_the_way | sent.without_previous
         for kind, reason, chosen in (
             ("target.sent_back", run.goes_back, sent.on_the_way),

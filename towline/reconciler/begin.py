@@ -8,7 +8,7 @@ from towline.manifests.model import Deployment, Ownership
 from towline.reconciler.actions import BeginRun
 from towline.reconciler.cohort import order_for
 from towline.reconciler.head import Head
-from towline.reconciler.store import dirt, pins, runs
+from towline.reconciler.store import dirt, grants, pins, runs
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.events import Event, record
 from towline.reconciler.store.targets import insert_ignoring
@@ -25,6 +25,9 @@ def begin_run(
     _keep_revision(connection, head, manifest, now)
     _lift_pins(connection, head, manifest)
     dirt.forget_clocks(connection, head.organization, manifest.name)
+    former = runs.newest_run(connection, head.organization, manifest.name)
+    if former is not None:
+        grants.supersede_deferred(connection, former.seq)
     runs.insert_run(
         connection,
         {

@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, select
 
 from towline.reconciler.acts import check_newest, find_run
+from towline.reconciler.previous import can_go_back
 from towline.reconciler.refusals import NotAllowed, Unknown
 from towline.reconciler.run_changes import record_for
 from towline.reconciler.store import dirt, pins, runs, ways_back
@@ -16,6 +17,8 @@ from towline.reconciler.store.events import Event
 from towline.reconciler.store.overrides import Person, lay_override
 from towline.schemas.states import ACTIVE_TARGETS, LIVE_RUNS, RunState, TargetState, Verb
 
+_RETRIED_SKIPS = ("KnownBad", "Excluded", "OfflineDeferred", "Cancelled")
+"""Of all skips these are no word against the release on this device."""
 DEVICE_VERBS = (Verb.START, Verb.ROLLBACK, Verb.RETRY)
 
 
@@ -95,6 +98,11 @@ def _send_back(
         raise NotAllowed(f"the device did not complete this run: it is {state}")
     if target.from_sha256 is None:
         raise NotAllowed("the device ran nothing before: there is nothing to go back to")
+    if not can_go_back(connection, target):
+        raise NotAllowed(
+            f"the device came from {target.from_version}, which it may not run again: no statement"
+            " of it is known here, or the device has committed a higher rollback index since"
+        )
     if previous_version not in (None, target.from_version):
         raise NotAllowed(
             f"the device cannot go back to {previous_version}; available: {target.from_version}"
@@ -113,6 +121,8 @@ def _try_again(connection: Connection, run: Row[Any], seq: int, target: Row[Any]
         raise NotAllowed("the device is at it already")
     if target.status == TargetState.COMPLETED.value:
         raise NotAllowed("the device completed this run")
+    if target.status == TargetState.SKIPPED.value and target.reason not in _RETRIED_SKIPS:
+        raise NotAllowed(f"the device is skipped as {target.reason}: a retry does not change that")
     if RunState(run.status) not in LIVE_RUNS | {RunState.COMPLETED} or run.goes_back:
         raise NotAllowed(f"the run is {run.status}; `retry` without --device begins the next one")
     ways_back.attempt_again(

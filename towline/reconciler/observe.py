@@ -244,7 +244,7 @@ def _with_slots(
     world = replace(
         world, slots=slots_seen, next_clock=_next_clock(world, slots_seen, manifest, status)
     )
-    if run.goes_back and status not in FINISHED_RUNS:
+    if run.goes_back and status is not RunState.CANCELLED:
         return replace(
             world,
             to_send_back=slots.to_send_back(connection, run.seq),
@@ -313,7 +313,7 @@ def _aftercare(
         looping=found.looping,
         served_within_hour=drifts.served_since(connection, run.seq, max(since, now - 3600)),
         limit=max(HEALED_LEAST, run.target_count * HEALED_SHARE // 100),
-        recent=tally(drifts.recent_verdicts(connection, run.seq, since)),
+        recent=tally(drifts.recent_verdicts(connection, run.seq, approved_at)),
         next_heal_at=found.next_heal_at,
     )
 

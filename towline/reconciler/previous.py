@@ -1,9 +1,10 @@
 """Finding a release that a device ran before: among what the component's runs have offered."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Text, and_, cast, func, select
+from sqlalchemy import Connection, Row, Text, and_, cast, select
 
 from towline.reconciler.offer import Offer, OfferedRelease
 from towline.reconciler.store import tables as t
@@ -45,25 +46,43 @@ def can_go_back(connection: Connection, target: Row[Any]) -> bool:
     That needs a version recorded at the grant, its statement in a run of the organization, and no
     higher rollback index committed on the device since.
     """
-    if target.from_version is None or target.from_sha256 is None:
-        return False
-    organization = connection.execute(
-        select(t.runs.c.organization).where(t.runs.c.seq == target.run_seq)
-    ).scalar_one()
-    found = find_release(
-        connection, organization, target.component, target.from_version, target.from_sha256
-    )
-    return found is not None and found.release.rollback_index >= _index(connection, target)
+    return not stranded(connection, target.run_seq, [target.device_seq])
 
 
-def _index(connection: Connection, target: Row[Any]) -> int:
+def stranded(connection: Connection, run_seq: int, devices: Sequence[int]) -> set[int]:
+    """Those of a run's devices that cannot be told to run again what they came from."""
     components = t.device_components.c
-    found = connection.execute(
-        select(func.coalesce(func.max(components.rollback_index), 0)).where(
+    rows = connection.execute(
+        select(t.targets, t.runs.c.organization, components.rollback_index)
+        .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
+        .outerjoin(
+            t.device_components,
             and_(
-                components.device_seq == target.device_seq,
-                components.component == target.component,
-            )
+                components.device_seq == t.targets.c.device_seq,
+                components.component == t.targets.c.component,
+            ),
         )
+        .where(t.targets.c.run_seq == run_seq, t.targets.c.device_seq.in_(devices))
+    ).all()
+    ways = {(row.from_version, row.from_sha256): row for row in rows}
+    indexes = {way: _index_of(connection, row) for way, row in ways.items()}
+    return {
+        row.device_seq
+        for row in rows
+        if (index := indexes[row.from_version, row.from_sha256]) is None
+        or index < (row.rollback_index or 0)
+    }
+
+
+def _index_of(connection: Connection, target: Row[Any]) -> int | None:
+    """The rollback index of what the target's device came from; None when no run offered it."""
+    if target.from_version is None or target.from_sha256 is None:
+        return None
+    found = find_release(
+        connection,
+        target.organization,
+        target.component,
+        target.from_version,
+        target.from_sha256,
     )
-    return int(found.scalar_one())
+    return None if found is None else found.release.rollback_index

@@ -39,7 +39,8 @@ def _gated_batch(connection: Connection, run: Row[Any]) -> Row[Any] | None:
 
 def _reopen(connection: Connection, run: Row[Any], batch: Row[Any]) -> set[int]:
     """The batch's failed devices get their next attempt, and its figures are asked anew."""
-    in_batch = t.targets.c.batch == batch.number
+    # Whom a person sent back stays there until it is tried again by name.
+    in_batch = and_(t.targets.c.batch == batch.number, t.targets.c.goes_back.is_(False))
     again = ways_back.attempt_again(connection, run.seq, in_batch, _FAILED)
     if batch.state == BatchState.FAILED.value:
         runs.change_batch(

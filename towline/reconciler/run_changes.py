@@ -33,9 +33,12 @@ def end_run(
     message: str,
     now: int,
 ) -> set[int]:
-    """End a run; what has not begun to install is skipped. Returns the touched devices."""
+    """End a run; what has not begun to install is skipped. Returns the touched devices.
+
+    After a rollback nothing is left that could begin, and who was away still goes back.
+    """
     touched: set[int] = set()
-    if status is not RunState.COMPLETED:
+    if status is not RunState.COMPLETED and reason != "RolledBack":
         why = "Superseded" if reason == "Superseded" else "Cancelled"
         touched = grants.skip_unbegun(connection, run.seq, why, now)
     runs.end_holds(connection, run.seq)

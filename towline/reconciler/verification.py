@@ -36,8 +36,8 @@ def compare_versions(
 ) -> None:
     """A report sent after `completed` that shows the wanted version makes it verified."""
     for component, installed in versions.items():
-        target = _newest_completed(connection, reporter.seq, component)
-        if target is None or (own is not None and own.run_seq >= target.run_seq):
+        target = _last_completed(connection, reporter.seq, component)
+        if target is None or (own is not None and own.component == component):
             continue
         if target.verified_at is None and _is_wanted(target, installed):
             _verify(connection, now, reporter, target)
@@ -45,8 +45,8 @@ def compare_versions(
             _regress(connection, now, reporter, target, installed)
 
 
-def _newest_completed(connection: Connection, device_seq: int, component: str) -> Row[Any] | None:
-    """The newest target of the component that the device completed."""
+def _last_completed(connection: Connection, device_seq: int, component: str) -> Row[Any] | None:
+    """The target of the component that the device completed last."""
     return connection.execute(
         select(
             t.targets,
@@ -62,7 +62,7 @@ def _newest_completed(connection: Connection, device_seq: int, component: str) -
             t.targets.c.component == component,
             t.targets.c.status == TargetState.COMPLETED.value,
         )
-        .order_by(t.targets.c.run_seq.desc())
+        .order_by(t.targets.c.completed_at.desc(), t.targets.c.run_seq.desc())
         .limit(1)
     ).first()
 

@@ -106,8 +106,12 @@ def _wanted(
             connection, device.organization, component, pin.pin_version, pin.pin_sha256
         )
         return None if found is None else _pinned(component, found, targets)
-    completed = _first(each for each in targets if each.status == _COMPLETED)
-    return None if completed is None else _of_target(connection, completed, ComponentAction.KEEP)
+    completed = [each for each in targets if each.status == _COMPLETED]
+    if not completed:
+        return None
+    # By time and not by run: a device may pass to a Deployment whose run is the older one.
+    last = max(completed, key=lambda each: (each.completed_at, each.run_seq))
+    return _of_target(connection, last, ComponentAction.KEEP)
 
 
 def _first(targets: Iterable[Row[Any]]) -> Row[Any] | None:

@@ -178,10 +178,10 @@ OUTCOMES: dict[TargetState, tuple[str, ...]] = {
 """How a target can end otherwise than completed: state and reason."""
 
 LATE_MOVES: dict[TargetState, frozenset[TargetState]] = {
-    TargetState.FAILED: frozenset({TargetState.COMPLETED}),
+    TargetState.FAILED: frozenset({TargetState.COMPLETED, TargetState.ROLLED_BACK}),
     TargetState.SKIPPED: _OUTCOMES,
 }
-"""What a late report may do: a success after TimedOut, and the end of what had begun to install
+"""What a late report may do: an end after TimedOut, and the end of what had begun to install
 when its run ended."""
 
 

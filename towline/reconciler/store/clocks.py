@@ -152,7 +152,8 @@ def _conditions(
     if asked.is_sweep:
         is_late = or_(batches.c.is_last, targets.c.goes_back)
         silent = _is_silent(now, patience.offline_s)
-        yield Lapse.OFFLINE, and_(ungranted, still_owned, is_late, silent)
+        may_wait = or_(still_owned, targets.c.goes_back)
+        yield Lapse.OFFLINE, and_(ungranted, may_wait, is_late, silent)
     yield Lapse.RETURNED, _has_returned(asked, still_owned)
 
 

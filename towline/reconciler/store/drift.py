@@ -108,6 +108,8 @@ def recent_verdicts(connection: Connection, run_seq: int, since: int) -> list[Ta
             targets.c.run_seq == run_seq,
             at > since,
             targets.c.granted_at.is_not(None),
+            targets.c.is_set_aside.is_(False),
+            targets.c.goes_back.is_(False),
             or_(
                 targets.c.verified_at.is_not(None),
                 targets.c.status.in_([TargetState.FAILED.value, TargetState.ROLLED_BACK.value]),

@@ -1,6 +1,6 @@
 """Completed targets that move again: sent back to what they came from, healed, given up."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_
@@ -32,23 +32,32 @@ class Sent:
     """A first install has nothing to go back to."""
 
 
-def send_back(connection: Connection, run_seq: int, devices: Sequence[int], now: int) -> Sent:
-    """Let completed devices go back to what their targets recorded at the grant."""
+def send_back(
+    connection: Connection,
+    run_seq: int,
+    devices: Sequence[int],
+    now: int,
+    stranded: Collection[int] = (),
+) -> Sent:
+    """Let completed devices go back to what their targets recorded at the grant.
+
+    `stranded` are those that have nothing to go back to.
+    """
     chosen = targets.c.device_seq.in_(devices)
     without = move(
         connection,
         run_seq,
-        and_(chosen, targets.c.from_sha256.is_(None)),
+        targets.c.device_seq.in_(stranded),
         [TargetState.COMPLETED],
         TargetState.FAILED,
         reason="NoPrevious",
-        error_message="the device ran nothing before: there is nothing to go back to",
+        error_message="the device ran nothing before, or nothing that it may run again",
         completed_at=now,
     )
     on_the_way = move(
         connection,
         run_seq,
-        and_(chosen, targets.c.from_sha256.is_not(None), has_no_other_active()),
+        and_(chosen, has_no_other_active()),
         [TargetState.COMPLETED],
         TargetState.PENDING,
         reason="RollingBack",
