@@ -1,18 +1,21 @@
 """The store: migrations without drift, views with the contract's columns, counters that hold."""
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, func, inspect, select, text
+from sqlalchemy import Connection, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
 from tests.reconciler.simulation import Simulation, manifest
 from towline.reconciler.acts import NotAllowed
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.counters import standing_of
 from towline.reconciler.store.engine import open_store
 from towline.schemas.problems import Problem
 from towline.schemas.states import Verb
@@ -125,13 +128,11 @@ def do(fleet: Simulation, deed: str) -> None:
                 return
 
 
-def stored_counts(connection: Connection) -> dict[tuple[int, str], int]:
-    counts = t.deployment_counts
-    rows = connection.execute(select(counts).where(counts.c.n != 0))
-    return {(row.run_seq, row.status): row.n for row in rows}
+def stored_counts(connection: Connection) -> set[tuple[Any, ...]]:
+    return {tuple(row) for row in connection.execute(select(t.deployment_counts))}
 
 
-def true_counts(connection: Connection) -> dict[tuple[int, str], int]:
-    keys = (t.targets.c.run_seq, t.targets.c.status)
-    rows = connection.execute(select(*keys, func.count()).group_by(*keys))
-    return {(run, status): n for run, status, n in rows}
+def true_counts(connection: Connection) -> set[tuple[Any, ...]]:
+    rows = connection.execute(select(t.targets)).all()
+    counted = Counter((row.run_seq, *standing_of(row)) for row in rows)
+    return {(*key, n) for key, n in counted.items()}

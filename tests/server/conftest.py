@@ -19,7 +19,7 @@ from towline.reconciler.head import Head
 from towline.reconciler.server import tls
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.service import FleetView, Service, ServiceSettings
-from towline.reconciler.store import access, people, repositories
+from towline.reconciler.store import access, counters, people, repositories
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store, open_store
 from towline.reconciler.store.people import Role
@@ -311,9 +311,7 @@ def add_target(server: Running, run_seq: int, device_seq: int, **changes: Any) -
     } | changes
     with server.store.write() as connection:
         connection.execute(insert(t.targets), values)
-        connection.execute(
-            insert(t.deployment_counts), {"run_seq": run_seq, "status": values["status"], "n": 1}
-        )
+        counters.recount(connection, run_seq)
 
 
 def add_batch(server: Running, run_seq: int, number: int = 1) -> None:

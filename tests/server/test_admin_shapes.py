@@ -135,8 +135,6 @@ def test_arms_are_counted_side_by_side_with_their_medians(server: Running, add_r
     for seq, (arm, took) in enumerate([("a", 10), ("a", 30), ("a", 90), ("b", 40), ("b", 60)], 1):
         if seq == 1:
             enrol(server, 5)
-        with server.store.write() as connection:
-            connection.execute(t.deployment_counts.delete())
         times = {"granted_at": NOW, "verified_at": NOW + took}
         add_target(server, run, seq, status="completed", arm=arm, **times)
     arms = [

@@ -137,7 +137,7 @@ def targets_changed(
         changed = tuple(
             (name, value)
             for name, value in row._mapping.items()
-            if name != "device_seq" and value != getattr(was, name)
+            if name in TOLD_OF_TARGETS and value != getattr(was, name)
         )
         if changed:
             groups.setdefault((was.status, *changed), []).append(row.device_seq)

@@ -3,10 +3,9 @@
 The counters move with the states, as they do for a single report.
 """
 
-from collections import Counter
-
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
 
+from towline.reconciler.store import counters
 from towline.reconciler.store.tables import (
     batches,
     component_versions,
@@ -14,7 +13,6 @@ from towline.reconciler.store.tables import (
     runs,
     targets,
 )
-from towline.reconciler.store.targets import count
 from towline.schemas.states import ACTIVE_TARGETS, TargetState
 
 _ACTIVE = [state.value for state in ACTIVE_TARGETS]
@@ -49,10 +47,7 @@ def complete(connection: Connection, run_seq: int, *, only_granted: bool, now: i
         )
     )
     moved = sum(int(row[2]) for row in groups)
-    changes: Counter[str] = Counter({TargetState.COMPLETED.value: moved})
-    for _, status, n in groups:
-        changes[status] -= n
-    count(connection, run_seq, changes)
+    counters.recount(connection, run_seq)
     connection.execute(
         update(batches)
         .where(batches.c.run_seq == run_seq, batches.c.number.in_({row[0] for row in groups}))

@@ -171,10 +171,11 @@ def _summary(
 
 
 def _counts(connection: Connection, run_seqs: Sequence[int]) -> dict[int, dict[str, int]]:
+    counts = t.deployment_counts.c
     rows = connection.execute(
-        select(t.deployment_counts).where(
-            t.deployment_counts.c.run_seq.in_(run_seqs), t.deployment_counts.c.n > 0
-        )
+        select(counts.run_seq, counts.status, func.sum(counts.n))
+        .where(counts.run_seq.in_(run_seqs))
+        .group_by(counts.run_seq, counts.status)
     )
     found: dict[int, dict[str, int]] = {}
     for run_seq, status, n in rows:

@@ -21,8 +21,9 @@ from sqlalchemy import (
     true,
 )
 
-from towline.reconciler.store import changes
+from towline.reconciler.store import changes, counters
 from towline.reconciler.store.causes import is_recorded
+from towline.reconciler.store.counters import Standing
 from towline.reconciler.store.fleet import (
     NO_RELEASE,
     OWNED_BY_OTHER,
@@ -37,7 +38,7 @@ from towline.reconciler.store.fleet import (
     release_index,
 )
 from towline.reconciler.store.tables import edge_devices, targets
-from towline.reconciler.store.targets import count, insert_ignoring
+from towline.reconciler.store.targets import insert_ignoring
 from towline.schemas.states import TargetState
 
 FIRST_ATTEMPT = 1
@@ -84,7 +85,13 @@ def select_devices(
     columns, rows = _rows(choice, chosen, entry)
     statement = insert_ignoring(connection, targets).from_select(columns, rows)
     added = _insert(connection, choice.run_seq, statement, entry)
-    count(connection, choice.run_seq, Counter({entry.status.value: added}))
+    if choice.spread is not None:
+        counters.recount(
+            connection, choice.run_seq, entry.batch
+        )  # who went to which arm is unknown
+    else:
+        standing = Standing(entry.batch, "", entry.status.value, entry.reason)
+        counters.add(connection, choice.run_seq, Counter({standing: added}))
     return added
 
 
@@ -166,11 +173,13 @@ def _forget_claims(connection: Connection, choice: Choice, chosen: Select[Any]) 
     forgotten = connection.execute(
         delete(targets)
         .where(told, targets.c.device_seq.in_(devices))
-        .returning(targets.c.device_seq)
+        .returning(targets.c.device_seq, *(targets.c[name] for name in counters.MADE_OF))
     )
-    gone = forgotten.scalars().all()
-    changes.targets_gone(connection, choice.run_seq, gone)
-    count(connection, choice.run_seq, Counter({_SKIPPED.value: -len(gone)}))
+    gone = forgotten.all()
+    changes.targets_gone(connection, choice.run_seq, [row.device_seq for row in gone])
+    less: Counter[Standing] = Counter()
+    less.subtract(counters.standings(gone))
+    counters.add(connection, choice.run_seq, less)
 
 
 def _rows(choice: Choice, chosen: Select[Any], entry: Entry) -> tuple[list[str], Select[Any]]:

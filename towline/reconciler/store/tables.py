@@ -381,7 +381,13 @@ deployment_counts = Table(
     "deployment_counts",
     metadata,
     Column("run_seq", Number, ForeignKey("runs.seq"), primary_key=True),
+    Column("batch", Integer, primary_key=True),
+    Column("arm", Slug, primary_key=True),
     Column("status", Word, primary_key=True),
+    Column("reason", Word, primary_key=True),
+    Column("is_granted", Boolean, primary_key=True),
+    Column("is_verified", Boolean, primary_key=True),
+    Column("is_set_aside", Boolean, primary_key=True),
     Column("n", Number, nullable=False),
     sqlite_with_rowid=False,
 )

@@ -5,15 +5,14 @@ transaction: `deployment_counts` equals a GROUP BY at any time. Whatever of targ
 rebuilds is recorded here, and where devices are selected.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from towline.reconciler.store import changes
+from towline.reconciler.store import changes, counters
 from towline.reconciler.store.causes import is_recorded
 from towline.reconciler.store.tables import deployment_counts, targets
 from towline.schemas.states import ACTIVE_TARGETS, TargetState, move_target
@@ -37,22 +36,6 @@ def insert_ignoring(connection: Connection, table: Any) -> Any:
     return dialect.insert(table).on_conflict_do_nothing()
 
 
-def count(connection: Connection, run_seq: int, changes: Counter[str]) -> None:
-    """Add `changes` to the run's counters."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    for status, n in changes.items():
-        if n:
-            statement = dialect.insert(deployment_counts).values(
-                run_seq=run_seq, status=status, n=n
-            )
-            connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=["run_seq", "status"],
-                    set_={"n": deployment_counts.c.n + statement.excluded.n},
-                )
-            )
-
-
 def move(
     connection: Connection,
     run_seq: int,
@@ -68,9 +51,6 @@ def move(
     allowed = [state.value for state in before if move_target(state, after)]
     chosen = and_(targets.c.run_seq == run_seq, targets.c.status.in_(allowed), where)
     seen = _update(connection, run_seq, chosen, {"status": after.value, **values})
-    moved: Counter[str] = Counter({after.value: len(seen)})
-    moved.subtract(Counter(row.status for row in seen))
-    count(connection, run_seq, moved)
     return [row.device_seq for row in seen]
 
 
@@ -88,20 +68,26 @@ def change(
 def _update(
     connection: Connection, run_seq: int, chosen: ColumnElement[bool], values: dict[str, Any]
 ) -> Sequence[Row[Any]]:
-    """Update and record; returns the rows as they were before, by `device_seq` and `status`."""
-    told = [targets.c[name] for name in changes.TOLD_OF_TARGETS if name in values]
-    others = [column for column in told if column.name != "status"]
-    before = connection.execute(
-        select(targets.c.device_seq, targets.c.status, *others).where(chosen)
-    ).all()
+    """Update, count and record; returns the rows as they were, by `device_seq` and `status`."""
+    told = {name for name in changes.TOLD_OF_TARGETS if name in values}
+    is_counted = not values.keys().isdisjoint(counters.MADE_OF)
+    # Whole columns only: SQLite gets `IS NOT NULL` wrong in a RETURNING.
+    names = {"device_seq", "status", *told, *(counters.MADE_OF if is_counted else ())}
+    columns = [targets.c[name] for name in sorted(names)]
+    before = connection.execute(select(*columns).where(chosen)).all()
     if not before:
         return before
     statement = update(targets).where(chosen).values(**values)
-    if not told or not is_recorded(connection):
+    if not told and not is_counted:
         connection.execute(statement)
         return before
-    after = connection.execute(statement.returning(targets.c.device_seq, *told)).all()
-    changes.targets_changed(connection, run_seq, before, after)
+    after = connection.execute(statement.returning(*columns)).all()
+    if is_counted:
+        moved = counters.standings(after)
+        moved.subtract(counters.standings(before))
+        counters.add(connection, run_seq, moved)
+    if told and is_recorded(connection):
+        changes.targets_changed(connection, run_seq, before, after)
     return before
 
 
@@ -121,23 +107,20 @@ def has_no_other_active() -> ColumnElement[bool]:
 
 def groups_by_batch(connection: Connection, run_seq: int) -> dict[int, list[TargetGroup]]:
     """How many targets of each batch are in which condition; set-aside verdicts do not count."""
-    is_granted = targets.c.granted_at.is_not(None)
-    is_verified = targets.c.verified_at.is_not(None)
-    keys = (
-        targets.c.batch,
-        targets.c.arm,
-        targets.c.status,
-        targets.c.reason,
-        is_granted,
-        is_verified,
-    )
     rows = connection.execute(
-        select(*keys, func.count())
-        .where(targets.c.run_seq == run_seq, targets.c.is_set_aside.is_(False))
-        .group_by(*keys)
+        select(deployment_counts).where(
+            deployment_counts.c.run_seq == run_seq, deployment_counts.c.is_set_aside.is_(False)
+        )
     )
     found: dict[int, list[TargetGroup]] = {}
-    for batch, arm, status, reason, granted, verified, n in rows:
-        group = TargetGroup(TargetState(status), reason, bool(granted), bool(verified), n, arm)
-        found.setdefault(batch, []).append(group)
+    for row in rows:
+        group = TargetGroup(
+            TargetState(row.status),
+            row.reason,
+            is_granted=row.is_granted,
+            is_verified=row.is_verified,
+            n=row.n,
+            arm=row.arm or None,
+        )
+        found.setdefault(row.batch, []).append(group)
     return found

@@ -1,4 +1,4 @@
-"""What the whole manifest needs: staging, going back, arms, healing, analyses, freezes."""
+"""What the whole manifest needs: staging, ways back, arms, healing, analyses, freezes, counters."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -140,4 +140,44 @@ def upgrade() -> None:
         "targets",
         ["run_seq", "status", "batch", "position"],
         unique=False,
+    )
+    _count_anew()
+
+
+def _count_anew() -> None:
+    """Counters by all that a decision asks, made from the targets."""
+    number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    op.drop_table("deployment_counts")
+    op.create_table(
+        "deployment_counts",
+        sa.Column("run_seq", number, nullable=False),
+        sa.Column("batch", sa.Integer(), nullable=False),
+        sa.Column("arm", sa.String(length=63), nullable=False),
+        sa.Column("status", sa.String(length=50), nullable=False),
+        sa.Column("reason", sa.String(length=50), nullable=False),
+        sa.Column("is_granted", sa.Boolean(), nullable=False),
+        sa.Column("is_verified", sa.Boolean(), nullable=False),
+        sa.Column("is_set_aside", sa.Boolean(), nullable=False),
+        sa.Column("n", number, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["run_seq"], ["runs.seq"], name=op.f("fk_deployment_counts_run_seq_runs")
+        ),
+        sa.PrimaryKeyConstraint(
+            "run_seq",
+            "batch",
+            "arm",
+            "status",
+            "reason",
+            "is_granted",
+            "is_verified",
+            "is_set_aside",
+            name=op.f("pk_deployment_counts"),
+        ),
+        sqlite_with_rowid=False,
+    )
+    op.execute(
+        "INSERT INTO deployment_counts (run_seq, batch, arm, status, reason, is_granted,"
+        " is_verified, is_set_aside, n) SELECT run_seq, batch, coalesce(arm, ''), status, reason,"
+        " granted_at IS NOT NULL, verified_at IS NOT NULL, is_set_aside, count(*) FROM targets"
+        " GROUP BY 1, 2, 3, 4, 5, 6, 7, 8"
     )

@@ -1,0 +1,100 @@
+"""Counters of targets by all that a decision asks of them, moved with each change of them.
+
+They equal a GROUP BY over `targets` at any time, so that a pass costs what changed.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from towline.reconciler.store.tables import deployment_counts, targets
+
+
+class Standing(NamedTuple):
+    """What one target counts as."""
+
+    batch: int
+    arm: str
+    """Empty without an experiment."""
+    status: str
+    reason: str
+    is_granted: bool = False
+    is_verified: bool = False
+    is_set_aside: bool = False
+
+
+MADE_OF = ("batch", "arm", "status", "reason", "granted_at", "verified_at", "is_set_aside")
+"""Columns of `targets` that a standing is made of."""
+
+
+def standing_of(row: Row[Any]) -> Standing:
+    """Of a row that holds the columns of MADE_OF."""
+    return Standing(
+        row.batch,
+        row.arm or "",
+        row.status,
+        row.reason,
+        row.granted_at is not None,
+        row.verified_at is not None,
+        row.is_set_aside,
+    )
+
+
+def standings(rows: Iterable[Row[Any]]) -> Counter[Standing]:
+    """Rows counted by their standing."""
+    return Counter(map(standing_of, rows))
+
+
+def add(connection: Connection, run_seq: int, changes: Counter[Standing]) -> None:
+    """Add `changes`, which may be below zero, to the run's counters."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    for standing, n in changes.items():
+        if n:
+            statement = dialect.insert(deployment_counts).values(
+                run_seq=run_seq, n=n, **standing._asdict()
+            )
+            connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=list(deployment_counts.primary_key.columns),
+                    set_={"n": deployment_counts.c.n + statement.excluded.n},
+                )
+            )
+    # A reason is a device's word: what nobody stands in any more leaves no row.
+    connection.execute(
+        delete(deployment_counts).where(
+            deployment_counts.c.run_seq == run_seq, deployment_counts.c.n == 0
+        )
+    )
+
+
+def recount(connection: Connection, run_seq: int, batch: int | None = None) -> None:
+    """Count a run's targets, or a batch's, anew: after a change of many."""
+    counted, counters = [targets.c.run_seq == run_seq], [deployment_counts.c.run_seq == run_seq]
+    if batch is not None:
+        counted.append(targets.c.batch == batch)
+        counters.append(deployment_counts.c.batch == batch)
+    connection.execute(delete(deployment_counts).where(*counters))
+    columns = _standing_columns()
+    connection.execute(
+        insert(deployment_counts).from_select(
+            ["run_seq", *Standing._fields, "n"],
+            select(targets.c.run_seq, *columns, func.count())
+            .where(*counted)
+            .group_by(targets.c.run_seq, *columns),
+        )
+    )
+
+
+def _standing_columns() -> tuple[ColumnElement[Any], ...]:
+    return (
+        targets.c.batch,
+        func.coalesce(targets.c.arm, ""),
+        targets.c.status,
+        targets.c.reason,
+        targets.c.granted_at.is_not(None),
+        targets.c.verified_at.is_not(None),
+        targets.c.is_set_aside,
+    )
