@@ -18,7 +18,16 @@ from sqlalchemy import literal, select
 import towline
 from towline.manifests.model import DeviceEntry
 from towline.reconciler.head import Head
-from towline.reconciler.server import admin, admin_tokens, device, packages, plans, web, wire
+from towline.reconciler.server import (
+    admin,
+    admin_tokens,
+    device,
+    packages,
+    plans,
+    replays,
+    web,
+    wire,
+)
 from towline.reconciler.server.admission import Admission
 from towline.reconciler.server.desk import AtDesk, Desk, install_problems
 from towline.reconciler.server.device import DeviceProtocol
@@ -203,6 +212,7 @@ def people(desk: Desk) -> FastAPI:
     app.include_router(admin.router)
     app.include_router(admin_tokens.router)
     app.include_router(plans.router)
+    app.include_router(replays.router)
     app.include_router(web.router)
 
     @app.get("/healthz")

@@ -1,0 +1,123 @@
+"""`replay`: what stood at a time, and whether the record of changes comes to what is stored.
+
+Asks the server, or reads a store's file.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from towline.cli.client import checked_id, connect
+from towline.cli.exit_codes import ExitCode
+from towline.cli.output import Format, Output, plain_status, show_document
+from towline.cli.printing import give
+from towline.cli.settings import load
+from towline.cli.wait import seconds
+from towline.schemas import times
+from towline.schemas.problems import Problem, Refused
+
+STORE_FILE = "towline.db"
+
+
+def replay(
+    name: Annotated[str | None, typer.Argument(help="only this Deployment")] = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="2026-09-24T06:00:00Z, or 2h: so long ago")
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="a server's towline.db, or its data folder")
+    ] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Rebuild from events what stood at a time; without a time also compare it with the store."""
+    until = None if at is None else moment(at, time.time())
+    if name is not None:
+        checked_id(name)
+    document = _from_server(until, name) if store is None else _from_store(store, until, name)
+    if output is Format.TABLE:
+        for line in lines(document):
+            give(line)
+    else:
+        show_document(document, output)
+    if document.get("differences"):
+        raise typer.Exit(ExitCode.ERROR)
+
+
+def moment(text: str, now: float) -> int:
+    """A time as RFC 3339 in UTC, or as how long ago; raises Problem."""
+    try:
+        return times.from_rfc3339(text)
+    except Refused:
+        pass
+    try:
+        return int(now) - seconds(text)
+    except Problem:
+        raise Problem(
+            f"{text!r} is no time", remedy="write 2026-09-24T06:00:00Z, or 2h for two hours ago"
+        ) from None
+
+
+def _from_server(until: int | None, name: str | None) -> dict[str, Any]:
+    return connect().get("/replay", at=until, deployment=name)
+
+
+def _from_store(file: Path, until: int | None, name: str | None) -> dict[str, Any]:
+    from towline.reconciler.replaying import replay_store  # noqa: PLC0415 heavy
+    from towline.reconciler.store.private_copy import copy_of  # noqa: PLC0415
+
+    organization = load().organization
+    if organization is None:
+        raise Problem(
+            "nothing here names the organization",
+            remedy="go to the fleet repository, or set TOWLINE_ORGANIZATION",
+        )
+    path = file / STORE_FILE if file.is_dir() else file
+    if not path.is_file():
+        raise Problem(f"there is no store at {path}", remedy="name a server's towline.db")
+    with copy_of(path).read() as connection:
+        return replay_store(connection, organization, until, name)
+
+
+def lines(document: Mapping[str, Any]) -> Iterator[str]:
+    """A replay for a terminal."""
+    for deployment in document["deployments"]:
+        yield from _deployment(deployment)
+    yield _summary(document)
+    if document["at"] is not None:
+        return
+    if document["olderRuns"]:
+        yield f"left out: {document['olderRuns']} runs that began before the record"
+    for each in document["firstDifferences"]:
+        yield f"  differs: {each}"
+    n = document["differences"]
+    yield f"{n} rows differ from the store" if n else "equals the store"
+
+
+def _deployment(deployment: Mapping[str, Any]) -> Iterator[str]:
+    words = (deployment["reason"], deployment["message"])
+    yield " ".join(
+        [
+            f"{deployment['name']} {deployment['targetVersion']} ",
+            plain_status(deployment["status"]),
+            *filter(None, words),
+        ]
+    )
+    for batch in deployment["batches"]:
+        counts = ", ".join(f"{n} {word}" for word, n in batch["counts"].items()) or "no devices"
+        number = batch["number"] + 1
+        yield f"  batch {number}  {batch['name']}  {batch['state']}  {batch['size']}: {counts}"
+    for hold in deployment["holds"]:
+        yield f"  hold     {hold['reason']} since {hold['since']}: {hold['message']}".rstrip(": ")
+
+
+def _summary(document: Mapping[str, Any]) -> str:
+    if document["since"] is None:
+        return "nothing was recorded" + (f" up to {document['at']}" if document["at"] else "")
+    made = document["rebuilt"]
+    return (
+        f"rebuilt {made['runs']} runs, {made['batches']} batches, {made['holds']} holds,"
+        f" {made['targets']} targets from {document['changes']} changes since {document['since']}"
+    )
