@@ -197,3 +197,28 @@ def test_the_end_of_a_run_skips_what_has_not_begun_and_lets_the_rest_finish(
         4: "skipped",
     }
     assert {row.reason for row in rows if row.status == "skipped"} == {why}
+
+
+def test_a_former_runs_clock_keeps_nobody_awake_and_its_latecomer_is_taken_over(
+    fleet: Simulation,
+) -> None:
+    fleet.commit(manifest("1.0.0", AT_ONCE))
+    work(fleet)
+    fleet.stages_at_once = False
+    fleet.enrol("late")
+    fleet.settle()
+    assert (shown(fleet)[0], fleet.targets()["late"]) == ("completed", "pending")
+    assert fleet.run().next_due is not None
+    fleet.commit(manifest("2.0.0", AT_ONCE))
+    sleep(fleet, 2 * DAY)
+    assert (shown(fleet)[0], len(installed(fleet, "2.0.0"))) == ("completed", 5)
+
+
+def test_a_latecomer_of_a_removed_deployment_is_free_for_another_one(fleet: Simulation) -> None:
+    fleet.commit(manifest("1.0.0", AT_ONCE))
+    work(fleet)
+    fleet.stages_at_once = False
+    fleet.enrol("late")
+    fleet.settle()
+    fleet.commit()
+    assert fleet.targets()["late"] == "NoLongerMatches"

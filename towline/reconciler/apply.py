@@ -97,7 +97,9 @@ class Performer:
 
     def _perform(self, action: Action) -> None:
         if isinstance(action, BeginRun):
-            begin.begin_run(self.connection, self.head, self._manifest, action, self.now)
+            self.touched |= begin.begin_run(
+                self.connection, self.head, self._manifest, action, self.now
+            )
             return
         run = self._run()
         assert run is not None

@@ -18,8 +18,15 @@ from towline.schemas.states import RunState
 
 def begin_run(
     connection: Connection, head: Head, manifest: Deployment, action: BeginRun, now: int
-) -> None:
-    """Insert the next run of the manifest's revision."""
+) -> set[int]:
+    """Insert the next run of the manifest's revision; returns the touched devices.
+
+    Latecomers and devices on their way back that the former run has not served pass to it.
+    """
+    former = runs.newest_run(connection, head.organization, manifest.name)
+    touched = set()
+    if former is not None:
+        touched = grants.skip_unbegun(connection, former.seq, "Superseded", now)
     run_id = run_uuid(head.organization, manifest.name, manifest.revision, action.turn)
     order = order_for(manifest.revision, runs.highest_seq(connection))
     _keep_revision(connection, head, manifest, now)
@@ -64,6 +71,7 @@ def begin_run(
         commit=head.commit.sha,
     )
     record(connection, head.organization, now, event)
+    return touched
 
 
 def _lift_pins(connection: Connection, head: Head, manifest: Deployment) -> None:

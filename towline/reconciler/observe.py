@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, exists, func, select, true
+from sqlalchemy import ColumnElement, Connection, Row, exists, false, func, select, true
 
 from towline.manifests.model import BatchPlan, Deployment
 from towline.reconciler.head import Head
@@ -61,7 +61,7 @@ def observe(
         world = replace(world, history=_history(connection, organization, manifest))
     if run is None:
         return world
-    is_owned = true() if manifest is None else still_owned(connection, head, manifest)
+    is_owned = false() if manifest is None else still_owned(connection, head, manifest)
     groups = groups_by_batch(connection, run.seq)
     opened = runs.batches_of(connection, run.seq)
     asked = Asked(
