@@ -210,6 +210,8 @@ def test_no_batch_opens_before_the_former_passed(world: Snapshot) -> None:
 def test_a_batch_passes_only_by_its_threshold(world: Snapshot) -> None:
     for action in of_kind(decide(world), MoveBatch):
         assert isinstance(action, MoveBatch)
+        if action.number == len(world.batches):
+            continue  # opened for latecomers, after completion
         batch = world.batches[action.number]
         if action.state is BatchState.PASSED:
             passed, verdicts = batch.tally.passed, batch.tally.verdicts

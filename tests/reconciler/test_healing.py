@@ -216,3 +216,14 @@ def test_a_pause_in_git_stops_healing(fleet: Simulation) -> None:
     fleet.commit(one())
     fleet.step(3)
     assert installed(fleet)["till-2"] == "1.0.0"
+
+
+def test_who_joins_after_a_run_that_had_nothing_to_do_gets_the_release(tmp_path: Path) -> None:
+    fleet = Simulation(tmp_path, devices=2)
+    ship(fleet, one())
+    fleet.commit(manifest("2.0.0", AT_ONCE + "  start: manual\n"))
+    fleet.commit(one())
+    assert (fleet.run().status, fleet.targets()) == ("completed", {})
+    join(fleet, "late")
+    fleet.step(3)
+    assert installed(fleet)["late"] == "1.0.0"

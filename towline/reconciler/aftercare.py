@@ -13,10 +13,13 @@ from towline.reconciler.actions import (
     Grant,
     Heal,
     Hold,
+    MoveBatch,
+    OpenBatch,
     SendBack,
 )
 from towline.reconciler.rolling_out import free_slots
 from towline.reconciler.snapshot import Aftercare, Snapshot
+from towline.schemas.states import BatchState
 
 
 def look_again(world: Snapshot) -> Hold:
@@ -58,14 +61,24 @@ def care_after(world: Snapshot, manifest: Deployment) -> list[Action]:
         return [AddHold("SelfHealHeld", problem, withdraws=True)]
     if drifted:
         return [Heal(drifted[:room])]
-    assert world.last_batch is not None
-    return [Admit(world.last_batch.number, min(latecomers, room), only_seen=True)]
+    return _admit(world, manifest, min(latecomers, room))
+
+
+def _admit(world: Snapshot, manifest: Deployment, limit: int) -> list[Action]:
+    """Into the last batch; a run that had nothing to do has none yet."""
+    if world.last_batch is not None:
+        return [Admit(world.last_batch.number, limit, only_seen=True)]
+    rest = manifest.batches[-1]
+    return [
+        OpenBatch(0, rest, limit, is_last=True, only_seen=True),
+        MoveBatch(0, BatchState.PASSED),
+    ]
 
 
 def _latecomers(world: Snapshot, manifest: Deployment) -> int:
     """How many may join now; whom a person names by hand joins without self-healing, too."""
     is_wanted = manifest.self_heal or manifest.strategy is StrategyKind.MANUAL
-    if not is_wanted or world.last_batch is None:
+    if not is_wanted:
         return 0
     return max(0, min(world.fleet.seen, manifest.max_concurrent - world.slots.in_flight))
 

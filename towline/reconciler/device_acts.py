@@ -81,6 +81,8 @@ def _name(connection: Connection, run: Row[Any], device: str, who: Person) -> No
             f"{run.deployment} takes its devices by strategy {run.rollout_strategy};"
             " single devices are named where it is manual"
         )
+    if RunState(run.status) not in LIVE_RUNS | {RunState.COMPLETED}:
+        raise NotAllowed(f"the run is {run.status}; `retry` begins the next one")
     lay_override(connection, run, "device", device, who)
     if run.status == RunState.PENDING.value:
         runs.set_on_run(connection, run.seq, start_requested=True)

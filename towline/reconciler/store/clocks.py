@@ -8,6 +8,7 @@ batch after offline.after, before it after three poll intervals, as another take
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, or_, select
 
@@ -128,9 +129,11 @@ def _conditions(
         targets.c.status == TargetState.PENDING.value,
         targets.c.granted_at.is_(None),
     )
-    if asked.is_recheck:
+    if asked.is_recheck or asked.is_sweep:
         yield Lapse.LEFT, and_(ungranted, targets.c.goes_back.is_(False), ~still_owned)
-    yield Lapse.TIMED_OUT, and_(IS_AWAY, targets.c.waits == "", targets.c.deadline <= now)
+    # Whoever falls silent for long no longer says that it waits for a window or a lock.
+    counts = or_(targets.c.waits == "", _last_seen() <= now - patience.offline_s)
+    yield Lapse.TIMED_OUT, and_(IS_AWAY, counts, targets.c.deadline <= now)
     yield (
         Lapse.UNPREPARED,
         and_(ungranted, targets.c.staged_at.is_(None), targets.c.deadline <= now),
@@ -164,9 +167,16 @@ def _early_batches(run_seq: int) -> Select[tuple[int]]:
     )
 
 
+def _last_seen() -> ColumnElement[int]:
+    return func.coalesce(device_state.c.last_seen, 0)
+
+
+def _later(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[Any]:
+    return case((one > other, one), else_=other)
+
+
 def _is_silent(now: int, for_s: int) -> ColumnElement[bool]:
-    last_seen = func.coalesce(device_state.c.last_seen, 0)
-    return and_(targets.c.created_at <= now - for_s, last_seen <= now - for_s)
+    return and_(targets.c.created_at <= now - for_s, _last_seen() <= now - for_s)
 
 
 def _has_returned(asked: Asked, still_owned: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -180,7 +190,7 @@ def _has_returned(asked: Asked, still_owned: ColumnElement[bool]) -> ColumnEleme
         targets.c.run_seq == asked.newest,
         targets.c.status == TargetState.SKIPPED.value,
         targets.c.reason == "OfflineDeferred",
-        func.coalesce(device_state.c.last_seen, 0) >= asked.now - asked.patience.seen_s,
+        _last_seen() >= asked.now - asked.patience.seen_s,
         or_(targets.c.goes_back, may_enter),
         has_no_other_active(),
     )
@@ -203,8 +213,8 @@ def next_clock(connection: Connection, asked: Asked) -> int | None:
     Whoever waits silently in the last batch is looked at with the next sweep.
     """
     patience = asked.patience
-    last_seen = func.coalesce(device_state.c.last_seen, 0)
-    since = case((last_seen > targets.c.created_at, last_seen), else_=targets.c.created_at)
+    since = _later(_last_seen(), targets.c.created_at)
+    silent_at = _later(_last_seen() + patience.offline_s, targets.c.deadline)
     ungranted = (
         targets.c.run_seq == asked.newest,
         targets.c.status == TargetState.PENDING.value,
@@ -214,6 +224,7 @@ def next_clock(connection: Connection, asked: Asked) -> int | None:
     fetch_by = targets.c.granted_at + patience.seen_s
     times = [
         _soonest(connection, asked, targets.c.deadline, awaits_verdict(), targets.c.waits == ""),
+        _soonest(connection, asked, silent_at, awaits_verdict(), targets.c.waits != ""),
         _soonest(
             connection,
             asked,

@@ -118,7 +118,8 @@ def candidates(
             targets.c.granted_at.is_(None),
             is_ready,
             within,
-            device_state.c.last_seen >= seen_after,
+            # Later, not at the same time: a grant that was not fetched for so long was given then.
+            device_state.c.last_seen > seen_after,
             ~_is_busy(),
         )
         .order_by(*order)
