@@ -24,13 +24,14 @@ from towline.reconciler.snapshot import (
     AnalysisSeen,
     BatchSeen,
     Figures,
+    FleetSeen,
     History,
     HoldSeen,
     RunSeen,
     Slots,
     Snapshot,
 )
-from towline.reconciler.store import clocks, runs, slots
+from towline.reconciler.store import clocks, fleet, runs, slots
 from towline.reconciler.store import drift as drifts
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.approvals import approvals_of
@@ -180,9 +181,11 @@ def _with_fleet(
     open_plan = _open_plan(plans, world.current_batch)
     plan = open_plan or next_plan or plans[-1]
     choice = choice_of(head, manifest, run.seq, plan.ownership, seen_after)
-    alone_at = world.now if plan.is_alone else None
-    seen = fleet_seen(connection, manifest, offer, run, choice, alone_at)
-    if plan.ownership is not None:
+    seen = FleetSeen()
+    if _asks_for_more(connection, world, run):
+        alone_at = world.now if plan.is_alone else None
+        seen = fleet_seen(connection, manifest, offer, run, choice, alone_at)
+    if plan.ownership is not None and world.current_batch is None:
         everyone = choice_of(head, manifest, run.seq, None, seen_after)
         whole = fleet_seen(connection, manifest, offer, run, everyone)
         seen = replace(seen, left=whole.left)
@@ -207,6 +210,22 @@ def _with_fleet(
         fleet=seen,
         analysis=_analysis(connection, manifest, run.seq, world),
     )
+
+
+def _asks_for_more(connection: Connection, world: Snapshot, run: Row[Any]) -> bool:
+    """Whether the decision may depend on devices outside of the run: all are looked at then."""
+    batch = world.current_batch
+    if batch is None or world.held & _JUDGED_BY_REACH or batch.state is BatchState.FAILED:
+        return True
+    if batch.state is BatchState.SOAKING:
+        return False
+    if not batch.is_last:
+        return batch.tally.members < batch.size
+    return fleet.has_more_than(connection, run.organization, run.seq)
+
+
+_JUDGED_BY_REACH = frozenset({"PolicyViolated", "PlanStale", "WaitingForApproval"})
+"""Holds that how many devices match lays and lifts."""
 
 
 def _analysis(

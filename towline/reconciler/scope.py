@@ -137,18 +137,22 @@ def count_targets(
     connection: Connection, run_seq: int, head: Head, within: Ownership | None
 ) -> int:
     """Targets of the run that count for a batch's goal: not skipped, in the batch's filters."""
-    statement = (
+    if within is None:
+        counts = t.deployment_counts.c
+        statement = select(func.coalesce(func.sum(counts.n), 0)).where(
+            counts.run_seq == run_seq, counts.status != TargetState.SKIPPED.value
+        )
+        return int(connection.execute(statement).scalar_one())
+    return connection.execute(
         select(func.count())
         .select_from(t.targets)
         .join(t.edge_devices, t.edge_devices.c.seq == t.targets.c.device_seq)
         .where(
             t.targets.c.run_seq == run_seq,
             t.targets.c.status != TargetState.SKIPPED.value,
+            ownership.owned_by(connection, within, head.groups),
         )
-    )
-    if within is not None:
-        statement = statement.where(ownership.owned_by(connection, within, head.groups))
-    return connection.execute(statement).scalar_one()
+    ).scalar_one()
 
 
 def fleet_seen(

@@ -85,7 +85,7 @@ def _verify(connection: Connection, now: int, reporter: Reporter, target: Row[An
         t.targets.c.device_seq == reporter.seq,
         t.targets.c.status == TargetState.COMPLETED.value,
     )
-    change(connection, target.run_seq, completed, verified_at=now)
+    change(connection, target.run_seq, completed, verified_at=now, deadline=None)
     inventory.raise_rollback_index(
         connection, reporter.seq, target.component, _release(target).rollback_index
     )

@@ -64,8 +64,9 @@ def drift(
         .order_by(targets.c.position)
         .limit(LIMIT)
     ).all()
-    rested = [row for row in rows if row.healed_at is None or row.healed_at <= now - HEAL_REST_S]
-    resting = [row.healed_at for row in rows if row not in rested]
+    rested_by = now - HEAL_REST_S
+    rested = [row for row in rows if row.healed_at is None or row.healed_at <= rested_by]
+    resting = [row.healed_at for row in rows if row.healed_at and row.healed_at > rested_by]
     return Drift(
         healable=tuple(row.device_seq for row in rested if row.heals < HEALS_PER_RUN),
         looping=tuple(row.device_seq for row in rested if row.heals >= HEALS_PER_RUN),

@@ -25,6 +25,7 @@ from towline.manifests.model import Ownership
 from towline.reconciler.store.ownership import Claim, Groups, claimed, owned_by
 from towline.reconciler.store.tables import (
     component_versions,
+    deployment_counts,
     device_components,
     device_state,
     edge_devices,
@@ -128,6 +129,20 @@ def count_owned(connection: Connection, choice: Choice) -> int:
     """How many devices the filters own, in the run or not."""
     statement = select(func.count()).select_from(edge_devices).where(owned(connection, choice))
     return connection.execute(statement).scalar_one()
+
+
+def has_more_than(connection: Connection, organization: str, run_seq: int) -> bool:
+    """False when every device of the organization is in the run: no filter need be asked then.
+
+    A device of which the run only says who else owns it may still enter.
+    """
+    devices = select(func.count()).where(edge_devices.c.organization == organization)
+    in_run = select(func.coalesce(func.sum(deployment_counts.c.n), 0)).where(
+        deployment_counts.c.run_seq == run_seq, deployment_counts.c.reason != OWNED_BY_OTHER
+    )
+    return bool(
+        connection.execute(select(devices.scalar_subquery() > in_run.scalar_subquery())).scalar()
+    )
 
 
 def conditions(connection: Connection, choice: Choice) -> list[ConditionGroup]:

@@ -5,42 +5,51 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select
 
-from towline.reconciler.store.clocks import awaits_verdict
+from towline.reconciler.store.clocks import of_runs, runs_of
 from towline.reconciler.store.tables import (
+    IS_AWAY,
     batches,
+    deployment_counts,
     device_state,
     edge_devices,
-    runs,
     targets,
 )
 from towline.schemas.states import ACTIVE_TARGETS, TargetState
 
 PAGE = 1000
 _ACTIVE = [state.value for state in ACTIVE_TARGETS]
-_IS_GRANTED = targets.c.granted_at.is_not(None)
 
 
 def in_flight(connection: Connection, organization: str, deployment: str) -> int:
     """Slots in use: a former run's devices that still finish hold theirs."""
-    return _count(connection, *_of_deployment(organization, deployment), *_holds_slot())
+    counts = deployment_counts.c
+    is_unverified = and_(
+        counts.status == TargetState.COMPLETED.value, counts.is_verified.is_(False)
+    )
+    statement = select(func.coalesce(func.sum(counts.n), 0)).where(
+        counts.run_seq.in_(runs_of(organization, deployment)),
+        counts.is_granted,
+        counts.is_set_aside.is_(False),
+        or_(counts.status.in_(_ACTIVE), is_unverified),
+    )
+    return int(connection.execute(statement).scalar_one())
 
 
 def waiting(connection: Connection, organization: str, deployment: str) -> int:
     """Of those: devices that say that they wait for a window or a lock."""
-    mine = _of_deployment(organization, deployment)
-    return _count(connection, *mine, *_holds_slot(), targets.c.waits != "")
+    return _count(connection, *_holds_slot(organization, deployment), targets.c.waits != "")
 
 
 def preparing(connection: Connection, run_seq: int) -> int:
     """Selected devices of a run that have not staged the release yet."""
-    return _count(
-        connection,
-        targets.c.run_seq == run_seq,
-        targets.c.status == TargetState.PENDING.value,
-        targets.c.granted_at.is_(None),
-        targets.c.staged_at.is_(None),
-        targets.c.goes_back.is_(False),
+    counts = deployment_counts.c
+    statement = select(func.coalesce(func.sum(counts.n), 0)).where(
+        counts.run_seq == run_seq,
+        counts.status == TargetState.PENDING.value,
+        counts.is_granted.is_(False),
+        counts.reason.not_in(("Staged", "RollingBack")),
     )
+    return int(connection.execute(statement).scalar_one())
 
 
 def going_back(connection: Connection, run_seq: int) -> int:
@@ -70,12 +79,9 @@ def stalled_since(
     """When the oldest grant was given that an online device holds; None when none does."""
     found: int | None = connection.execute(
         select(func.min(targets.c.granted_at))
-        .select_from(targets)
-        .join(runs, runs.c.seq == targets.c.run_seq)
         .join(device_state, device_state.c.device_seq == targets.c.device_seq)
         .where(
-            *_of_deployment(organization, deployment),
-            *_holds_slot(),
+            *_holds_slot(organization, deployment),
             device_state.c.last_seen >= seen_after,
         )
     ).scalar_one()
@@ -140,19 +146,14 @@ def _is_busy() -> ColumnElement[bool]:
     )
 
 
-def _holds_slot() -> tuple[ColumnElement[bool], ...]:
-    return (_IS_GRANTED, targets.c.is_set_aside.is_(False), awaits_verdict())
-
-
-def _of_deployment(organization: str, deployment: str) -> tuple[ColumnElement[bool], ...]:
-    return (runs.c.organization == organization, runs.c.deployment == deployment)
+def _holds_slot(organization: str, deployment: str) -> tuple[ColumnElement[bool], ...]:
+    return (
+        IS_AWAY,
+        targets.c.is_set_aside.is_(False),
+        of_runs(runs_of(organization, deployment)),
+    )
 
 
 def _count(connection: Connection, *where: ColumnElement[bool]) -> int:
-    statement = (
-        select(func.count())
-        .select_from(targets)
-        .join(runs, runs.c.seq == targets.c.run_seq)
-        .where(and_(*where))
-    )
+    statement = select(func.count()).select_from(targets).where(*where)
     return connection.execute(statement).scalar_one()
