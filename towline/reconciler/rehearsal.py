@@ -5,7 +5,8 @@ The steps are those of the live loop: observe, decide, apply. What devices do is
 succeed; a simulation plays ones that fail and take their time.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,8 +17,9 @@ from towline.reconciler.acts import NotAllowed, act
 from towline.reconciler.apply import Performer
 from towline.reconciler.decide import decide
 from towline.reconciler.head import Head
+from towline.reconciler.laid_over import with_overrides
 from towline.reconciler.observe import SEEN_POLLS, observe, patience_of
-from towline.reconciler.store import outcomes, runs
+from towline.reconciler.store import outcomes, played, runs, sweeps
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store
 from towline.schemas.states import FINISHED_RUNS, RunState, Verb
@@ -42,6 +44,9 @@ class Devices(Protocol):
     def begin(self, connection: Connection, now: int, seen_after: int) -> None:
         """The rehearsal begins; devices not seen after `seen_after` are offline."""
 
+    def ring(self, devices: Collection[int], now: int) -> None:
+        """The documents of these devices changed."""
+
     def answer(self, connection: Connection, run: Row[Any], *, is_held: bool, now: int) -> bool:
         """Let the run's devices act; returns True when a target moved.
 
@@ -61,6 +66,12 @@ class Story:
     last: Hold = field(default_factory=lambda: Hold(""))
     """What it waits for at the end."""
     idle: int = 0
+    waited: Counter[str] = field(default_factory=Counter)
+    """Seconds by the reason of what it waited for."""
+    moved_at: int = 0
+    """When anything of it moved last."""
+    asks_since: int | None = None
+    """Since when it waits for a person."""
 
     def note(self, reason: str, message: str) -> None:
         """Keep what it waits for."""
@@ -72,12 +83,21 @@ class Rehearsal:
     """One head put in force over a private store; `play` goes to the end."""
 
     def __init__(
-        self, store: Store, head: Head, devices: Devices, *, now: int, poll_interval_s: int
+        self,
+        store: Store,
+        head: Head,
+        devices: Devices,
+        *,
+        now: int,
+        poll_interval_s: int,
+        people_after_s: int = 0,
     ) -> None:
+        """People do what is asked of them after `people_after_s` seconds."""
         self.store = store
         self.head = head
         self.devices = devices
         self.poll_interval_s = poll_interval_s
+        self.people_after_s = people_after_s
         self.started_at = now + 1
         """Whatever happens in the rehearsal happens at this second or later."""
         self.now = self.started_at
@@ -108,18 +128,20 @@ class Rehearsal:
         while self._steps < STEPS_LIMIT:
             self._steps += 1
             with self.store.write() as connection:
+                # Devices first, so that nothing is left to do after a step that only waits.
+                has_moved |= self._answer(connection, name)
                 actions = self._step(connection, name)
-                has_answered = self._answer(connection, name)
             waits = [action for action in actions if isinstance(action, Hold)]
             if waits:
                 self.stories[name].last = waits[-1]
-            if len(waits) == len(actions) and not has_answered:
+            if len(waits) == len(actions):
                 break
             has_moved = True
             if any(isinstance(action, EndRun) for action in actions) and self._is_done(name):
                 break
         if has_moved:
             self.stories[name].idle = 0
+            self.stories[name].moved_at = self.now
         return has_moved
 
     def _is_done(self, name: str) -> bool:
@@ -132,14 +154,27 @@ class Rehearsal:
         )
 
     def _step(self, connection: Connection, name: str) -> list[Action]:
-        world = observe(
-            connection, self.head, name, now=self.now, poll_interval_s=self.poll_interval_s
-        )
+        over = with_overrides(connection, self.head, name)
+        world = observe(connection, over, name, now=self.now, poll_interval_s=self.poll_interval_s)
         actions = decide(world)
-        seen_after = self.now - patience_of(world.manifest, self.poll_interval_s).seen_s
-        performer = Performer(connection, self.head, name, now=self.now, seen_after=seen_after)
-        performer.perform(actions)
+        patience = patience_of(world.manifest, self.poll_interval_s)
+        seen_after = self.now - patience.seen_s
+        performer = Performer(connection, over, name, now=self.now, seen_after=seen_after)
+        if touched := performer.perform(actions):
+            self.devices.ring(touched, self.now)
+        if world.run is not None and all(isinstance(action, Hold) for action in actions):
+            self._note_sweep(connection, world.run.seq, patience.offline_s, world.is_swept)
         return actions
+
+    def _note_sweep(
+        self, connection: Connection, run_seq: int, offline_s: int, is_swept: bool
+    ) -> None:
+        """Nobody else touches this store: the next sweep is when it can find somebody."""
+        at = self.now
+        if is_swept:
+            silent_from = played.silent_from(connection, run_seq, offline_s)
+            at = max(at, min(silent_from, self.now + offline_s) - sweeps.sweep_s(offline_s))
+        sweeps.note(connection, run_seq, self.head.commit.sha, at, is_swept=is_swept)
 
     def _answer(self, connection: Connection, name: str) -> bool:
         """Devices of the newest run act, and those that finish a former one."""
@@ -161,6 +196,10 @@ class Rehearsal:
         verb = PEOPLE_DO.get(story.last.reason)
         run = self.run(name)
         if verb is None or run is None or RunState(run.status) in FINISHED_RUNS:
+            story.asks_since = None
+            return False
+        story.asks_since = self.now if story.asks_since is None else story.asks_since
+        if self.now < story.asks_since + self.people_after_s:
             return False
         try:
             act(
@@ -175,7 +214,7 @@ class Rehearsal:
             )
         except NotAllowed:
             return False
-        story.last = Hold("")
+        story.last, story.asks_since = Hold(""), None
         return True
 
     def _advance(self) -> bool:
@@ -186,10 +225,14 @@ class Rehearsal:
             is_over = run is None or RunState(run.status) in FINISHED_RUNS
             if not is_over and story.idle < IDLE_LIMIT:
                 times.append(story.last.until)
+                if story.asks_since is not None:
+                    times.append(story.asks_since + self.people_after_s)
                 story.idle += 1
         ahead = [time for time in times if time is not None and time > self.now]
         if not ahead or min(ahead) > self.started_at + HORIZON_S:
             return False
+        for story in self.stories.values():
+            story.waited[story.last.reason] += min(ahead) - self.now
         self.now = min(ahead)
         return True
 
