@@ -8,11 +8,13 @@ from sqlalchemy import select
 
 from tests.reconciler.simulation import ORGANIZATION, RELEASE_KEY, ROOT, manifest
 from towline.manifests.repository import Repository
-from towline.reconciler.acts import NotAllowed, accept_commit
+from towline.reconciler.acts import NotAllowed, accept_commit, act
 from towline.reconciler.follow import Follower
+from towline.reconciler.loop import pass_over
 from towline.reconciler.store import repositories
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store, open_store
+from towline.schemas.states import Verb
 
 NOW = 1_800_000_000
 
@@ -229,3 +231,28 @@ def test_a_root_that_nobody_signed_holds_the_commit(fleet: Fleet) -> None:
     fleet.commit(app=app("2.0.0"))
     assert not fleet.follower.look(NOW)
     assert "root-version" in str(fleet.repository()["hold_reason"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_left"),
+    [
+        (manifest("2.0.0", "  paused: true\n"), True),
+        (manifest("1.0.0"), False),
+        (None, False),
+    ],
+    ids=["another version", "no pause", "removed"],
+)
+def test_a_resume_over_git_lapses_when_a_commit_changes_the_key(
+    fleet: Fleet, changed: str | None, is_left: bool
+) -> None:
+    fleet.commit(app=manifest("1.0.0", "  paused: true\n"))
+    fleet.follower.look(NOW)
+    assert fleet.follower.head is not None
+    pass_over(fleet.store, fleet.follower.head, "app", NOW, 60)
+    with fleet.store.read() as connection:
+        run = connection.execute(select(t.runs)).one()
+    act(fleet.store, ORGANIZATION, run.id, Verb.RESUME, author="ops", reason="go", now=NOW)
+    fleet.commit(app=changed)
+    fleet.follower.look(NOW)
+    with fleet.store.read() as connection:
+        assert (len(connection.execute(select(t.overrides)).all()) == 1) is is_left

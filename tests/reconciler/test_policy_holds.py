@@ -90,7 +90,7 @@ def test_what_the_policy_forbids_holds_the_start(
     work(fleet)
     assert shown(fleet) == ("paused", "PolicyViolated")
     assert says in fleet.run().message
-    assert installed(fleet, "1.0.0") == set()
+    assert (fleet.run().started_at, installed(fleet, "1.0.0")) == (None, set())
 
 
 def test_a_least_soak_of_labels_that_no_device_has_holds_nothing(fleet: Simulation) -> None:
