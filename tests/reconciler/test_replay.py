@@ -188,8 +188,13 @@ def _a_life(fleet: Simulation) -> Iterator[Callable[[], None]]:
     assert fleet.targets()["till-2"] == "completed"
     yield lambda: fleet.verb(Verb.ROLLBACK)
     yield lambda: fleet.step(8)
-    yield lambda: fleet.commit(manifest("3.0.0"), manifest("4.0.0", name="app2"))
-    yield lambda: fleet.step(2)
+    fleet.devices["till-4"].breaks = lambda version: version == "4.0.0"
+    fleet.devices["till-6"].is_online = False
+    spec = "  strategy: immediate\n  offline: {after: 10m}\n"
+    yield lambda: fleet.commit(manifest("3.0.0"), manifest("4.0.0", spec, name="app2"))
+    yield lambda: fleet.step(14)
+    assert fleet.targets("app2")["till-6"] == "Superseded"
+    yield lambda: fleet.commit(manifest("3.0.0"), manifest("5.0.0", name="app2"))
     yield lambda: fleet.verb(Verb.CANCEL, "app2")
     yield lambda: fleet.step(2)
 
