@@ -9,7 +9,12 @@ from sqlalchemy import ColumnElement, Connection, Row, exists, false, func, sele
 from towline.manifests.model import BatchPlan, Deployment
 from towline.reconciler.head import Head
 from towline.reconciler.layout import plan_number
-from towline.reconciler.permission import permission_of, reach_of, rules_seen
+from towline.reconciler.permission import (
+    is_judged_by_reach,
+    permission_of,
+    reach_of,
+    rules_seen,
+)
 from towline.reconciler.questions import batch_standing
 from towline.reconciler.scope import (
     choice_of,
@@ -181,15 +186,16 @@ def _with_fleet(
     open_plan = _open_plan(plans, world.current_batch)
     plan = open_plan or next_plan or plans[-1]
     choice = choice_of(head, manifest, run.seq, plan.ownership, seen_after)
+    permission = permission_of(connection, head, manifest, run, is_owned, world.now)
     seen = FleetSeen()
-    if _asks_for_more(connection, world, run):
+    is_judged = is_judged_by_reach(permission, manifest)
+    if _asks_for_more(connection, world, run, is_judged):
         alone_at = world.now if plan.is_alone else None
         seen = fleet_seen(connection, manifest, offer, run, choice, alone_at)
-    if plan.ownership is not None and world.current_batch is None:
+    if plan.ownership is not None and world.current_batch is None and (run.started_at or is_judged):
         everyone = choice_of(head, manifest, run.seq, None, seen_after)
         whole = fleet_seen(connection, manifest, offer, run, everyone)
         seen = replace(seen, left=whole.left)
-    permission = permission_of(connection, head, manifest, run, is_owned, world.now)
     next_targets = count_targets(connection, run.seq, head, plan.ownership)
     reach = reach_of(manifest, world.batches, seen, next_plan, next_targets)
     return replace(
@@ -212,20 +218,18 @@ def _with_fleet(
     )
 
 
-def _asks_for_more(connection: Connection, world: Snapshot, run: Row[Any]) -> bool:
+def _asks_for_more(connection: Connection, world: Snapshot, run: Row[Any], is_judged: bool) -> bool:
     """Whether the decision may depend on devices outside of the run: all are looked at then."""
     batch = world.current_batch
-    if batch is None or world.held & _JUDGED_BY_REACH or batch.state is BatchState.FAILED:
+    if run.started_at is None:
+        return is_judged
+    if batch is None or batch.state is BatchState.FAILED or (is_judged and world.holds):
         return True
     if batch.state is BatchState.SOAKING:
         return False
     if not batch.is_last:
         return batch.tally.members < batch.size
     return fleet.has_more_than(connection, run.organization, run.seq)
-
-
-_JUDGED_BY_REACH = frozenset({"PolicyViolated", "PlanStale", "WaitingForApproval"})
-"""Holds that how many devices match lays and lifts."""
 
 
 def _analysis(

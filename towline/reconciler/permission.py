@@ -77,6 +77,15 @@ def permission_of(
     )
 
 
+def is_judged_by_reach(permission: Permission, manifest: Deployment) -> bool:
+    """Whether any rule asks for how many devices the run is."""
+    policy = permission.policy
+    limits = (manifest.max_devices, policy.max_devices, policy.max_share_first_batch)
+    return any(limit is not None for limit in (*limits, permission.planned)) or bool(
+        policy.approvals
+    )
+
+
 def reach_of(
     manifest: Deployment,
     batches: Sequence[BatchSeen],

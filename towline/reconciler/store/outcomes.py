@@ -9,6 +9,7 @@ from towline.reconciler.store import counters
 from towline.reconciler.store.tables import (
     batches,
     component_versions,
+    deployment_counts,
     device_components,
     runs,
     targets,
@@ -26,10 +27,15 @@ def complete(connection: Connection, run_seq: int, *, only_granted: bool, now: i
     waits = [and_(targets.c.run_seq == run_seq, _lacks_verdict())]
     if only_granted:
         waits.append(targets.c.granted_at.is_not(None))
+    counts = deployment_counts.c
+    is_unverified = and_(
+        counts.status == TargetState.COMPLETED.value, counts.is_verified.is_(False)
+    )
+    counted = [counts.run_seq == run_seq, or_(counts.status.in_(_ACTIVE), is_unverified)]
+    if only_granted:
+        counted.append(counts.is_granted)
     groups = connection.execute(
-        select(targets.c.batch, targets.c.status, func.count())
-        .where(*waits)
-        .group_by(targets.c.batch, targets.c.status)
+        select(counts.batch, func.sum(counts.n)).where(*counted).group_by(counts.batch)
     ).all()
     if not groups:
         return 0
@@ -46,7 +52,7 @@ def complete(connection: Connection, run_seq: int, *, only_granted: bool, now: i
             verified_at=now,
         )
     )
-    moved = sum(int(row[2]) for row in groups)
+    moved = sum(int(row[1]) for row in groups)
     counters.recount(connection, run_seq)
     connection.execute(
         update(batches)
