@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,22 @@ def test_a_failing_health_check_rolls_back_and_is_reported(
     assert told.reason == "HealthCheckFailed"
     assert "no pulse" in told.message
     assert server.reports[-1][1].versions["hello"].version == "1.0.0"
+
+
+def test_without_automatic_rollback_a_failed_release_is_left_and_reported(
+    server: FleetServer, agent: AgentProcess, tmp_path: Path
+) -> None:
+    give(server, agent, tmp_path, "1.0.0")
+    sick = replace(publish(server, tmp_path, "1.1.0", SICK), rolls_back=False)
+    server.want("pi-1", sick)
+    agent.call("once")
+    assert (agent.installed(), agent.current()) == ("1.1.0", "1.1.0")
+    told = server.last("pi-1")
+    assert (told.state, told.reason) == ("failed", "HealthCheckFailed")
+    assert "no pulse" in told.message
+    before = len(server.reports)
+    agent.call("once")
+    assert not [report for _, report in server.reports[before:] if report.attempt]
 
 
 def test_a_known_bad_package_is_not_tried_again_before_another_attempt(

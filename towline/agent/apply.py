@@ -98,6 +98,7 @@ def _begin(device: Device, action: Begin) -> None:
         from_previous=layout.previous_name(wanted.name),
         is_preparation=wanted.action is ComponentAction.PREPARE,
         is_rollback=wanted.action is ComponentAction.ROLLBACK,
+        rolls_back=wanted.rolls_back,
         install_timeout_s=wanted.install_timeout_s,
         health=wanted.health,
     )
@@ -164,6 +165,7 @@ def _leave(device: Device, following: Next | End) -> None:
     """Write what a step led to."""
     state = device.journal.state
     record = _record(device)
+    following = rollback.unless_left(device, record, following)
     if isinstance(following, Next):
         record = replace(
             record,

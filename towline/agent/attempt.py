@@ -82,6 +82,8 @@ class AttemptRecord:
     """Begun without a grant: what is reported of it differs."""
     is_rollback: bool = False
     """Goes back to this release because people said so."""
+    rolls_back: bool = True
+    """Goes back by itself when the new release fails."""
     runs: int = 0
     """How often the step was begun; more than 0 at a start means that it was interrupted."""
     process: Process | None = None

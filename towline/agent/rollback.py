@@ -1,6 +1,7 @@
 """The way back: the old release put back and asked whether it is healthy."""
 
 import contextlib
+from dataclasses import replace
 
 from towline.agent import health, saved, scripts
 from towline.agent.attempt import AttemptRecord, Step
@@ -8,6 +9,21 @@ from towline.agent.device import LOG, Device
 from towline.agent.outcome import End, Next, end
 from towline.agent.release_scripts import INSTALL, ROLLBACK, run_script, runner
 from towline.schemas.states import TargetState
+
+
+def unless_left(device: Device, record: AttemptRecord, following: Next | End) -> Next | End:
+    """With `rollback: {automatic: false}` the way back is not taken: the device stays as it is.
+
+    A way back that people asked for is another thing: what fails on it is undone.
+    """
+    is_way_back = isinstance(following, Next) and following.step is Step.ROLL_BACK
+    if not is_way_back or record.rolls_back or record.is_rollback:
+        return following
+    assert isinstance(following, Next)
+    LOG.error("%s %s failed and is left as it is", record.key.component, record.version)
+    failed = replace(record, cause=following.cause)
+    message = f"left as it is, as `rollback.automatic` is false: {following.message}"
+    return end(device, failed, TargetState.FAILED, following.cause, message)
 
 
 def give_up(device: Device, record: AttemptRecord) -> Next | End:

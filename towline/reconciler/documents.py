@@ -79,6 +79,7 @@ def _component(
         install_timeout_s=offer.install_timeout_s,
         device_timeout_s=offer.device_timeout_s,
         health=offer.health,
+        rolls_back=offer.rolls_back,
         windows=windows,
         time_zone=device.time_zone if windows else None,
     )

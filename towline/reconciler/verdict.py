@@ -26,6 +26,9 @@ class Counts(StrEnum):
 
 FAILED_REASONS = frozenset(
     {
+        "InstallFailed",
+        "HealthCheckFailed",
+        "PowerLoss",
         "ChecksumMismatch",
         "SignatureInvalid",
         "NoPrevious",

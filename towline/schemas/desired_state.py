@@ -56,6 +56,8 @@ class ComponentWanted:
     device_timeout_s: int = 3600
     health: tuple[dict[str, Any], ...] = ()
     """Each `{name, delay, period, successes, timeout, http | tcp | script}`, times in seconds."""
+    rolls_back: bool = True
+    """A device on which it fails goes back by itself."""
     windows: tuple[Window, ...] = ()
     """An install may start only inside."""
     time_zone: str | None = None
@@ -81,7 +83,7 @@ class ComponentWanted:
             "windows": [window_words.document(window) for window in self.windows],
             "timeZone": self.time_zone,
             "deltas": [],
-            "rollback": {"automatic": True},
+            "rollback": {"automatic": self.rolls_back},
             "deviceTimeout": self.device_timeout_s,
         }
 
@@ -184,10 +186,18 @@ def _component(document: Any) -> ComponentWanted:
             fields.mapping(document, "install"), "timeout", least=1, most=TIME_LIMIT_S
         ),
         device_timeout_s=fields.whole(document, "deviceTimeout", least=1, most=TIME_LIMIT_S),
+        rolls_back=_rolls_back(document),
         health=tuple(_health(check) for check in fields.sequence(document, "health")),
         windows=window_words.parse(document.get("windows")),
         time_zone=fields.optional_text(document, "timeZone", limit=64),
     )
+
+
+def _rolls_back(document: Mapping[str, Any]) -> bool:
+    automatic = fields.mapping(document, "rollback").get("automatic", True)
+    if not isinstance(automatic, bool):
+        raise Refused("bad-field", "rollback.automatic")
+    return automatic
 
 
 _PROBES = ("http", "tcp", "script")
