@@ -1,14 +1,24 @@
 """Reading what a decision needs into one frozen Snapshot, the time included."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, exists, false, func, select, true
+from sqlalchemy import ColumnElement, Connection, Row, false
 
 from towline.manifests.model import BatchPlan, Deployment
 from towline.reconciler.head import Head
 from towline.reconciler.layout import plan_number
+from towline.reconciler.observe_run import (
+    batch_seen,
+    gate_cleared_at,
+    history_of,
+    holds_seen,
+    is_resumed_over_git,
+    is_retry_requested,
+    run_seen,
+)
+from towline.reconciler.observe_slots import with_slots
 from towline.reconciler.permission import (
     is_judged_by_reach,
     permission_of,
@@ -25,33 +35,20 @@ from towline.reconciler.scope import (
     still_owned,
 )
 from towline.reconciler.snapshot import (
-    Aftercare,
     AnalysisSeen,
     BatchSeen,
     Figures,
     FleetSeen,
-    History,
-    HoldSeen,
-    RunSeen,
-    Slots,
     Snapshot,
 )
-from towline.reconciler.store import clocks, fleet, runs, slots
-from towline.reconciler.store import drift as drifts
-from towline.reconciler.store import tables as t
-from towline.reconciler.store.approvals import approvals_of
+from towline.reconciler.store import clocks, fleet, runs
 from towline.reconciler.store.clocks import Asked, Patience
-from towline.reconciler.store.targets import TargetGroup, groups_by_batch
-from towline.reconciler.verdict import tally
-from towline.reconciler.within_budget import within_budget
-from towline.schemas.states import FINISHED_RUNS, BatchState, RunState
+from towline.reconciler.store.targets import groups_by_batch
+from towline.schemas.states import BatchState
 
 SEEN_POLLS = 3
 """A device is seen lately when it polled within so many poll intervals."""
-GRANTABLE_LIMIT = 1000
 OFFLINE_AFTER_DEFAULT_S = 86400
-HEALED_LEAST, HEALED_SHARE = 10, 5
-"""Self-healing is held above so many devices, or so many percent of the targets, in an hour."""
 
 
 def observe(
@@ -64,7 +61,7 @@ def observe(
     patience = patience_of(manifest, poll_interval_s)
     world = Snapshot(now=now, deployment=deployment, manifest=manifest)
     if manifest is not None:
-        world = replace(world, history=_history(connection, organization, manifest))
+        world = replace(world, history=history_of(connection, organization, manifest))
     if run is None:
         return world
     is_owned = false() if manifest is None else still_owned(connection, head, manifest)
@@ -81,10 +78,10 @@ def observe(
     )
     world = replace(
         world,
-        run=_run_seen(run, opened, _gate_cleared_at(connection, run.seq)),
-        is_retry_requested=_is_retry_requested(connection, run.seq),
-        holds=_holds_seen(connection, run),
-        batches=tuple(_batch_seen(row, groups.get(row.number, ())) for row in opened),
+        run=run_seen(run, opened, gate_cleared_at(connection, run.seq)),
+        is_retry_requested=is_retry_requested(connection, run.seq),
+        holds=holds_seen(connection, run),
+        batches=tuple(batch_seen(row, groups.get(row.number, ())) for row in opened),
         lapsed=clocks.lapsed(connection, asked, is_owned),
         next_clock=clocks.next_clock(connection, asked),
         is_swept=asked.is_sweep,
@@ -93,79 +90,13 @@ def observe(
         return world
     seen_after = now - patience.seen_s
     world = _with_fleet(connection, head, manifest, run, opened, world, seen_after, is_owned)
-    return _with_slots(connection, manifest, run, world, seen_after, is_owned)
+    return with_slots(connection, manifest, run, world, seen_after, is_owned)
 
 
 def patience_of(manifest: Deployment | None, poll_interval_s: int) -> Patience:
     """How long the Deployment waits for its devices."""
     offline_s = manifest.offline_after_s if manifest else OFFLINE_AFTER_DEFAULT_S
     return Patience(SEEN_POLLS * poll_interval_s, offline_s)
-
-
-def _history(connection: Connection, organization: str, manifest: Deployment) -> History:
-    key = (organization, manifest.name, manifest.revision)
-    return History(runs.count_turns(connection, *key), runs.was_completed(connection, *key))
-
-
-def _gate_cleared_at(connection: Connection, run_seq: int) -> int:
-    """When a person last cleared a gate: patience begins anew."""
-    found = connection.execute(
-        select(func.max(t.overrides.c.created_at)).where(
-            t.overrides.c.run_seq == run_seq, t.overrides.c.key == "gate"
-        )
-    ).scalar_one()
-    return found or 0
-
-
-def _run_seen(run: Row[Any], opened: Sequence[Row[Any]], gate_cleared_at: int) -> RunSeen:
-    ended = [row.ended_at for row in opened if row.ended_at is not None]
-    return RunSeen(
-        seq=run.seq,
-        id=run.id,
-        revision=run.revision,
-        status=RunState(run.status),
-        reason=run.reason,
-        is_return=run.is_return,
-        start_requested=run.start_requested,
-        created_at=run.created_at,
-        started_at=run.started_at,
-        idle_since=max([run.started_at or run.created_at, gate_cleared_at, *ended]),
-        goes_back=run.goes_back,
-    )
-
-
-def _holds_seen(connection: Connection, run: Row[Any]) -> tuple[HoldSeen, ...]:
-    rows = runs.holds_of(connection, run.organization, run.deployment, run.seq)
-    return tuple(HoldSeen(row.reason, row.message, row.since, row.until) for row in rows)
-
-
-def _is_retry_requested(connection: Connection, run_seq: int) -> bool:
-    asked = exists(
-        select(t.overrides.c.id).where(
-            t.overrides.c.run_seq == run_seq, t.overrides.c.key == "retry"
-        )
-    )
-    return bool(connection.execute(select(asked)).scalar_one())
-
-
-def _batch_seen(row: Row[Any], groups: Iterable[TargetGroup]) -> BatchSeen:
-    groups = list(groups)
-    arms = sorted({group.arm for group in groups if group.arm is not None})
-    return BatchSeen(
-        number=row.number,
-        name=row.name,
-        is_last=row.is_last,
-        state=BatchState(row.state),
-        size=row.size,
-        success_threshold=row.success_threshold,
-        soak_s=row.soak_s,
-        opened_at=row.opened_at,
-        last_verdict_at=row.last_verdict_at,
-        tally=tally(groups),
-        arms=tuple(tally(g for g in groups if g.arm == arm) for arm in arms),
-        is_alone=row.is_alone,
-        analysis_from=row.analysis_from,
-    )
 
 
 def _with_fleet(
@@ -251,106 +182,3 @@ def _open_plan(plans: Sequence[BatchPlan], current: BatchSeen | None) -> BatchPl
     if current is None or current.state not in (BatchState.OPEN, BatchState.SOAKING):
         return None
     return plan_number(plans, current.number)
-
-
-def _with_slots(
-    connection: Connection,
-    manifest: Deployment,
-    run: Row[Any],
-    world: Snapshot,
-    seen_after: int,
-    is_owned: ColumnElement[bool],
-) -> Snapshot:
-    """Add who may be granted, the progress deadline, and what follows a rollback or the end."""
-    status = RunState(run.status)
-    slots_seen = _slots(connection, manifest, run, seen_after)
-    world = replace(
-        world, slots=slots_seen, next_clock=_next_clock(world, slots_seen, manifest, status)
-    )
-    if run.goes_back and status is not RunState.CANCELLED:
-        return replace(
-            world,
-            to_send_back=slots.to_send_back(connection, run.seq),
-            going_back=slots.going_back(connection, run.seq),
-        )
-    if status is RunState.COMPLETED:
-        care = _aftercare(connection, run, is_owned, seen_after, world.now)
-        return replace(world, aftercare=care)
-    return world
-
-
-def _next_clock(world: Snapshot, seen: Slots, manifest: Deployment, status: RunState) -> int | None:
-    """The progress deadline is a clock of the granted devices together."""
-    if seen.stalled_since is None or status in FINISHED_RUNS:
-        return world.next_clock
-    times = [world.next_clock, seen.stalled_since + manifest.progress_deadline_s]
-    return min((at for at in times if at is not None and at > world.now), default=None)
-
-
-def _slots(connection: Connection, manifest: Deployment, run: Row[Any], seen_after: int) -> Slots:
-    organization, deployment = run.organization, run.deployment
-    in_flight = slots.in_flight(connection, organization, deployment)
-    free = min(GRANTABLE_LIMIT, max(0, manifest.max_concurrent - in_flight))
-    only_back = bool(run.goes_back) or run.status in ("failed", "cancelled")
-
-    def pages(within: ColumnElement[bool]) -> Iterator[list[int]]:
-        return slots.candidates(
-            connection,
-            run,
-            seen_after,
-            within,
-            by_name=manifest.order == "name",
-            only_back=only_back,
-        )
-
-    first = next(pages(true()), []) if free else []
-    grantable = tuple(first[:free])
-    if first and manifest.budget is not None:
-        grantable = within_budget(connection, organization, manifest.budget, pages, free)
-    stalled = slots.stalled_since(connection, organization, deployment, seen_after)
-    if stalled is not None:
-        verdict_at = slots.last_verdict_at(connection, run.seq)
-        stalled = max(stalled, verdict_at, run.progress_from or 0)
-    return Slots(
-        grantable=grantable,
-        in_flight=in_flight,
-        budget_blocked=bool(first) and not grantable,
-        preparing=slots.preparing(connection, run.seq),
-        waiting=slots.waiting(connection, organization, deployment),
-        stalled_since=stalled,
-    )
-
-
-def _aftercare(
-    connection: Connection,
-    run: Row[Any],
-    is_owned: ColumnElement[bool],
-    seen_after: int,
-    now: int,
-) -> Aftercare:
-    found = drifts.drift(connection, run, is_owned, seen_after, now)
-    approved_at = approvals_of(connection, run.seq, now).healing_since
-    since = max(run.completed_at or 0, approved_at)
-    return Aftercare(
-        drifted=found.healable,
-        looping=found.looping,
-        served_within_hour=drifts.served_since(connection, run.seq, max(since, now - 3600)),
-        limit=max(HEALED_LEAST, run.target_count * HEALED_SHARE // 100),
-        recent=tally(drifts.recent_verdicts(connection, run.seq, approved_at)),
-        next_heal_at=found.next_heal_at,
-    )
-
-
-def is_resumed_over_git(connection: Connection, organization: str, manifest: Deployment) -> bool:
-    """A `resume` stands over the manifest's `paused` until a commit changes the key."""
-    found = connection.execute(
-        select(t.overrides.c.over)
-        .where(
-            t.overrides.c.organization == organization,
-            t.overrides.c.deployment == manifest.name,
-            t.overrides.c.key == "paused",
-        )
-        .order_by(t.overrides.c.id.desc())
-        .limit(1)
-    ).scalar_one_or_none()
-    return found is True and manifest.paused
