@@ -1,0 +1,40 @@
+"""The one metadata and the kinds of columns that all tables share, for SQLite and Postgres."""
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Integer,
+    MetaData,
+    String,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeEngine
+
+from towline.schemas.states import ACTIVE_TARGETS
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Number: TypeEngine[int] = BigInteger().with_variant(Integer(), "sqlite")
+
+Document: TypeEngine[Any] = JSON().with_variant(JSONB(), "postgresql")
+
+Slug = String(63)
+
+Word = String(50)
+
+Version = String(100)
+
+Digest = String(64)
+
+ACTIVE_WORDS = ", ".join(f"'{state}'" for state in ACTIVE_TARGETS)
+"""Literals, not parameters: else neither engine uses the partial index."""

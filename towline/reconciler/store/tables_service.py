@@ -1,0 +1,139 @@
+"""Tables of the service: the record, tokens and sessions, and what is to be looked at next."""
+
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+)
+
+from towline.reconciler.store.columns import Digest, Document, Number, Slug, Word, metadata
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("at", Number, nullable=False),
+    Column("organization", Slug, nullable=False),
+    Column("kind", Word, nullable=False),
+    Column("deployment", Slug),
+    Column("run", Uuid),
+    Column("device", Slug),
+    Column("reason", Word, nullable=False, server_default=""),
+    Column("message", Text, nullable=False, server_default=""),
+    Column("cause", Text, nullable=False, server_default=""),
+    Column("commit", Digest, nullable=False, server_default=""),
+    Column("data", Document, nullable=False),
+    Index(None, "deployment", "id"),
+    Index(None, "device", "id"),
+)
+
+join_tokens = Table(
+    "join_tokens",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("organization", Slug, nullable=False),
+    Column("digest", Digest, nullable=False, unique=True),
+    Column("labels", Document, nullable=False),
+    Column("max_uses", Integer, nullable=False),
+    Column("uses_left", Integer, nullable=False),
+    Column("author", String(255), nullable=False),
+    Column("created_at", Number, nullable=False),
+    Column("expires_at", Number, nullable=False),
+)
+
+enrolments = Table(
+    "enrolments",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("organization", Slug, nullable=False),
+    Column("slug", Slug, nullable=False),
+    Column("public_key", Digest, nullable=False),
+    Column("device_type", Slug, nullable=False),
+    Column("source", String(64), nullable=False),
+    Column("created_at", Number, nullable=False),
+    UniqueConstraint("organization", "slug", "public_key"),
+)
+"""Devices that wait for an approval."""
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("device_seq", Number, ForeignKey("edge_devices.seq"), primary_key=True),
+    Column("digest", Digest, nullable=False, unique=True),
+    Column("opened_at", Number, nullable=False),
+    Column("expires_at", Number, nullable=False),
+)
+"""One live session per device; its row holds the SHA-256 of the bearer token."""
+
+admin_tokens = Table(
+    "admin_tokens",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("organization", Slug, nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("role", Word, nullable=False),
+    Column("digest", Digest, nullable=False),
+    Column("created_at", Number, nullable=False),
+    Column("expires_at", Number),
+    Column("revoked_at", Number),
+    Column("last_used_at", Number),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", Number, primary_key=True),
+    Column("at", Number, nullable=False),
+    Column("organization", Slug, nullable=False),
+    Column("actor", String(255), nullable=False),
+    Column("action", Word, nullable=False),
+    Column("object", Text, nullable=False),
+    Column("data", Document, nullable=False),
+    Column("prev_hash", Digest, nullable=False),
+    Column("hash", Digest, nullable=False),
+)
+
+dirty_devices = Table(
+    "dirty_devices",
+    metadata,
+    Column("device_seq", Number, ForeignKey("edge_devices.seq"), primary_key=True),
+)
+
+dirty_deployments = Table(
+    "dirty_deployments",
+    metadata,
+    Column("organization", Slug, primary_key=True),
+    Column("deployment", Slug, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+change_outbox = Table(
+    "change_outbox",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("kind", Word, nullable=False),
+    Column("payload", Document, nullable=False),
+)
+
+leader_epoch = Table(
+    "leader_epoch",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("epoch", Number, nullable=False),
+)
+
+ddi_actions = Table(
+    "ddi_actions",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("run_seq", Number, ForeignKey("runs.seq"), nullable=False),
+    Column("device_seq", Number, ForeignKey("edge_devices.seq"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    UniqueConstraint("run_seq", "device_seq", "attempt"),
+)
