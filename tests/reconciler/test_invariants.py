@@ -119,6 +119,19 @@ class FleetLife(RuleBasedStateMachine):
         with suppress(NotAllowed):
             self.fleet.verb(Act(verb, accept=accept), name)
 
+    @rule(name=NAMES, minutes=st.integers(1, 90))
+    def pause_for(self, name: str, minutes: int) -> None:
+        if self.fleet.run(name) is not None:
+            with suppress(NotAllowed):
+                self.fleet.verb(Act(Verb.PAUSE, pause_s=minutes * 60), name)
+
+    @rule()
+    def join(self) -> None:
+        """A device comes late."""
+        if len(self.fleet.devices) < 7:
+            self.fleet.enrol(f"till-{len(self.fleet.devices) + 1}")
+            self.fleet.settle()
+
     @rule(name=NAMES, device=DEVICES, verb=st.sampled_from(DEVICE_VERBS))
     def act_on_one(self, name: str, device: str, verb: Verb) -> None:
         run = self.fleet.run(name)
@@ -193,6 +206,30 @@ class FleetLife(RuleBasedStateMachine):
                     )
                 ).scalar_one()
             assert (run.status == "paused") == (held > 0)
+
+    @invariant()
+    def what_waits_has_a_clock_ahead_and_only_the_newest_run_has_one(self) -> None:
+        with self.fleet.store.read() as connection:
+            rows = connection.execute(
+                select(t.runs.c.deployment, t.runs.c.next_due).order_by(t.runs.c.seq)
+            ).all()
+        newest = {row.deployment: row for row in rows}
+        for row in rows:
+            assert row.next_due is None or row.next_due > self.fleet.now
+            assert row.next_due is None or row is newest[row.deployment]
+
+    @invariant()
+    def nobody_waits_in_a_run_that_is_not_the_newest(self) -> None:
+        newest = select(func.max(t.runs.c.seq)).group_by(t.runs.c.deployment)
+        with self.fleet.store.read() as connection:
+            waiting = connection.execute(
+                select(t.targets).where(
+                    t.targets.c.status == "pending",
+                    t.targets.c.granted_at.is_(None),
+                    t.targets.c.run_seq.not_in(newest),
+                )
+            ).all()
+        assert not waiting
 
     @invariant()
     def no_batch_opens_before_the_former_passed(self) -> None:
