@@ -32,9 +32,6 @@ def begin_run(
     _keep_revision(connection, head, manifest, now)
     _lift_pins(connection, head, manifest)
     dirt.forget_clocks(connection, head.organization, manifest.name)
-    former = runs.newest_run(connection, head.organization, manifest.name)
-    if former is not None:
-        grants.supersede_deferred(connection, former.seq)
     runs.insert_run(
         connection,
         {

@@ -245,18 +245,6 @@ def skip_unbegun(connection: Connection, run_seq: int, reason: str, now: int) ->
     return touched
 
 
-def supersede_deferred(connection: Connection, run_seq: int) -> None:
-    """A newer run took its place: who was away has nothing to come back to in this one."""
-    move(
-        connection,
-        run_seq,
-        targets.c.reason == "OfflineDeferred",
-        [TargetState.SKIPPED],
-        TargetState.SKIPPED,
-        reason="Superseded",
-    )
-
-
 def note_verdict(connection: Connection, run_seq: int, device: int, now: int) -> None:
     """Remember when the target's batch last got a verdict: soak counts from there."""
     batch = (
