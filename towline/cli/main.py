@@ -24,6 +24,7 @@ COMMANDS = (
     ("release", "towline.cli.release:app", "Sign and verify releases.", FLEET),
     ("validate", "towline.cli.validate:validate", "Check manifests.", FLEET),
     ("plan", "towline.cli.plan:plan", "Tell what a merge would do.", FLEET),
+    ("simulate", "towline.cli.simulate:simulate", "Play a rollout ahead of time.", FLEET),
     ("serve", "towline.cli.serve:serve", "Serve a fleet.", SERVER),
     ("join", "towline.cli.join:app", "Bring devices in.", SERVER),
     ("token", "towline.cli.token:app", "Let people in, and out.", SERVER),

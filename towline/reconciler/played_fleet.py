@@ -77,9 +77,15 @@ class PlayedFleet:
                 self._queue.add(now, in_s, Step.POLLED, NO_RUN, device)
 
     def answer(self, connection: Connection, run: Row[Any], *, is_held: bool, now: int) -> bool:
-        """Take the steps of all devices that are due, whichever run they are of."""
+        """Take the steps of all devices that are due, whichever run they are of.
+
+        What no decision looks at, a fetch or the begin of an install, is no move.
+        """
         has_moved = False
         for step, run_seq, devices in self._queue.due(now):
+            if step is Step.LATE:
+                has_moved |= any((run_seq, device) in self._at_work for device in devices)
+                continue
             self._at_work.difference_update((run_seq, device) for device in devices)
             match step:
                 case Step.BACK:
@@ -113,19 +119,22 @@ class PlayedFleet:
         for target in played.targets_of(connection, devices):
             if (target.run_seq, target.device_seq) not in self._at_work:
                 by_run[target.run_seq].append(target)
-        for run_seq, targets in sorted(by_run.items()):
+        waits = [
             self._obey(connection, run_seq, targets, now)
-        return bool(by_run)
+            for run_seq, targets in sorted(by_run.items())
+        ]
+        return any(waits)
 
     def _obey(
         self, connection: Connection, run_seq: int, targets: Sequence[Row[Any]], now: int
-    ) -> None:
+    ) -> bool:
+        """Do what the documents say; True when one waits for a window."""
         timeout_s = self._offer(connection, run_seq).device_timeout_s
         granted = [each for each in targets if each.granted_at is not None]
         pending = [each for each in granted if each.status == TargetState.PENDING.value]
         unfetched = [each.device_seq for each in pending if each.fetched_at is None]
         played.fetch(connection, run_seq, unfetched, now, timeout_s)
-        self._install(connection, run_seq, pending, now)
+        waits = self._install(connection, run_seq, pending, now)
         busy = [each for each in granted if each.status in _BUSY]
         self._later(now, self._left_s, Step.ENDED, run_seq, busy)
         done = [each for each in targets if each.status == TargetState.COMPLETED.value]
@@ -138,11 +147,17 @@ class PlayedFleet:
         unheard = [each.device_seq for each in selected if each.prepared_at is None]
         played.prepare(connection, run_seq, unheard, now, timeout_s)
         self._later(now, self._download_s, Step.STAGED, run_seq, selected)
+        late_at = now + timeout_s
+        self._queue.add_not_before(late_at, Step.LATE, run_seq, [*unfetched, *unheard])
+        return waits
 
     def _install(
         self, connection: Connection, run_seq: int, targets: Sequence[Row[Any]], now: int
     ) -> bool:
-        """Begin where a window is open, or wait for it; the grant may be gone by now."""
+        """Begin where a window is open, or wait for it, and say if one does.
+
+        The grant may be gone by now.
+        """
         offer = self._offer(connection, run_seq)
         goes_through = runs.get_run(connection, run_seq).through_windows
         begins, waits = [], []
@@ -160,10 +175,10 @@ class PlayedFleet:
         played.begin(connection, run_seq, [each.device_seq for each in begins], now)
         self._later(now, self._install_s, Step.ENDED, run_seq, begins)
         played.wait(connection, run_seq, waits, now)
-        return bool(begins or waits)
+        return bool(waits)
 
     def _end(self, connection: Connection, run_seq: int, devices: Sequence[int], now: int) -> bool:
-        """Installs are over: the release holds, or the device goes back to what ran before."""
+        """Installs are over: True when one went wrong, or back; a success is verified first."""
         targets = [
             each for each in played.targets_of(connection, devices, run_seq) if _is_awaited(each)
         ]
@@ -176,7 +191,7 @@ class PlayedFleet:
         self._go_back(connection, run_seq, back, now)
         self._fail(connection, run_seq, bad, now)
         self._complete(connection, run_seq, good, now)
-        return True
+        return bool(back or bad)
 
     def _complete(
         self, connection: Connection, run_seq: int, targets: Sequence[Row[Any]], now: int

@@ -24,6 +24,8 @@ class Step(IntEnum):
     """Its install is over, well or badly."""
     VERIFIED = 5
     """It reported what it runs, after it completed."""
+    LATE = 6
+    """Its time to install, or to download ahead, is over."""
 
 
 NO_RUN = 0

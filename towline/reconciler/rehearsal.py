@@ -118,7 +118,11 @@ class Rehearsal:
             if any(has_moved):
                 continue
             has_moved = [self._let_people_act(name) for name in deployments]
-            if not any(has_moved) and not self._advance():
+            if any(has_moved):
+                continue
+            while (is_going_on := self._advance()) and self._only_devices_act():
+                pass
+            if not is_going_on:
                 break
         return self.stories
 
@@ -227,14 +231,24 @@ class Rehearsal:
                 times.append(story.last.until)
                 if story.asks_since is not None:
                     times.append(story.asks_since + self.people_after_s)
-                story.idle += 1
         ahead = [time for time in times if time is not None and time > self.now]
         if not ahead or min(ahead) > self.started_at + HORIZON_S:
             return False
         for story in self.stories.values():
             story.waited[story.last.reason] += min(ahead) - self.now
+            story.idle += story.last.until == min(ahead)
         self.now = min(ahead)
         return True
+
+    def _only_devices_act(self) -> bool:
+        """Nothing but devices is due now, and none did what a decision looks at."""
+        asked = [story.asks_since for story in self.stories.values()]
+        clocks = [story.last.until for story in self.stories.values()]
+        people = [since + self.people_after_s for since in asked if since is not None]
+        if any(at is not None and at <= self.now for at in (*clocks, *people)):
+            return False
+        with self.store.write() as connection:
+            return not any(self._answer(connection, name) for name in self.stories)
 
     def run(self, name: str) -> Row[Any] | None:
         """The Deployment's newest run as it stands."""

@@ -9,11 +9,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import sqlite
 
 from towline.reconciler.store.clocks import awaits_verdict
 from towline.reconciler.store.inventory import intern_version
+from towline.reconciler.store.plan_reading import PAST_INSTALLS, PAST_RUNS
 from towline.reconciler.store.tables import (
     batches,
     component_versions,
@@ -21,6 +34,7 @@ from towline.reconciler.store.tables import (
     device_state,
     edge_devices,
     label_sets,
+    runs,
     targets,
 )
 from towline.reconciler.store.targets import change, move
@@ -37,6 +51,15 @@ class Ran:
     version: str
     sha256: str
     rollback_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class PastSteps:
+    """How long one install of the past took, in seconds; None: it was not prepared."""
+
+    download_s: int | None
+    install_s: int
+    """From the fetch of the grant to `completed`."""
 
 
 _PENDING = targets.c.status == TargetState.PENDING.value
@@ -272,6 +295,50 @@ def silent_from(connection: Connection, run_seq: int, offline_s: int) -> int:
         .where(targets.c.run_seq == run_seq, _PENDING, targets.c.granted_at.is_(None))
     ).scalar_one()
     return (NEVER_SILENT if found is None else found) + offline_s
+
+
+def past_steps(connection: Connection, organization: str, component: str) -> list[PastSteps]:
+    """Installs of the past that waited for no window, in any order."""
+    newest = connection.execute(
+        select(runs.c.seq, runs.c.offer)
+        .where(
+            runs.c.organization == organization,
+            runs.c.component == component,
+            runs.c.offer.is_not(None),
+        )
+        .order_by(runs.c.seq.desc())
+        .limit(PAST_RUNS)
+    ).all()
+    within = [
+        and_(
+            targets.c.run_seq == run.seq,
+            func.coalesce(targets.c.deadline - targets.c.fetched_at, 0)
+            <= run.offer["deviceTimeout"],
+        )
+        for run in newest
+    ]
+    rows = connection.execute(
+        select(
+            targets.c.staged_at - targets.c.prepared_at,
+            targets.c.completed_at - targets.c.fetched_at,
+        )
+        .where(
+            or_(false(), *within),
+            targets.c.status == TargetState.COMPLETED.value,
+            targets.c.verified_at.is_not(None),
+        )
+        .limit(PAST_INSTALLS)
+    )
+    return [PastSteps(download_s, install_s) for download_s, install_s in rows]
+
+
+def active_devices(connection: Connection, organization: str) -> int:
+    """How many devices there are."""
+    return connection.execute(
+        select(func.count())
+        .select_from(edge_devices)
+        .where(edge_devices.c.organization == organization, edge_devices.c.state == "active")
+    ).scalar_one()
 
 
 def listed(devices: Collection[int]) -> Select[tuple[int]]:
