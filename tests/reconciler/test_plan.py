@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from tests.reconciler.simulation import (
     ORGANIZATION,
@@ -41,14 +40,7 @@ def files_of(*documents: str, unsigned: tuple[str, ...] = ()) -> Files:
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Simulation:
-    fleet = Simulation(tmp_path, devices=8)
-    event.listen(fleet.store.engine, "connect", _without_fsync)
-    fleet.store.engine.dispose()
-    return fleet
-
-
-def _without_fsync(connection: Any, _record: Any) -> None:
-    connection.execute("PRAGMA synchronous=OFF")
+    return Simulation(tmp_path, devices=8)
 
 
 PlanOf = Callable[..., Plan]
@@ -248,3 +240,24 @@ def test_the_document_is_versioned_and_sums_up(plan_of: PlanOf) -> None:
     assert document["summary"]["add"] == 1
     assert document["summary"]["devices"] == 8
     assert document["deployments"][0]["batches"][0]["isLast"] is True
+
+
+def test_freezes_move_the_first_and_the_last_opening(fleet: Simulation, plan_of: PlanOf) -> None:
+    assert only(plan_of(manifest("1.0.0"))).openings is None
+    freeze = """apiVersion: towline/v1
+kind: Freeze
+metadata: {name: feast}
+spec:
+  windows: [{deny: {from: 2027-01-01, to: 2027-01-31}, timeZone: UTC}]
+  filters: {devices: [till-1]}
+  reason: feast
+"""
+    openings = only(
+        plan_of(
+            manifest("1.0.0"), files={**files_of(manifest("1.0.0")), "freeze.yaml": freeze.encode()}
+        )
+    ).openings
+    assert openings is not None
+    assert openings.first is not None
+    assert openings.first.startswith("2027-01-15")
+    assert openings.last == "2027-02-01T00:00:00Z"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select
 
-from tests.reconciler.simulation import Simulation, manifest
+from tests.reconciler.simulation import Simulation, manifest, open_quickly
 from towline.reconciler.store import tables as t
-from towline.reconciler.store.engine import Store, open_store
+from towline.reconciler.store.engine import Store
 
 SPEC = (
     "  strategy: {type: rolling, batchSize: 50%, minDevices: 1}\n  soak: 2m\n  maxConcurrent: 1\n"
@@ -65,7 +65,7 @@ class MortalSimulation(Simulation):
 
     def restart(self, is_second_try: bool = False) -> None:
         self.store.close()
-        mortal = MortalStore(open_store(self.path).engine)
+        mortal = MortalStore(open_quickly(self.path).engine)
         mortal.is_second_try = is_second_try
         self.store = mortal
 

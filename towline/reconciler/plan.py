@@ -96,7 +96,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Openings:
-    """When installs may start: at the first and at the last of the devices' zones."""
+    """When installs may start, by windows and freezes: on the first device and on the last."""
 
     first: str | None
     last: str | None

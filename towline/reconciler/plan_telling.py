@@ -123,7 +123,7 @@ class Teller:
             skipped=self._skips(run, groups, before.run if is_same_run else None),
             versions=_versions(moved, manifest),
             no_way_back=self._no_way_back(moved, manifest),
-            openings=self._openings(manifest),
+            openings=self._openings(manifest, run.seq),
             waits_for=_waits(story, manifest),
             ends_as=run.status,
         )
@@ -203,14 +203,15 @@ class Teller:
             if version not in known
         )
 
-    def _openings(self, manifest: Deployment) -> Openings | None:
-        if not manifest.windows:
+    def _openings(self, manifest: Deployment, run_seq: int) -> Openings | None:
+        freezes = list(self.head.freezes.values())
+        if not manifest.windows and not freezes:
             return None
         health = [check.document() for check in manifest.health]
         need_s = install_need_s(manifest.install.timeout_s, health)
         found = [
-            next_opening(manifest.windows, self.since, zone, need_s)
-            for zone in plan_reading.zones(self.connection, self.head.organization)
+            next_opening((*manifest.windows, *frozen), self.since, zone, need_s)
+            for zone, frozen in plan_reading.zones(self.connection, run_seq, freezes)
         ]
         known = [opening for opening in found if opening is not None]
         if not known:

@@ -1,13 +1,13 @@
 """What a rehearsed run came to, counted: one statement over its targets, and a few names."""
 
 import statistics
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, false, func, or_, select
 
-from towline.manifests.model import DeviceGroup, Ownership
+from towline.manifests.model import DeviceGroup, Freeze, Ownership
 from towline.reconciler.store.ownership import owned_by
 from towline.reconciler.store.tables import (
     device_state,
@@ -18,6 +18,7 @@ from towline.reconciler.store.tables import (
 )
 from towline.schemas.problems import Problem
 from towline.schemas.states import TargetState
+from towline.schemas.windows import Window
 
 PAST_RUNS = 20
 PAST_INSTALLS = 10_000
@@ -139,14 +140,29 @@ def _lies_by(wanted: Collection[str]) -> ColumnElement[bool]:
     return newest.in_(wanted)
 
 
-def zones(connection: Connection, organization: str) -> list[str | None]:
-    """The time zones of the organization's devices."""
+def zones(
+    connection: Connection, run_seq: int, freezes: Sequence[Freeze]
+) -> list[tuple[str | None, tuple[Window, ...]]]:
+    """The time zones of a run's devices, each with the windows of the Freezes that apply there."""
+    applies = [owned_by(connection, freeze.ownership, {}) for freeze in freezes]
     rows = connection.execute(
-        select(edge_devices.c.time_zone)
-        .where(edge_devices.c.organization == organization)
+        select(edge_devices.c.time_zone, *(case((each, 1), else_=0) for each in applies))
+        .join(targets, targets.c.device_seq == edge_devices.c.seq)
+        .where(targets.c.run_seq == run_seq, targets.c.status != TargetState.SKIPPED.value)
         .distinct()
-    )
-    return list(rows.scalars())
+    ).all()
+    return [
+        (
+            zone,
+            tuple(
+                window
+                for freeze, is_frozen in zip(freezes, flags, strict=True)
+                if is_frozen
+                for window in freeze.windows
+            ),
+        )
+        for zone, *flags in rows
+    ]
 
 
 def past_installs(connection: Connection, organization: str, component: str) -> list[int]:
