@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.manifests.texts import load_texts
-from towline.manifests.model import Policy
+from towline.manifests.model_policy import Policy
 from towline.manifests.shape import DeploymentSpec
 from towline.manifests.shape_filters import Filters
 from towline.manifests.shape_policy import FreezeSpec, PolicySpec

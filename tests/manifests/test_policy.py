@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.manifests.texts import CHECKSUM, load_one, manifest
-from towline.manifests.model import Approvals, MinSoak, Policy
+from towline.manifests.model_policy import Approvals, MinSoak, Policy
 from towline.manifests.policy import (
     approvals_needed,
     first_batch_limit,

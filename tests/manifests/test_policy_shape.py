@@ -3,7 +3,7 @@
 import pytest
 
 from tests.manifests.texts import load_texts
-from towline.manifests.model import Approvals, MinSoak, Policy
+from towline.manifests.model_policy import Approvals, MinSoak, Policy
 
 
 def test_every_key_of_a_policy_arrives() -> None:

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import select, update
 
 from tests.reconciler.simulation import ORGANIZATION, PlayedDevice, Simulation, checksum, manifest
-from towline.manifests.model import Freeze, Ownership
+from towline.manifests.model import Ownership
+from towline.manifests.model_policy import Freeze
 from towline.reconciler import documents
 from towline.reconciler.previous import can_go_back
 from towline.reconciler.store import freezes

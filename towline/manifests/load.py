@@ -17,7 +17,8 @@ from towline.manifests.contradictions_rollout import rollout_contradictions
 from towline.manifests.deployment import deployment_of, device_of, group_of
 from towline.manifests.errors import Fault, LoadError, Mark, path_text
 from towline.manifests.identity import Identity, identify, may_be_ours, may_hold_commit
-from towline.manifests.model import Deployment, DeviceEntry, DeviceGroup, Freeze, Policy
+from towline.manifests.model import Deployment, DeviceEntry, DeviceGroup
+from towline.manifests.model_policy import Freeze, Policy
 from towline.manifests.policy_values import policy_of
 from towline.manifests.shape import (
     SHAPES,

@@ -13,14 +13,13 @@ from towline.manifests.errors import Location
 from towline.manifests.model import (
     BatchPlan,
     Deployment,
-    MinSoak,
     Operator,
     Ownership,
     Package,
-    Policy,
     SizeKind,
     StrategyKind,
 )
+from towline.manifests.model_policy import MinSoak, Policy
 from towline.manifests.policy_values import NOTHING, strictest
 from towline.manifests.shape_words import duration_text
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from towline.manifests.errors import LoadError, path_text
 from towline.manifests.identity import identify
 from towline.manifests.load import Loaded
-from towline.manifests.model import Deployment, Policy
+from towline.manifests.model import Deployment
+from towline.manifests.model_policy import Policy
 from towline.manifests.policy import is_above, policy_for, violations_in_place
 from towline.manifests.yaml_strict import read_documents
 from towline.manifests.yaml_tree import Node, fault_at

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import reduce
 from typing import TypeVar
 
-from towline.manifests.model import Approvals, MinSoak, Policy
+from towline.manifests.model_policy import Approvals, MinSoak, Policy
 from towline.manifests.shape import PolicyShape
 
 NOTHING = ("",)

@@ -1,7 +1,7 @@
 """From the shapes of windows and of a Freeze to their values."""
 
 from towline.manifests.filters import ownership_of
-from towline.manifests.model import Freeze
+from towline.manifests.model_policy import Freeze
 from towline.manifests.shape import FreezeShape
 from towline.manifests.shape_windows import WindowShape
 from towline.schemas.windows import Allow, Deny, Window

@@ -6,7 +6,8 @@ Pure over plain values; `follow` reads git and writes the store.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from towline.manifests.model import Deployment, Policy
+from towline.manifests.model import Deployment
+from towline.manifests.model_policy import Policy
 
 MAX_REMOVED_PERCENT = Policy().max_removed
 

@@ -11,7 +11,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from towline.manifests.load import Loaded, load
-from towline.manifests.model import Deployment, Policy
+from towline.manifests.model import Deployment
+from towline.manifests.model_policy import Policy
 from towline.manifests.policy import repository_policy
 from towline.manifests.repository import Repository
 from towline.reconciler.commits import CommitFacts, handed_over, why_held

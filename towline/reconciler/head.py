@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from towline.manifests.model import Deployment, DeviceEntry, DeviceGroup, Freeze, Policy
+from towline.manifests.model import Deployment, DeviceEntry, DeviceGroup
+from towline.manifests.model_policy import Freeze, Policy
 from towline.schemas.root import Root
 
 

@@ -6,7 +6,7 @@ when something about it is new.
 
 from sqlalchemy import Connection
 
-from towline.manifests.model import Policy
+from towline.manifests.model_policy import Policy
 from towline.manifests.repository import BranchMissing
 from towline.reconciler.commits import is_git_stale
 from towline.reconciler.store import dirt, repositories

@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row
 
 from towline.manifests.expand import batch_size
-from towline.manifests.model import BatchPlan, Deployment, Policy, StrategyKind
+from towline.manifests.model import BatchPlan, Deployment, StrategyKind
+from towline.manifests.model_policy import Policy
 from towline.manifests.policy import (
     approvals_needed,
     below_soak,

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from towline.manifests.model import Deployment, Policy, StrategyKind
+from towline.manifests.model import Deployment, StrategyKind
+from towline.manifests.model_policy import Policy
 from towline.manifests.policy import policy_for, violations
 from towline.reconciler.actions import Hold
 from towline.reconciler.plan import DeploymentPlan, Said

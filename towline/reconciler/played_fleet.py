@@ -11,12 +11,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from towline.manifests.model import Freeze
+from towline.manifests.model_policy import Freeze
 from towline.reconciler.failure_model import Chance, FailureModel
 from towline.reconciler.offer import Offer
 from towline.reconciler.played_queue import NO_RUN, Queue, Step
 from towline.reconciler.played_windows import Openings
-from towline.reconciler.store import inventory, played, runs
+from towline.reconciler.store import inventory, played, played_reading, runs
 from towline.schemas.states import BUSY_TARGETS, TargetState
 
 _BUSY = [state.value for state in BUSY_TARGETS]
@@ -53,12 +53,12 @@ class PlayedFleet:
 
     def begin(self, connection: Connection, now: int, seen_after: int) -> None:
         """Draw who is away, and ring for what is under way."""
-        labels = played.label_sets_known(connection)
+        labels = played_reading.label_sets_known(connection)
         self._openings = Openings(self._freezes, labels)
         self._rates = {number: self.model.rate(each) for number, each in labels.items()}
-        online = played.in_touch(connection, seen_after)
+        online = played_reading.in_touch(connection, seen_after)
         drawn = {device for device in online if self.chance.share() < self.model.offline}
-        away = sorted({*played.out_of_touch(connection, seen_after), *drawn})
+        away = sorted({*played_reading.out_of_touch(connection, seen_after), *drawn})
         played.see(connection, drawn, seen_after - 1)
         played.see(connection, set(online) - drawn, played.NEVER_SILENT)
         self._away = set(away)
@@ -66,7 +66,7 @@ class PlayedFleet:
             for device in away:
                 back_in_s = self.chance.length(self.model.offline_for_s)
                 self._queue.add(now, back_in_s, Step.BACK, NO_RUN, device)
-        self.ring(played.unfinished_devices(connection), now)
+        self.ring(played_reading.unfinished_devices(connection), now)
 
     def ring(self, devices: Collection[int], now: int) -> None:
         """They see what changed when they poll next."""
@@ -95,7 +95,7 @@ class PlayedFleet:
                 case Step.STAGED:
                     has_moved |= played.stage(connection, run_seq, devices, now)
                 case Step.OPENED:
-                    targets = played.targets_of(connection, devices, run_seq)
+                    targets = played_reading.targets_of(connection, devices, run_seq)
                     has_moved |= self._install(connection, run_seq, targets, now)
                 case Step.ENDED:
                     has_moved |= self._end(connection, run_seq, devices, now)
@@ -116,7 +116,7 @@ class PlayedFleet:
         """Fetch the documents, and begin what they ask for."""
         self._rung.difference_update(devices)
         by_run: dict[int, list[Row[Any]]] = defaultdict(list)
-        for target in played.targets_of(connection, devices):
+        for target in played_reading.targets_of(connection, devices):
             if (target.run_seq, target.device_seq) not in self._at_work:
                 by_run[target.run_seq].append(target)
         waits = [
@@ -180,7 +180,9 @@ class PlayedFleet:
     def _end(self, connection: Connection, run_seq: int, devices: Sequence[int], now: int) -> bool:
         """Installs are over: True when one went wrong, or back; a success is verified first."""
         targets = [
-            each for each in played.targets_of(connection, devices, run_seq) if _is_awaited(each)
+            each
+            for each in played_reading.targets_of(connection, devices, run_seq)
+            if _is_awaited(each)
         ]
         if not targets:
             return False

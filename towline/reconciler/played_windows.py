@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from towline.manifests.filters import FilterableDevice, owns
-from towline.manifests.model import Freeze
+from towline.manifests.model_policy import Freeze
 from towline.reconciler.offer import Offer
 from towline.schemas.windows import Window, install_need_s, next_opening
 

@@ -6,7 +6,8 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select
 
 from towline.manifests.filters import FilterableDevice, owns
-from towline.manifests.model import Expression, Freeze, Operator, Ownership
+from towline.manifests.model import Expression, Operator, Ownership
+from towline.manifests.model_policy import Freeze
 from towline.reconciler.store.tables import freezes
 from towline.schemas import window_words
 from towline.schemas.windows import Window

@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, false, func, or_, select
 
-from towline.manifests.model import DeviceGroup, Freeze, Ownership
+from towline.manifests.model import DeviceGroup, Ownership
+from towline.manifests.model_policy import Freeze
 from towline.reconciler.store.ownership import owned_by
 from towline.reconciler.store.tables import (
     device_state,
