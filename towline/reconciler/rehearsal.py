@@ -19,7 +19,7 @@ from towline.reconciler.decide import decide
 from towline.reconciler.head import Head
 from towline.reconciler.laid_over import with_overrides
 from towline.reconciler.observe import SEEN_POLLS, observe, patience_of
-from towline.reconciler.store import outcomes, played, runs, sweeps
+from towline.reconciler.store import outcomes, played_reading, runs, sweeps
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store
 from towline.schemas.states import FINISHED_RUNS, RunState, Verb
@@ -176,7 +176,7 @@ class Rehearsal:
         """Nobody else touches this store: the next sweep is when it can find somebody."""
         at = self.now
         if is_swept:
-            silent_from = played.silent_from(connection, run_seq, offline_s)
+            silent_from = played_reading.silent_from(connection, run_seq, offline_s)
             at = max(at, min(silent_from, self.now + offline_s) - sweeps.sweep_s(offline_s))
         sweeps.note(connection, run_seq, self.head.commit.sha, at, is_swept=is_swept)
 

@@ -9,7 +9,7 @@ from towline.reconciler.played_fleet import PlayedFleet
 from towline.reconciler.rehearsal import Rehearsal
 from towline.reconciler.simulate import SimulatedDeployment, Simulation
 from towline.reconciler.simulate_outcome import Outcome, read_outcome, together
-from towline.reconciler.store import played, runs
+from towline.reconciler.store import played_reading, runs
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.plan_reading import median
 from towline.reconciler.store.private_copy import empty_copy, overwrite
@@ -84,12 +84,12 @@ class _Simulator:
             organization = head.organization
             newest = {name: runs.newest_run(connection, organization, name) for name in names}
             self.played = [name for name in names if self.trial.is_played(name, newest[name])]
-            self.devices = played.active_devices(connection, organization)
+            self.devices = played_reading.active_devices(connection, organization)
             components = {each.component for each in head.deployments.values()}
             past = [
                 row
                 for component in sorted(components)
-                for row in played.past_steps(connection, organization, component)
+                for row in played_reading.past_steps(connection, organization, component)
             ]
         self.model = _with_lengths(options, past)
         self.tick_s = tick_for(self.devices, options.poll_interval_s)
@@ -153,7 +153,9 @@ class _Simulator:
         return found
 
 
-def _with_lengths(options: SimulateOptions, past: Sequence[played.PastSteps]) -> FailureModel:
+def _with_lengths(
+    options: SimulateOptions, past: Sequence[played_reading.PastSteps]
+) -> FailureModel:
     """What was asked for, else what the past says, else a guess; checks count as installing."""
     asked, guess = options.lengths, Lengths()
     download_s = median([each.download_s for each in past if each.download_s is not None])
