@@ -163,7 +163,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def server(tmp_path: Path, store: Store) -> Iterator[Running]:
+def poll_interval_s() -> int:
+    """How often devices are asked to poll."""
+    return 300
+
+
+@pytest.fixture
+def server(tmp_path: Path, store: Store, poll_interval_s: int) -> Iterator[Running]:
     """The running server."""
     online, release, root_key = (PrivateKey.generate() for _ in range(3))
     root = Root(
@@ -184,7 +190,7 @@ def server(tmp_path: Path, store: Store) -> Iterator[Running]:
     doorbell = Doorbell()
     service = Service(
         store,
-        ServiceSettings(ORGANIZATION, 300, packages, certificate, True, None),
+        ServiceSettings(ORGANIZATION, poll_interval_s, packages, certificate, True, None),
         online,
         doorbell,
         FleetView(

@@ -103,6 +103,26 @@ def test_a_parked_poll_wakes_when_its_device_is_rung_for(
     assert [component.name for component in payload.components] == ["hello"]
 
 
+@pytest.mark.parametrize("poll_interval_s", [1])
+def test_a_device_whose_poll_is_parked_for_long_is_seen_all_the_while(
+    server: Running, enrolled: Device, add_run: AddRun
+) -> None:
+    etag = enrolled.poll().headers["etag"]
+    with ThreadPoolExecutor(1) as pool:
+        parked = pool.submit(enrolled.poll, etag, 10)
+        while not server.doorbell._waiting:
+            threading.Event().wait(0.01)
+        parked_at, seen = wall(), 0
+        while seen <= parked_at and not parked.done():
+            threading.Event().wait(0.05)
+            with server.store.read() as connection:
+                seen = connection.execute(select(t.device_state.c.last_seen)).scalar_one() or 0
+        assert not parked.done()
+        add_target(server, add_run(), device_seq(server))
+        server.doorbell.ring({device_seq(server)})
+        assert parked.result().status_code == 200
+
+
 def test_an_unchanged_poll_touches_no_database(server: Running, enrolled: Device) -> None:
     etag = enrolled.poll().headers["etag"]
     server.store.engine.dispose()

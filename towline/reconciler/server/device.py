@@ -41,6 +41,7 @@ class DeviceProtocol:
         doorbell: Doorbell,
         inlet: Inlet,
         roots: Callable[[], Sequence[bytes]],
+        poll_interval_s: int,
     ) -> None:
         self._admission = admission
         self._sessions = sessions
@@ -48,6 +49,7 @@ class DeviceProtocol:
         self._doorbell = doorbell
         self._inlet = inlet
         self._roots = roots
+        self._poll_interval_s = poll_interval_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -150,7 +152,9 @@ class DeviceProtocol:
                 if is_over or not self._sessions.is_live(session):
                     return None
                 gone = gone or asyncio.ensure_future(_until_gone(receive))
-                bell = self._doorbell.wait(session.device_seq, rings, left)
+                # Who is parked is there: a wait of many short poll intervals is no silence.
+                nap = min(left, self._poll_interval_s)
+                bell = self._doorbell.wait(session.device_seq, rings, nap)
                 await _first(bell, gone)
                 self._inlet.seen(session.device_seq, int(time.time()))
         finally:

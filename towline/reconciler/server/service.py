@@ -103,6 +103,7 @@ class Service:
             doorbell=doorbell,
             inlet=self._inlet,
             roots=fleet.roots,
+            poll_interval_s=settings.poll_interval_s,
         )
         self.desk = _desk(store, settings, doorbell, fleet)
         self.application = Application(protocol, Packages(settings.packages), people(self.desk))
