@@ -101,7 +101,7 @@ def _carry_out(connection: Connection, run: Row[Any], asked: Act, who: Person) -
         case Verb.PAUSE:
             return _pause(connection, run, asked, who)
         case Verb.RESUME:
-            _resume(connection, run, asked, who)
+            return _resume(connection, run, asked, who)
         case Verb.CANCEL:
             cancelled = RunState.CANCELLED
             return end_run(connection, run, cancelled, "CancelledByUser", who.reason, who.now)
@@ -137,7 +137,7 @@ def _held(connection: Connection, run: Row[Any]) -> set[str]:
     return {hold.reason for hold in held}
 
 
-def _resume(connection: Connection, run: Row[Any], asked: Act, who: Person) -> None:
+def _resume(connection: Connection, run: Row[Any], asked: Act, who: Person) -> set[int]:
     held = _held(connection, run)
     gates = sorted(held.intersection(GATES))
     lifted = held.intersection((*PAUSES, "DeadlineExceeded"))
@@ -153,7 +153,8 @@ def _resume(connection: Connection, run: Row[Any], asked: Act, who: Person) -> N
         runs.remove_holds(connection, run.organization, run.deployment, "DeadlineExceeded")
         runs.set_on_run(connection, run.seq, progress_from=who.now)
     if gates and asked.accept:
-        reopening.accept(connection, run, who)
+        return reopening.accept(connection, run, who)
+    return set()
 
 
 def _lift_pauses(connection: Connection, run: Row[Any], who: Person) -> None:

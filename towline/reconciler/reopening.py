@@ -46,16 +46,32 @@ def _reopen(connection: Connection, run: Row[Any], batch: Row[Any]) -> set[int]:
         runs.change_batch(
             connection, run.seq, batch.number, BatchState.OPEN, analysis_from=None, ended_at=None
         )
-    return again
+    return again | _pending(connection, run, batch)
 
 
-def accept(connection: Connection, run: Row[Any], who: Person) -> None:
-    """Verdicts so far are set aside; with no member left without one the batch is over."""
+def _pending(connection: Connection, run: Row[Any], batch: Row[Any]) -> set[int]:
+    """Members that a failed batch keeps from preparing, and an open one lets."""
+    return set(
+        connection.execute(
+            select(t.targets.c.device_seq).where(
+                t.targets.c.run_seq == run.seq,
+                t.targets.c.batch == batch.number,
+                t.targets.c.status == TargetState.PENDING.value,
+            )
+        ).scalars()
+    )
+
+
+def accept(connection: Connection, run: Row[Any], who: Person) -> set[int]:
+    """Verdicts so far are set aside; with no member left without one the batch is over.
+
+    Returns the devices whose documents change.
+    """
     lay_override(connection, run, approvals.GATE_KEY, "accept", who)
     runs.remove_holds(connection, run.organization, run.deployment, *GATES)
     batch = _gated_batch(connection, run)
     if batch is None:
-        return
+        return set()
     in_batch = t.targets.c.batch == batch.number
     is_passed = and_(
         t.targets.c.status == TargetState.COMPLETED.value, t.targets.c.verified_at.is_not(None)
@@ -80,3 +96,4 @@ def accept(connection: Connection, run: Row[Any], who: Person) -> None:
     elif batch.state == BatchState.FAILED.value:
         begun_anew = {"analysis_from": None, "ended_at": None}
         runs.change_batch(connection, run.seq, batch.number, BatchState.OPEN, **size, **begun_anew)
+    return _pending(connection, run, batch)
