@@ -1,6 +1,6 @@
 """Whose document changes is rung for: a parked or quiet device would not learn of it otherwise."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
@@ -11,10 +11,9 @@ from tests.reconciler.simulation import ORGANIZATION, POLL_S, PlayedDevice, Simu
 from tests.reconciler.waking import break_for, installed, shown
 from towline.reconciler.acts import Act, act
 from towline.reconciler.device_acts import act_on_device
-from towline.reconciler.ingest import commit_reports
+from towline.reconciler.ingest import commit_reports, mark_fetched, mark_seen
 from towline.reconciler.loop import pass_over
 from towline.reconciler.store import tables as t
-from towline.schemas.desired_state import ComponentAction, ComponentWanted
 from towline.schemas.reports import Attempt, Report
 from towline.schemas.states import Verb
 
@@ -23,13 +22,6 @@ HALF = (
     "  strategy: {type: batches, batches: [{name: half, size: 50%}]}\n"
     "  order: name\n  successThreshold: 100%\n"
 )
-
-
-def _matters(before: Sequence[ComponentWanted], after: Sequence[ComponentWanted]) -> bool:
-    """A change that the device must learn; to prepare what nobody waits for does no harm."""
-    dropped = {each for each in before if each.action is ComponentAction.PREPARE}
-    is_only_dropped = dropped and all(each.action is ComponentAction.KEEP for each in after)
-    return before != after and not is_only_dropped
 
 
 class RungFleet(Simulation):
@@ -42,7 +34,7 @@ class RungFleet(Simulation):
         changed = {
             device.name
             for device in self.devices.values()
-            if device.seq not in rung and _matters(before[device.seq], self.wanted(device))
+            if device.seq not in rung and before[device.seq] != self.wanted(device)
         }
         assert not changed, f"not rung for: {sorted(changed)}"
 
@@ -153,3 +145,26 @@ def test_a_revert_rings_for_all_that_go_home(fleet: RungFleet) -> None:
     fleet.commit(manifest("1.0.0", AT_ONCE))
     fleet.step(6)
     assert (shown(fleet)[0], len(installed(fleet, "1.0.0"))) == ("completed", 4)
+
+
+def test_whoever_no_longer_prepares_is_rung_for(fleet: RungFleet) -> None:
+    fleet.verb(Verb.RETRY)
+    fleet.commit(manifest("2.0.0", HALF + "  filters: {exclude: [till-1, till-2]}\n"))
+    fleet.commit(manifest("3.0.0", HALF))
+    fleet.commit()
+
+
+def test_whoever_comes_back_after_preparing_is_rung_for(tmp_path: Path) -> None:
+    fleet = RungFleet(tmp_path, devices=10)
+    fleet.stages_at_once = False
+    fleet.commit(manifest("1.0.0", "  strategy: {type: canary, percentage: 20}\n"))
+    name = next(name for name, state in fleet.targets().items() if state == "pending")
+    silent = fleet.devices[name]
+    with fleet.store.write() as connection:
+        mark_seen(connection, {silent.seq: fleet.now})
+        mark_fetched(connection, fleet.now, [silent.seq])
+    silent.is_online = False
+    fleet.step(5)
+    silent.is_online = fleet.stages_at_once = True
+    fleet.step(8)
+    assert fleet.run().status == "completed"

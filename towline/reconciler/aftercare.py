@@ -26,7 +26,8 @@ def look_again(world: Snapshot) -> Hold:
     """Nothing to say of the run itself; a device that still finishes may have a clock."""
     care = world.aftercare
     times = [world.next_clock, care.next_heal_at, *(each.until for each in world.holds)]
-    return Hold("", until=min((at for at in times if at is not None), default=None))
+    ahead = (at for at in times if at is not None and at > world.now)
+    return Hold("", until=min(ahead, default=None))
 
 
 def serve_returners(world: Snapshot, manifest: Deployment) -> list[Action]:

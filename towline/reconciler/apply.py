@@ -38,6 +38,7 @@ from towline.reconciler.actions import (
 )
 from towline.reconciler.head import Head
 from towline.reconciler.holding import STAY_WITH_DEPLOYMENT
+from towline.reconciler.lengths import counted
 from towline.reconciler.previous import stranded
 from towline.reconciler.run_changes import end_run, record_for, settle, turn_back
 from towline.reconciler.scope import current_offer
@@ -137,7 +138,7 @@ class Performer:
                 chosen = selection.open_batch(
                     connection, self.head, self._manifest, run, action, now, self.seen_after
                 )
-                message = f"{action.plan.name}: {chosen} devices"
+                message = f"{action.plan.name}: {counted(chosen, 'device')}"
                 self._record(run, Event("batch.opened", message=message))
                 self.touched |= grants.to_prepare(connection, run.seq, action.number)
             case Admit(batch, limit, only_seen):
@@ -171,7 +172,7 @@ class Performer:
                 self.touched |= ways_back.give_up_healing(connection, run.seq, device, now)
                 self._record_device(run.seq, device, "target.failed", "DriftLoop")
             case Release(run_seq, device):
-                grants.release(connection, run_seq, device, now)
+                self.touched |= grants.release(connection, run_seq, device, now)
                 self._record_device(run_seq, device, "target.skipped", "NoLongerMatches")
             case Readmit(device, batch):
                 grants.readmit(connection, run.seq, batch, device)
@@ -228,6 +229,8 @@ class Performer:
     def _move_batch(self, run: Row[Any], number: int, state: BatchState, message: str) -> None:
         ended = {"ended_at": self.now} if state is not BatchState.SOAKING else {}
         runs.change_batch(self.connection, run.seq, number, state, **ended)
+        # Whoever still waits in it prepares while it is open, and no longer once it failed.
+        self.touched |= grants.waiting_in(self.connection, run.seq, number)
         words = message or f"batch {number + 1}"
         self._record(run, Event(f"batch.{state}", message=words))
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from towline.manifests.model import Deployment, Ownership
 from towline.reconciler.actions import BeginRun
@@ -79,18 +79,31 @@ def _lift_pins(connection: Connection, head: Head, manifest: Deployment) -> None
 
 
 def _keep_revision(connection: Connection, head: Head, manifest: Deployment, now: int) -> None:
+    brought_by = {
+        "commit": head.commit.sha,
+        "author_name": head.commit.author_name,
+        "author_email": head.commit.author_email,
+        "subject": head.commit.subject,
+    }
     connection.execute(
         insert_ignoring(connection, t.revisions).values(
             organization=head.organization,
             deployment=manifest.name,
             id=manifest.revision,
             content=manifest.canonical,
-            commit=head.commit.sha,
-            author_name=head.commit.author_name,
-            author_email=head.commit.author_email,
-            subject=head.commit.subject,
             created_at=now,
+            **brought_by,
         )
+    )
+    # After a revert it is another commit that wants the same revision.
+    connection.execute(
+        update(t.revisions)
+        .where(
+            t.revisions.c.organization == head.organization,
+            t.revisions.c.deployment == manifest.name,
+            t.revisions.c.id == manifest.revision,
+        )
+        .values(brought_by)
     )
 
 

@@ -18,7 +18,7 @@ from towline.reconciler.actions import (
 )
 from towline.reconciler.aftercare import care_after, look_again, serve_returners
 from towline.reconciler.going_back import go_back
-from towline.reconciler.holding import change_holds
+from towline.reconciler.holding import change_holds, lapsed_holds
 from towline.reconciler.rolling_out import roll_out
 from towline.reconciler.snapshot import Snapshot
 from towline.reconciler.starting import start
@@ -35,7 +35,7 @@ def decide(world: Snapshot) -> list[Action]:
     if world.run is None:
         return []
     if world.manifest is None:
-        return [look_again(world)]
+        return lapsed_holds(world) or [look_again(world)]
     if world.is_offer_changed:
         return [ChangeOffer()]
     if changes := change_holds(world, world.manifest):

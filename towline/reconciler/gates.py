@@ -3,6 +3,7 @@
 from towline.manifests.model import Deployment, OnFailure
 from towline.reconciler.actions import Action, BeginAnalysis, EndRun, GoBack, Hold, MoveBatch
 from towline.reconciler.holding import hold, waits
+from towline.reconciler.lengths import counted
 from towline.reconciler.snapshot import BatchSeen, Figures, RunSeen, Snapshot
 from towline.reconciler.verdict import Judgement, judge
 from towline.schemas.states import PASSED_BATCHES, BatchState, RunState
@@ -88,5 +89,6 @@ def after_failure(world: Snapshot, manifest: Deployment, batch: BatchSeen) -> li
     if world.slots.in_flight and world.holds:
         return [waits(world)]
     if world.slots.in_flight:
-        return [Hold("Draining", f"{world.slots.in_flight} devices finish", world.next_clock)]
+        left = counted(world.slots.in_flight, "device")
+        return [Hold("Draining", f"{left} finishing", world.next_clock)]
     return [EndRun(RunState.FAILED, "ThresholdNotMet", message)]

@@ -7,6 +7,7 @@ person can be paused by one.
 from towline.manifests.model import Deployment
 from towline.reconciler.actions import Action, EndRun, Grant, Hold, SendBack
 from towline.reconciler.holding import waits
+from towline.reconciler.lengths import counted
 from towline.reconciler.rolling_out import free_slots
 from towline.reconciler.snapshot import Snapshot
 from towline.schemas.states import RunState
@@ -22,5 +23,5 @@ def go_back(world: Snapshot, manifest: Deployment) -> list[Action]:
         return [Grant(devices)]
     left = max(world.going_back, world.slots.in_flight)
     if left:
-        return [Hold("RollingBack", f"{left} devices go back", world.next_clock)]
+        return [Hold("RollingBack", f"{counted(left, 'device')} going back", world.next_clock)]
     return [EndRun(RunState.FAILED, "RolledBack")]

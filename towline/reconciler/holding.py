@@ -86,17 +86,25 @@ def _lifted(world: Snapshot, manifest: Deployment) -> list[Action]:
     assert run is not None
     is_over = {
         "PausedInGit": not _wants_pause(world, manifest),
-        "GitStale": not rules.is_git_stale,
+        "GitStale": not rules.is_git_stale or bool(run.goes_back),
         "PolicyViolated": not rules.policy_problem,
         "PlanStale": not rules.plan_excess or rules.is_plan_approved,
         "WaitingForApproval": _is_approved(world, run),
         "AnalysisInconclusive": world.analysis.figures is not Figures.INCONCLUSIVE
         or (batch is not None and _is_failed_or_in(batch, rules.figures_approved)),
     }
+    by_rule: list[Action] = [
+        ClearHold(each.reason) for each in world.holds if is_over.get(each.reason)
+    ]
+    return [*by_rule, *(each for each in lapsed_holds(world) if each not in by_rule)]
+
+
+def lapsed_holds(world: Snapshot) -> list[Action]:
+    """Holds whose time ran out."""
     return [
         ClearHold(each.reason)
         for each in world.holds
-        if is_over.get(each.reason) or (each.until is not None and each.until <= world.now)
+        if each.until is not None and each.until <= world.now
     ]
 
 
@@ -121,7 +129,9 @@ def _laid(world: Snapshot, manifest: Deployment) -> list[Action]:
     assert world.run is not None
     if world.run.status not in LIVE_RUNS:
         return steps
-    if world.rules.is_git_stale and "GitStale" not in world.held:
+    # A way back never depends on git.
+    is_stale = world.rules.is_git_stale and not world.run.goes_back
+    if is_stale and "GitStale" not in world.held:
         message = "git has not answered for longer than the Policy allows"
         steps.append(AddHold("GitStale", message, withdraws=True))
     since = world.slots.stalled_since

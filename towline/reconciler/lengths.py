@@ -15,5 +15,7 @@ def about(seconds: int) -> str:
 
 
 def counted(n: int, word: str) -> str:
-    """`1 device`, `2 devices`."""
-    return f"{n} {word}" if n == 1 else f"{n} {word}s"
+    """`1 device`, `2 devices`, `2 batches`."""
+    if n == 1:
+        return f"{n} {word}"
+    return f"{n} {word}{'es' if word.endswith('ch') else 's'}"

@@ -96,7 +96,9 @@ def observe(
 def patience_of(manifest: Deployment | None, poll_interval_s: int) -> Patience:
     """How long the Deployment waits for its devices."""
     offline_s = manifest.offline_after_s if manifest else OFFLINE_AFTER_DEFAULT_S
-    return Patience(SEEN_POLLS * poll_interval_s, offline_s)
+    seen_s = SEEN_POLLS * poll_interval_s
+    # Shorter than what counts as seen lately, a device would be away and back at once.
+    return Patience(seen_s, max(offline_s, seen_s + 1))
 
 
 def _with_fleet(

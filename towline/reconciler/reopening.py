@@ -8,7 +8,8 @@ from towline.reconciler.refusals import NotAllowed
 from towline.reconciler.store import approvals, runs, ways_back
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.overrides import Person, lay_override
-from towline.reconciler.store.targets import change
+from towline.reconciler.store.targets import TargetGroup, change
+from towline.reconciler.verdict import Counts, counts_as
 from towline.schemas.states import PASSED_BATCHES, BatchState, RunState, TargetState
 
 GATES = ("ThresholdNotMet", "AnalysisFailed", "NoEvidence")
@@ -39,14 +40,52 @@ def _gated_batch(connection: Connection, run: Row[Any]) -> Row[Any] | None:
 
 def _reopen(connection: Connection, run: Row[Any], batch: Row[Any]) -> set[int]:
     """The batch's failed devices get their next attempt, and its figures are asked anew."""
-    # Whom a person sent back stays there until it is tried again by name.
-    in_batch = and_(t.targets.c.batch == batch.number, t.targets.c.goes_back.is_(False))
-    again = ways_back.attempt_again(connection, run.seq, in_batch, _FAILED)
+    chosen = t.targets.c.device_seq.in_(_to_try_again(connection, run, batch))
+    again = ways_back.attempt_again(connection, run.seq, chosen, _FAILED)
     if batch.state == BatchState.FAILED.value:
         runs.change_batch(
             connection, run.seq, batch.number, BatchState.OPEN, analysis_from=None, ended_at=None
         )
     return again | _pending(connection, run, batch)
+
+
+def _to_try_again(connection: Connection, run: Row[Any], batch: Row[Any]) -> list[int]:
+    """Members that failed, and of those that were excused so many as there is room for.
+
+    Whom a person sent back stays there until it is tried again by name. safeMode's batch is for
+    one device, whoever failed there.
+    """
+    members = connection.execute(
+        select(t.targets)
+        .where(
+            t.targets.c.run_seq == run.seq,
+            t.targets.c.batch == batch.number,
+            t.targets.c.goes_back.is_(False),
+            t.targets.c.is_set_aside.is_(False),
+        )
+        .order_by(t.targets.c.position)
+    ).all()
+    counted = [(member, counts_as(_group(member))) for member in members]
+    failed = [member.device_seq for member, kind in counted if kind is Counts.FAILED]
+    ended = {state.value for state in _FAILED}
+    excused = [
+        member.device_seq
+        for member, kind in counted
+        if kind is Counts.EXCUSED and member.status in ended
+    ]
+    taken = sum(kind is not Counts.EXCUSED for _, kind in counted)
+    chosen = failed + excused[: max(0, batch.size - taken)]
+    return chosen[:1] if batch.is_alone else chosen
+
+
+def _group(member: Row[Any]) -> TargetGroup:
+    return TargetGroup(
+        TargetState(member.status),
+        member.reason,
+        is_granted=member.granted_at is not None,
+        is_verified=member.verified_at is not None,
+        n=1,
+    )
 
 
 def _pending(connection: Connection, run: Row[Any], batch: Row[Any]) -> set[int]:

@@ -5,6 +5,7 @@ from towline.manifests.model import BatchPlan, Deployment, SizeKind
 from towline.reconciler.actions import Action, Admit, EndRun, Grant, Hold, MoveBatch, OpenBatch
 from towline.reconciler.gates import after_failure, leave, threshold_message, verdict
 from towline.reconciler.holding import hold, waits
+from towline.reconciler.lengths import counted
 from towline.reconciler.snapshot import BatchSeen, RunSeen, Snapshot
 from towline.reconciler.verdict import Judgement
 from towline.schemas.states import BatchState, RunState
@@ -20,8 +21,10 @@ def roll_out(world: Snapshot, manifest: Deployment, run: RunSeen) -> list[Action
             return [MoveBatch(passed.number, BatchState.FAILED, threshold_message(passed))]
     batch, last = world.current_batch, world.last_batch
     if batch is None:
-        is_over = last is not None and last.is_last
-        return [EndRun(RunState.COMPLETED, "")] if is_over else _open_next(world, manifest, run)
+        if last is None or not last.is_last:
+            return _open_next(world, manifest, run)
+        # Who paused meanwhile finds the run as it was: a completed one could not be resumed.
+        return [waits(world)] if world.holds else [EndRun(RunState.COMPLETED, "")]
     if batch.state is BatchState.FAILED:
         return after_failure(world, manifest, batch)
     return _judge(world, manifest, run, batch)
@@ -56,7 +59,7 @@ def _open_seen(
         return [OpenBatch(number, plan, size, is_last=False, only_seen=True)]
     patience_ends = run.idle_since + manifest.offline_after_s
     if world.now < patience_ends:
-        message = f"batch {plan.name} needs {size} devices, {seen} were seen lately"
+        message = f"batch {plan.name} needs {counted(size, 'device')}, seen lately: {seen}"
         return [Hold("WaitingForDevices", message, patience_ends)]
     if seen:
         return [OpenBatch(number, plan, seen, is_last=False, only_seen=True)]
@@ -64,7 +67,7 @@ def _open_seen(
 
 
 def _wait_for_busy(world: Snapshot) -> Hold:
-    message = f"{world.fleet.busy} devices finish another run first"
+    message = f"{counted(world.fleet.busy, 'device')} finishing another run first"
     return Hold("WaitingForDevices", message, world.next_clock)
 
 
@@ -105,12 +108,13 @@ def _grant(world: Snapshot, manifest: Deployment, batch: BatchSeen) -> list[Acti
         return [Grant(devices)]
     slots, reason = world.slots, "RollingOut"
     message = f"batch {batch.number + 1} of {world.batch_total}"
+    waiting, preparing = counted(slots.waiting, "device"), counted(slots.preparing, "device")
     if slots.waiting and slots.waiting == slots.in_flight:
-        reason, message = "WaitingForWindow", f"{message}: {slots.waiting} devices wait"
+        reason, message = "WaitingForWindow", f"{message}: {waiting} waiting"
     elif slots.budget_blocked and not slots.preparing:
         reason, message = "BudgetFull", f"{message}: no group has a device to spare"
     elif slots.preparing and not slots.in_flight:
-        reason, message = "Preparing", f"{message}: {slots.preparing} devices download"
+        reason, message = "Preparing", f"{message}: {preparing} downloading"
     return [Hold(reason, message, world.next_clock)]
 
 

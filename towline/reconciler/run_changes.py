@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
+from towline.reconciler.holding import gravest_first
 from towline.reconciler.store import grants, runs
 from towline.reconciler.store.events import Event, record
 from towline.schemas.states import FINISHED_RUNS, RunState
@@ -40,7 +41,10 @@ def end_run(
     touched: set[int] = set()
     if status is not RunState.COMPLETED and reason != "RolledBack":
         why = "Superseded" if reason == "Superseded" else "Cancelled"
-        touched = grants.skip_unbegun(connection, run.seq, why, now)
+        # Nobody serves a Deployment without a manifest, and a new run takes the devices itself.
+        takes_back = reason in ("Superseded", "ManifestRemoved")
+        touched = grants.skip_unbegun(connection, run.seq, why, now, takes_back=takes_back)
+    touched |= grants.waiting_in(connection, run.seq, None)
     runs.end_holds(connection, run.seq)
     runs.change_run(
         connection,
@@ -87,4 +91,7 @@ def settle(connection: Connection, run: Row[Any], now: int) -> None:
     started = RunState.PENDING if run.started_at is None else RunState.IN_PROGRESS
     wanted = RunState.PAUSED if holds else started
     if wanted is not status:
-        runs.change_run(connection, run, wanted, updated_at=now)
+        shown = min(holds, key=lambda hold: gravest_first(hold.reason), default=None)
+        # Until the next pass says more, no hold is shown that is over.
+        reason, message = (shown.reason, shown.message) if shown else ("", "")
+        runs.change_run(connection, run, wanted, reason=reason, message=message, updated_at=now)

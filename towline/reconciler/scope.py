@@ -167,7 +167,7 @@ def fleet_seen(
 
     `alone_at`: at this time one device is to go first, and only a safe one counts as seen.
     """
-    owned = fleet.count_owned(connection, choice)
+    owned = fleet.count_owned(connection, replace(choice, within=None))
     if offer is None:
         return FleetSeen(owned=owned)
     groups = groups_by_fit(connection, manifest, offer, run, choice)

@@ -53,7 +53,7 @@ def _targets(connection: Connection, device_seq: int) -> Sequence[Row[Any]]:
         t.runs.c.status == RunState.COMPLETED.value,
         and_(
             t.runs.c.status.in_((RunState.IN_PROGRESS.value, RunState.PAUSED.value)),
-            t.batches.c.state == BatchState.OPEN.value,
+            t.batches.c.state != BatchState.FAILED.value,
         ),
     )
     return connection.execute(

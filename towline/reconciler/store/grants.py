@@ -99,7 +99,11 @@ def _withdraw(connection: Connection, run_seq: int, device: int | None) -> set[i
         chosen,
         _UNBEGUN,
         TargetState.PENDING,
-        reason=case((targets.c.staged_at.is_not(None), "Staged"), else_="Selected"),
+        reason=case(
+            (targets.c.goes_back, "RollingBack"),
+            (targets.c.staged_at.is_not(None), "Staged"),
+            else_="Selected",
+        ),
         started_at=None,
         **_UNGRANTED,
     )
@@ -156,9 +160,9 @@ def give_up_preparing(connection: Connection, run_seq: int, device: int, now: in
     return set(moved)
 
 
-def release(connection: Connection, run_seq: int, device: int, now: int) -> None:
+def release(connection: Connection, run_seq: int, device: int, now: int) -> set[int]:
     """A device left the filters before its grant."""
-    move(
+    moved = move(
         connection,
         run_seq,
         and_(targets.c.device_seq == device, targets.c.granted_at.is_(None)),
@@ -167,6 +171,7 @@ def release(connection: Connection, run_seq: int, device: int, now: int) -> None
         reason="NoLongerMatches",
         completed_at=now,
     )
+    return set(moved)
 
 
 def to_prepare(connection: Connection, run_seq: int, batch: int) -> set[int]:
@@ -214,25 +219,24 @@ def _readmit(connection: Connection, run_seq: int, batch: int, device: int | Non
         and_(chosen, has_no_other_active()),
         [TargetState.SKIPPED],
         TargetState.PENDING,
-        reason="Selected",
+        # What it was told before its silence is told again, and its clock begins anew.
+        prepared_at=None,
+        reason=case((targets.c.goes_back, "RollingBack"), else_="Selected"),
         batch=batch,
     )
 
 
-def skip_unbegun(connection: Connection, run_seq: int, reason: str, now: int) -> set[int]:
-    """The run is over: what has not begun to install never does."""
-    granted = connection.execute(
-        select(targets.c.device_seq).where(
-            targets.c.run_seq == run_seq,
-            targets.c.granted_at.is_not(None),
-            targets.c.status.in_([state.value for state in _UNBEGUN]),
-        )
-    ).scalars()
-    touched = set(granted)
-    move(
+def skip_unbegun(
+    connection: Connection, run_seq: int, reason: str, now: int, *, takes_back: bool = False
+) -> set[int]:
+    """The run is over: what has not begun to install never does.
+
+    Who is on the way back stays on it, unless a new run takes the device (`takes_back`).
+    """
+    moved = move(
         connection,
         run_seq,
-        true(),
+        true() if takes_back else targets.c.goes_back.is_(False),
         _UNBEGUN,
         TargetState.SKIPPED,
         reason=reason,
@@ -241,8 +245,22 @@ def skip_unbegun(connection: Connection, run_seq: int, reason: str, now: int) ->
     deferred = and_(
         targets.c.status == TargetState.SKIPPED.value, targets.c.reason == "OfflineDeferred"
     )
+    if not takes_back:
+        deferred = and_(deferred, targets.c.goes_back.is_(False))
     change(connection, run_seq, deferred, reason="Superseded")
-    return touched
+    return set(moved)
+
+
+def waiting_in(connection: Connection, run_seq: int, batch: int | None) -> set[int]:
+    """Members of a batch, or of all, that wait for their grant: its state decides what they do."""
+    where = [
+        targets.c.run_seq == run_seq,
+        targets.c.status == TargetState.PENDING.value,
+        targets.c.granted_at.is_(None),
+    ]
+    if batch is not None:
+        where.append(targets.c.batch == batch)
+    return set(connection.execute(select(targets.c.device_seq).where(*where)).scalars())
 
 
 def note_verdict(connection: Connection, run_seq: int, device: int, now: int) -> None:
