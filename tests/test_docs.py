@@ -9,6 +9,7 @@ import pytest
 from towline.reconciler.holding import CLEARED_BY, GRAVEST_FIRST
 from towline.reconciler.store.targets import TargetGroup
 from towline.reconciler.verdict import Counts, counts_as
+from towline.reconciler.ways_out import ENDED, SKIPPED
 from towline.schemas.states import (
     BATCH_MOVES,
     DECIDED_MOVES,
@@ -60,8 +61,23 @@ def verdicts_text() -> str:
     return "| counts as | which |\n|---|---|\n" + "\n".join(lines) + "\n"
 
 
+def reasons_text() -> str:
+    """Every reason of a target that ended, what it means, and the way out."""
+    lines = [
+        f"| {reason} | {means} | {way_out.format(name='NAME', device='ID')} |"
+        for reason, (means, way_out) in (ENDED | SKIPPED).items()
+    ]
+    return "| reason | means | way out |\n|---|---|---|\n" + "\n".join(lines) + "\n"
+
+
 @pytest.mark.parametrize(
-    ("name", "made"), [("states", states_text), ("holds", holds_text), ("verdicts", verdicts_text)]
+    ("name", "made"),
+    [
+        ("states", states_text),
+        ("holds", holds_text),
+        ("verdicts", verdicts_text),
+        ("reasons", reasons_text),
+    ],
 )
 def test_the_tables_of_the_page_are_those_of_the_code(name: str, made: Callable[[], str]) -> None:
     text = ROLLOUT.read_text()
