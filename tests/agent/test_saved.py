@@ -27,6 +27,26 @@ def test_a_path_that_climbs_is_told(tmp_path: Path) -> None:
         saved.listed(release, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"etc/\xff", "line 2 is not UTF-8"),
+        (b"a\0b", "NUL"),
+        (b"/", "or holds it"),
+        (b"//", "or holds it"),
+        (b".", "or holds it"),
+        (b"/var/./lib//", "or holds it"),
+        (b"/var/lib/towline", "or holds it"),
+        (b"components", "its own files"),
+        (b"/var/lib/towline/trust/state.json", "its own files"),
+        (b"/var/../x", "'..' is not allowed"),
+    ],
+)
+def test_what_could_not_be_put_back_or_is_the_agents_own_is_told(line: bytes, words: str) -> None:
+    with pytest.raises(Problem, match=words):
+        saved.paths_in(b"fine\n" + line + b"\n", Path("/var/lib/towline"))
+
+
 def test_files_folders_links_and_absence_come_back(tmp_path: Path) -> None:
     home = tmp_path / "home"
     (home / "folder/deep").mkdir(parents=True)

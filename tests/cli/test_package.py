@@ -118,9 +118,14 @@ def _newline(folder: Path) -> None:
     (folder / "a\nb").touch()
 
 
+def _odd_backup(folder: Path) -> None:
+    (folder / "backup.paths").write_bytes(b"etc/\xff\n")
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
+        (_odd_backup, "backup.paths: line 1 is not UTF-8"),
         (_without_script, "it has no install.sh"),
         (_script_is_a_folder, "it has no install.sh"),
         (_carriage_returns, "share/run:2: it begins with #!"),

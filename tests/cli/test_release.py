@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.agent.archives import member, write_archive
 from tests.cli.conftest import everything
 from towline.agent.unpack import measure
 from towline.cli import main
@@ -152,6 +153,15 @@ def test_a_file_that_a_device_would_refuse_is_not_signed(
     (tmp_path / "x.tar.gz").write_bytes(b"no archive")
     assert sign(tmp_path / "x.tar.gz", fleet) == 1
     assert "a device would refuse this package: not-an-archive" in capsys.readouterr().err
+    assert list((fleet / "releases").iterdir()) == [fleet / "releases/.gitkeep"]
+
+
+def test_a_package_whose_saved_paths_no_device_takes_is_not_signed(
+    fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    members = (member("install.sh"), member("backup.paths", b"/var/lib\n"))
+    assert sign(write_archive(tmp_path / "x.tar.gz", *members), fleet) == 1
+    assert "backup.paths holds '/var/lib'" in capsys.readouterr().err
     assert list((fleet / "releases").iterdir()) == [fleet / "releases/.gitkeep"]
 
 

@@ -74,6 +74,13 @@ class Layout:
         """Held by the one agent of this root."""
         return self.root / "locks" / "agent"
 
+    @property
+    def own(self) -> tuple[Path, ...]:
+        """What the agent itself keeps below the root; the rest is free for packages."""
+        files = (self.journal, self.known_bad, self.contact)
+        folders = (self.identity, self.trust, self.downloads, self.lock.parent)
+        return (*files, *folders, self.root / "components")
+
     def make(self) -> None:
         """Create the folders."""
         self.root.mkdir(parents=True, exist_ok=True)

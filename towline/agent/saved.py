@@ -8,10 +8,12 @@ back may be interrupted and repeated: the copies stay until the attempt is over.
 import contextlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
 from towline.agent import durable
+from towline.agent.layout import Layout
 from towline.schemas.problems import Problem
 
 LIST_NAME = "backup.paths"
@@ -19,15 +21,48 @@ _INDEX = "index.json"
 
 
 def listed(release: Path, root: Path) -> tuple[Path, ...]:
-    """The paths that a package lists; raises Problem for one that climbs with `..`."""
+    """The paths that a package lists; raises Problem as `paths_in` does."""
     try:
-        lines = (release / LIST_NAME).read_text("utf-8").splitlines()
+        data = (release / LIST_NAME).read_bytes()
     except FileNotFoundError:
         return ()
+    return paths_in(data, root)
+
+
+def paths_in(data: bytes, root: Path) -> tuple[Path, ...]:
+    """The paths of a list's bytes; raises Problem for what could not be put back.
+
+    `root` is the agent's: what the agent keeps there, and any folder around it, is not a package's.
+    """
+    try:
+        lines = data.decode().splitlines()
+    except UnicodeDecodeError as error:
+        number = data.count(b"\n", 0, error.start) + 1
+        raise Problem(f"{LIST_NAME}: line {number} is not UTF-8", remedy="write it anew") from None
     texts = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    if climbing := [text for text in texts if ".." in Path(text).parts]:
-        raise Problem(f"{LIST_NAME} holds {climbing[0]}: '..' is not allowed there")
-    return tuple(root / text for text in texts)
+    return tuple(_path(text, root) for text in texts)
+
+
+def _path(text: str, root: Path) -> Path:
+    path = root / re.sub("^/+", "/", text)
+    if fault := _fault(text, path, root):
+        raise Problem(
+            f"{LIST_NAME} holds {text!r}: {fault}",
+            remedy="list only the files and folders that install.sh overwrites",
+        )
+    return path
+
+
+def _fault(text: str, path: Path, root: Path) -> str:
+    if ".." in Path(text).parts:
+        return "'..' is not allowed there"
+    if "\0" in text:
+        return "no path has a NUL byte"
+    if root.is_relative_to(path):
+        return f"it is the agent's folder {root}, or holds it"
+    if any(path.is_relative_to(own) for own in Layout(root).own):
+        return "the agent keeps its own files there"
+    return ""
 
 
 def save(paths: tuple[Path, ...], folder: Path) -> None:

@@ -87,6 +87,15 @@ def unpack(archive: Path, destination: Path, *, unpacked_limit: int, files_limit
         raise
 
 
+def content_of(archive: Path, name: str) -> bytes | None:
+    """One file at the top of a package that `measure` admits; None when there is none."""
+    with _content(archive, SIGNABLE_BYTES) as reader:
+        for member in members(reader):
+            if _path(member.name) == (name,):
+                return b"".join(member.content)
+    return None
+
+
 @contextmanager
 def _content(archive: Path, limit: int) -> Iterator[ContentReader]:
     compressed, reader = open_content(archive, limit)

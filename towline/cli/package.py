@@ -17,7 +17,9 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from towline.agent.unpack import Measured, measure
+from towline.agent import saved
+from towline.agent.layout import DEFAULT_ROOT
+from towline.agent.unpack import Measured, content_of, measure
 from towline.cli.printing import give, tell
 from towline.schemas.problems import Place, Problem, Refused
 from towline.schemas.statement import FORMATS
@@ -61,6 +63,7 @@ def build(folder: Path, target: Path, package_format: str = "script") -> Measure
             os.fchmod(file.fileno(), 0o644)
             _write(file, folder, paths)
         measured = _measured(Path(name), folder)
+        check_saved_paths(Path(name), folder)
         Path(name).replace(target)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -75,6 +78,15 @@ def check_format(package_format: str) -> None:
             f"the format {package_format} is not supported yet",
             remedy=f"use one of: {', '.join(FORMATS)}",
         )
+
+
+def check_saved_paths(package: Path, place: Path) -> None:
+    """Raises Problem at `place` when no device could save what the package lists to be saved."""
+    data = content_of(package, saved.LIST_NAME)
+    try:
+        saved.paths_in(data or b"", DEFAULT_ROOT)
+    except Problem as problem:
+        raise Problem(problem.what, remedy=problem.remedy, place=Place(str(place))) from None
 
 
 def _contents(folder: Path, package_format: str) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from towline.agent.unpack import Measured, measure
-from towline.cli.package import check_format
+from towline.cli.package import check_format, check_saved_paths
 from towline.schemas import envelope, statement
 from towline.schemas.identifiers import is_id
 from towline.schemas.keys import PrivateKey
@@ -59,6 +59,7 @@ def sign(
     """
     check_release(release)
     word = _describe(package.name, measured(package), release, trusted, now)
+    check_saved_paths(package, package)
     path = fleet / statement_path(release.component, release.version, word.file_name)
     if path.exists():
         _refuse_reuse(path, word, trusted)
