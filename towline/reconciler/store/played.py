@@ -6,6 +6,7 @@ that taking in one report writes (`ingest`, `waiting`, `verification`), for many
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from sqlalchemy import (
@@ -114,7 +115,10 @@ def end(
     before = list(BUSY_TARGETS)
     if after is TargetState.COMPLETED:
         before.append(TargetState.FAILED)
-    move(connection, run_seq, _among(devices), before, after, reason=reason, completed_at=now)
+    values: dict[str, Any] = {"reason": reason, "completed_at": now}
+    if after is not TargetState.COMPLETED:
+        values["deadline"] = None  # no clock of it matters any more: the index forgets it
+    move(connection, run_seq, _among(devices), before, after, **values)
     if after is not TargetState.COMPLETED:
         _note_verdict(connection, run_seq, devices, now)
 
@@ -189,7 +193,7 @@ def verify(connection: Connection, run_seq: int, devices: Collection[int], now: 
         targets.c.status == TargetState.COMPLETED.value,
         targets.c.verified_at.is_(None),
     )
-    verified = change(connection, run_seq, is_new, verified_at=now)
+    verified = change(connection, run_seq, is_new, verified_at=now, deadline=None)
     if verified:
         _note_verdict(connection, run_seq, verified, now)
     return bool(verified)
