@@ -163,14 +163,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def poll_interval_s() -> int:
-    """How often devices are asked to poll."""
-    return 300
-
-
-@pytest.fixture
-def server(tmp_path: Path, store: Store, poll_interval_s: int) -> Iterator[Running]:
-    """The running server."""
+def server(tmp_path: Path, store: Store, request: pytest.FixtureRequest) -> Iterator[Running]:
+    """The running server; its poll interval may be set by an indirect parameter."""
+    poll_interval_s: int = getattr(request, "param", 300)
     online, release, root_key = (PrivateKey.generate() for _ in range(3))
     root = Root(
         version=1,

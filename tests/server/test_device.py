@@ -103,7 +103,7 @@ def test_a_parked_poll_wakes_when_its_device_is_rung_for(
     assert [component.name for component in payload.components] == ["hello"]
 
 
-@pytest.mark.parametrize("poll_interval_s", [1])
+@pytest.mark.parametrize("server", [1], indirect=True)
 def test_a_device_whose_poll_is_parked_for_long_is_seen_all_the_while(
     server: Running, enrolled: Device, add_run: AddRun
 ) -> None:
