@@ -3,20 +3,27 @@
 `wanted` says what each component should run; here it gets its URLs, its windows and its limits.
 """
 
-from datetime import date
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import structlog
 from sqlalchemy import Connection, Row, select
 
 from towline.manifests.filters import FilterableDevice
+from towline.reconciler.bounded_windows import bounded
 from towline.reconciler.offer import Offer
 from towline.reconciler.store import freezes
 from towline.reconciler.store import tables as t
 from towline.reconciler.wanted import Wanted, wanted_of
-from towline.schemas import envelope
-from towline.schemas.desired_state import COMPONENTS_LIMIT, ComponentAction, ComponentWanted
-from towline.schemas.windows import WINDOWS_LIMIT, Deny, Window
+from towline.schemas import envelope, strict_json
+from towline.schemas.desired_state import (
+    COMPONENTS_BYTES,
+    COMPONENTS_LIMIT,
+    ComponentAction,
+    ComponentWanted,
+)
+from towline.schemas.windows import Window
 
 _URGENCY = (
     ComponentAction.ROLLBACK,
@@ -24,21 +31,39 @@ _URGENCY = (
     ComponentAction.PREPARE,
     ComponentAction.KEEP,
 )
-"""What is to be done goes before what is only to be kept, when there are too many."""
+"""What is to be done goes before what is only to be kept, when there is too much."""
+
+log = structlog.get_logger()
 
 
 def components_of(
     connection: Connection, device_seq: int, packages_url: str
 ) -> tuple[ComponentWanted, ...]:
-    """The components of a device's document, by name; a package's own URL stays as it is."""
+    """The components of a device's document, by name; a package's own URL stays as it is.
+
+    Where not all have room, the least urgent are left out: a device changes one component at a
+    time, and the next have their turn when it is done.
+    """
     device = _device(connection, device_seq)
     wanted = sorted(
         wanted_of(connection, device),
         key=lambda each: (_URGENCY.index(each.action), each.component),
     )[:COMPONENTS_LIMIT]
     frozen = _frozen(connection, device) if any(map(_obeys_windows, wanted)) else ()
-    components = [_component(each, device, frozen, packages_url) for each in wanted]
-    return tuple(sorted(components, key=lambda each: each.name))
+    components = (_component(each, device, frozen, packages_url) for each in wanted)
+    return tuple(sorted(_fitting(components, device), key=lambda each: each.name))
+
+
+def _fitting(components: Iterable[ComponentWanted], device: Row[Any]) -> Iterable[ComponentWanted]:
+    """Those for which there is room, the first ones first."""
+    left = COMPONENTS_BYTES
+    for each in components:
+        size = len(strict_json.canonical(each.document())) + len(",")
+        if size > COMPONENTS_BYTES:
+            log.error("component.too_large", device=device.slug, component=each.name, bytes=size)
+        if size <= left:
+            left -= size
+            yield each
 
 
 def _device(connection: Connection, device_seq: int) -> Row[Any]:
@@ -63,7 +88,7 @@ def _component(
     wanted: Wanted, device: Row[Any], frozen: tuple[Window, ...], packages_url: str
 ) -> ComponentWanted:
     offer, release, run = wanted.offer, wanted.release, wanted.run
-    windows = _bounded((*_own_windows(wanted), *frozen)) if _obeys_windows(wanted) else ()
+    windows = bounded((*_own_windows(wanted), *frozen)) if _obeys_windows(wanted) else ()
     return ComponentWanted(
         name=wanted.component,
         action=wanted.action,
@@ -83,14 +108,6 @@ def _component(
         windows=windows,
         time_zone=device.time_zone if windows else None,
     )
-
-
-_NEVER = (Window(Deny(date.min, date.max), reason="too many windows and freezes apply"),)
-
-
-def _bounded(windows: tuple[Window, ...]) -> tuple[Window, ...]:
-    """A document that the device would refuse helps nobody: rather nothing is installed."""
-    return windows if len(windows) <= WINDOWS_LIMIT else _NEVER
 
 
 def _own_windows(wanted: Wanted) -> tuple[Window, ...]:

@@ -11,13 +11,16 @@ from enum import StrEnum
 from typing import Any
 
 from towline.schemas import envelope, fields, strict_json, times, window_words
-from towline.schemas.envelope import Envelope
+from towline.schemas.envelope import ENVELOPE_LIMIT_BYTES, Envelope
 from towline.schemas.keys import PrivateKey
 from towline.schemas.problems import Refused
 from towline.schemas.windows import Window
 
 DESIRED_STATE_TYPE = "application/vnd.towline.desired.v1+json"
 COMPONENTS_LIMIT = 24
+COMPONENTS_BYTES = (ENVELOPE_LIMIT_BYTES - 1024) * 3 // 4 - 1024
+"""What all components have room for: base64 makes 4 bytes of 3, and a kibibyte each is for the
+rest of the envelope and the rest of the document."""
 POLL_LIMIT_S = 86400
 """A device looks at least once a day, whatever a stolen online key says."""
 TIME_LIMIT_S = 7 * 86400

@@ -7,19 +7,14 @@ nothing.
 import asyncio
 from dataclasses import dataclass
 
-import structlog
-
 from towline.reconciler.documents import components_of
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.sessions import Session
 from towline.reconciler.store.engine import Store
 from towline.schemas.desired_state import ComponentAction, ComponentWanted, DesiredState, etag
-from towline.schemas.envelope import ENVELOPE_LIMIT_BYTES
 from towline.schemas.keys import PrivateKey
 
 DOCUMENT_LIFE_S = 2 * 86400
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +84,6 @@ class ServedDocuments:
 
     def sign(self, content: Content, poll: Poll, root_version: int) -> bytes:
         """The envelope for this very poll."""
-        components = content.components
-        while len(body := self._sign(components, poll, root_version)) > ENVELOPE_LIMIT_BYTES:
-            # The device would refuse it; what is only to be kept can wait for a later document.
-            kept = [each for each in components if each.action is ComponentAction.KEEP]
-            if not kept:
-                log.error("document.too_large", device=poll.session.slug, size=len(body))
-                break
-            components = tuple(each for each in components if each is not kept[-1])
-        return body
-
-    def _sign(
-        self, components: tuple[ComponentWanted, ...], poll: Poll, root_version: int
-    ) -> bytes:
         now = poll.now_ms // 1000
         document = DesiredState(
             organization=self._organization,
@@ -113,6 +95,6 @@ class ServedDocuments:
             expires=now + DOCUMENT_LIFE_S,
             root_version=root_version,
             poll_after_s=self._poll_after_s,
-            components=components,
+            components=content.components,
         )
         return document.sign(self._key).to_bytes()
