@@ -125,7 +125,10 @@ def _with_fleet(
     if _asks_for_more(connection, world, run, is_judged):
         alone_at = world.now if plan.is_alone else None
         seen = fleet_seen(connection, manifest, offer, run, choice, alone_at)
-    if plan.ownership is not None and world.current_batch is None and (run.started_at or is_judged):
+    batch = world.current_batch
+    # After a failed gate it matters whom the release has not reached, whatever the batch was for.
+    is_between = batch is None or batch.state is BatchState.FAILED
+    if plan.ownership is not None and is_between and (run.started_at or is_judged):
         everyone = choice_of(head, manifest, run.seq, None, seen_after)
         whole = fleet_seen(connection, manifest, offer, run, everyone)
         seen = replace(seen, left=whole.left)
