@@ -231,7 +231,7 @@ def test_status_tells_people_what_the_device_waits_for(
     agent.call("once")
     told = agent.call("status", "--why").stdout
     assert "hello  1.0.0, wanted 1.0.0  ✓ completed" in told
-    assert "NextDocument" in told
+    assert "NextDocument the server answered last at 20" in told
     assert "throw-away development keys" in told
 
 

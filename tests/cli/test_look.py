@@ -77,7 +77,7 @@ def test_batches_of_one_deployment_say_what_they_wait_for(
     add_target(server, run, device_seq(server), status="completed", **times)
     add_run("other")
     assert printed("get", "batches", "hello") == (
-        "hello\tbatch-1\topen\t1\t1 completed\tthe verdicts of its devices\n"
+        "hello\t1.0.0\tbatch-1\topen\t1\t1 completed\tthe verdicts of its devices\n"
     )
     (item,) = json.loads(printed("get", "batches", "hello", "-o", "json"))["items"]
     assert item["medianSeconds"] == 42

@@ -93,6 +93,12 @@ def test_a_remedy_is_said_below_the_problem(
     assert capsys.readouterr().err == "error: it broke\n  → mend it\n"
 
 
+def test_a_wrong_word_is_told_with_the_right_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["get", "devcies"]) == 64
+    told = capsys.readouterr().err
+    assert "'what': 'devcies' is not one of 'deployments', 'devices'" in told
+
+
 @pytest.mark.parametrize("arguments", [["no-such-command"], ["failing", "--no-such-option"], []])
 def test_a_wrong_call_ends_with_64(arguments: list[str]) -> None:
     assert main.run(arguments) == 64

@@ -1,6 +1,7 @@
 """Rows in every form, and what a run has to say."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from rich.console import Console
 from towline.cli.look_kinds import DEPLOYMENT, DEVICE
 from towline.cli.output import Format, plain_status, show_list
 from towline.cli.watch import lines_of, tree_of
+from towline.schemas import times
 
 RUN: dict[str, Any] = {
     "name": "hello",
@@ -74,6 +76,20 @@ def test_what_is_not_there_is_a_dash(capsys: pytest.CaptureFixture[str]) -> None
     device = {"id": "till-1", "online": False, "runs": "", "lastSeen": None}
     show_list(DEVICE, [device], Format.TABLE)
     assert capsys.readouterr().out == "till-1\tno\t-\t-\t-\t-\t-\n"
+
+
+def test_a_terminal_cuts_nothing_and_says_how_long_ago(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    run = RUN | {"id": "43025fb4-2b64-5522-bcc2-0ea2faf26a81"}
+    show_list(DEPLOYMENT, [run], Format.WIDE)
+    assert run["id"] in capsys.readouterr().out
+    seen = times.to_rfc3339(time.time() - 3 * 3600)
+    show_list(DEVICE, [{"id": "till-1", "lastSeen": seen}], Format.TABLE)
+    shown = capsys.readouterr().out
+    assert ("3 h ago" in shown, seen in shown) == (True, False)
 
 
 def test_a_status_word_has_a_glyph() -> None:

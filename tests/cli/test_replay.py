@@ -40,7 +40,7 @@ def test_it_tells_what_stood_then(fleet: Simulation, capsys: pytest.CaptureFixtu
         "  batch 1  rest  open  3: 3 pending",
         f"  hold     PausedByUser since {then}: ops: because",
     ]
-    assert told[3].startswith("rebuilt 1 runs, 1 batches, 1 holds, 3 targets from ")
+    assert told[3].startswith("rebuilt 1 run, 1 batch, 1 hold, 3 targets from ")
     assert run(["replay", "--store", "towline.db"]) == 0
     now = capsys.readouterr().out.splitlines()
     assert "completed" in now[0]

@@ -110,6 +110,7 @@ class Simulation:
         self.now = 1_800_000_000
         self.head = Head(ORGANIZATION, CommitSeen("0" * 40), ROOT)
         self.commits = 0
+        self.subject = "a change"
         self.stages_at_once = True
         self.on_step: Callable[[], None] = lambda: None
         """Called after every transaction of the reconciler that touched a device."""
@@ -157,7 +158,7 @@ class Simulation:
                 statements[path] = word.sign(RELEASE_KEY).to_bytes()
         self.head = replace(
             self.head,
-            commit=CommitSeen(f"{self.commits:040x}", "Ada", "ada@acme.example", "a change"),
+            commit=CommitSeen(f"{self.commits:040x}", "Ada", "ada@acme.example", self.subject),
             deployments=loaded.deployments,
             groups=loaded.groups,
             statements=statements,

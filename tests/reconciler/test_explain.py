@@ -66,6 +66,26 @@ def test_the_device_that_failed_and_the_one_that_waits_know_why(tmp_path: Path) 
     assert failed["lately"][-1].endswith(" device.rolled_back HealthCheckFailed")
 
 
+def test_after_a_revert_the_commit_is_the_one_that_reverted(tmp_path: Path) -> None:
+    fleet = Simulation(tmp_path, devices=1)
+    for version, subject in (("1.0.0", "first"), ("2.0.0", "second"), ("1.0.0", 'Revert "second"')):
+        fleet.subject = subject
+        fleet.commit(manifest(version, NOW_ALL))
+        fleet.step(4)
+    assert (
+        'by commit 000000000000 of Ada <ada@acme.example> (Revert "second").'
+        in story(fleet, "till-1")["text"]
+    )
+    assert deployment(fleet)["subject"] == 'Revert "second"'
+
+
+def test_a_run_that_is_over_says_why_it_ended(tmp_path: Path) -> None:
+    fleet = Simulation(tmp_path, devices=1)
+    fleet.commit(manifest("1.0.0", NOW_ALL + "  paused: true\n"))
+    fleet.verb(Verb.CANCEL)
+    assert "app 1.0.0: cancelled (CancelledByUser: because), " in deployment(fleet)["text"]
+
+
 def test_a_device_that_is_home_has_nothing_that_blocks(tmp_path: Path) -> None:
     fleet = Simulation(tmp_path, devices=1)
     fleet.commit(manifest("1.0.0"))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.reconciler.simulation import Simulation, attempt_of, checksum, manifest
+from tests.reconciler.simulation import ORGANIZATION, Simulation, attempt_of, checksum, manifest
 from tests.reconciler.waking import (
     DAY,
     HOUR,
@@ -19,7 +19,7 @@ from tests.reconciler.waking import (
     stay_in_touch,
     work,
 )
-from towline.reconciler.acts import NotAllowed
+from towline.reconciler.acts import Act, NotAllowed, act
 from towline.schemas.states import TargetState, Verb
 
 AT_ONCE = "  strategy: immediate\n  order: name\n"
@@ -57,6 +57,14 @@ def test_a_batch_that_was_accepted_stays_behind_the_run(fleet: Simulation) -> No
     work(fleet)
     assert (shown(fleet)[0], len(installed(fleet, "2.0.0"))) == ("completed", 3)
     assert fleet.targets()["till-1"] == "rolled_back"
+
+
+def test_a_hold_that_was_lifted_is_not_shown_until_the_next_pass(fleet: Simulation) -> None:
+    fail_canary(fleet)
+    asked = Act(Verb.RESUME, accept=True)
+    run = fleet.run().id
+    act(fleet.store, ORGANIZATION, run, asked, author="ops", reason="so", now=fleet.now)
+    assert (fleet.run().status, fleet.run().reason, fleet.run().message) == ("in_progress", "", "")
 
 
 def test_a_plain_resume_lifts_a_pause_and_leaves_the_gate(fleet: Simulation) -> None:

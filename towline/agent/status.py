@@ -14,6 +14,7 @@ from towline.agent.journal import JournalState, read
 from towline.agent.layout import Layout
 from towline.agent.observe import ComponentSeen, Snapshot, observe
 from towline.agent.trust_store import TrustStore
+from towline.schemas import times
 from towline.schemas.desired_state import ComponentAction, ComponentWanted
 from towline.schemas.states import GLYPHS, TargetState
 from towline.schemas.verifier import Clock
@@ -122,10 +123,12 @@ def _waits(action: Action) -> dict[str, Any]:
 def _next_document(layout: Layout) -> dict[str, Any]:
     """Converged: only a new document changes anything."""
     try:
-        answered = json.loads(layout.contact.read_bytes())["at"]
+        answered = int(json.loads(layout.contact.read_bytes())["at"])
     except (OSError, ValueError, KeyError, TypeError):
         answered = None
-    message = "the server has not answered yet" if answered is None else f"last answer {answered}"
+    message = "the server has not answered yet"
+    if answered is not None:
+        message = f"the server answered last at {times.to_rfc3339(answered)}"
     return {"component": None, "reason": "NextDocument", "message": message, "until": None}
 
 
@@ -135,13 +138,14 @@ def as_text(found: Mapping[str, Any], *, why: bool) -> str:
     for name, component in found["components"].items():
         glyph = GLYPHS.get(component["state"], "")
         versions = f"{component['current'] or '-'}, wanted {component['desired'] or '-'}"
-        lines.append(f"  {name}  {versions}  {glyph} {component['state']} {component['reason']}")
+        state = f"{glyph} {component['state']} {component['reason']}".rstrip()
+        lines.append(f"  {name}  {versions}  {state}")
         if component["message"]:
             lines += [f"    {line}" for line in component["message"].splitlines()[-5:]]
     if found["refused"]:
         lines.append(f"  the last document was refused: {found['refused']}")
     if found["reportsWaiting"]:
-        lines.append(f"  {found['reportsWaiting']} reports wait for the server")
+        lines.append(f"  reports that wait for the server: {found['reportsWaiting']}")
     if why:
         lines += ["waits for:"] + [
             f"  {wait['component'] or 'the device'}: {wait['reason']} {wait['message']}".rstrip()

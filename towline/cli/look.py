@@ -82,7 +82,11 @@ def _batches(client: Client, name: str | None) -> list[dict[str, Any]]:
         runs: Iterable[dict[str, Any]] = client.pages("/deployments", "deployments")
     else:
         runs = [client.newest_run(name)]
-    return [{"deployment": run["name"], **batch} for run in runs for batch in run["batches"]]
+    return [
+        {"deployment": run["name"], "version": run["target_version"], **batch}
+        for run in runs
+        for batch in run["batches"]
+    ]
 
 
 def _batch_row(batch: Mapping[str, Any]) -> dict[str, Any]:

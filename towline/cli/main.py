@@ -91,6 +91,9 @@ def _run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if not isinstance(error, usage_error):
             raise
+        if message := getattr(error, "message", ""):
+            # Of the library that reads options; it tells a person nothing.
+            vars(error)["message"] = message.replace("Value error, ", "")
         error.show()  # type: ignore[attr-defined]
         return ExitCode.USAGE
     return code if isinstance(code, int) else ExitCode.OK

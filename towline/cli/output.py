@@ -6,6 +6,7 @@ alone; NO_COLOR and pipes get plain text.
 
 import json
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,9 +18,13 @@ from rich.table import Table
 from rich.text import Text
 
 from towline.cli.printing import give
+from towline.reconciler.lengths import about
+from towline.schemas import times
 from towline.schemas.states import COLOURS, GLYPHS
 
 API_VERSION = "towline/v1"
+PROSE_WIDTH = 24
+"""A column of prose is that wide at least, where the words are."""
 
 
 class Format(StrEnum):
@@ -44,6 +49,10 @@ class Column:
     """`a.b` looks up nested."""
     is_wide: bool = False
     is_status: bool = False
+    is_time: bool = False
+    """On a terminal told as `3 min ago`."""
+    is_prose: bool = False
+    """May be broken into lines on a terminal; nothing else is, and nothing is ever cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +97,30 @@ def _show_table(columns: Sequence[Column], items: Sequence[Mapping[str, Any]]) -
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column.title)
-    for row in rows:
-        table.add_row(*(_cell(column, text) for column, text in zip(columns, row, strict=True)))
-    Console().print(table)
+        table.add_column(column.title, no_wrap=not column.is_prose)
+    cells = [
+        [_cell(column, text) for column, text in zip(columns, row, strict=True)] for row in rows
+    ]
+    for row_cells in cells:
+        table.add_row(*row_cells)
+    console = Console()
+    console.width = max(console.width, _least_width(columns, cells))
+    console.print(table)
+
+
+def _least_width(columns: Sequence[Column], cells: Sequence[Sequence[Text]]) -> int:
+    """A narrow terminal breaks the lines itself: an id that is cut is of no use."""
+    least = 0
+    for number, column in enumerate(columns):
+        longest = max([len(column.title), *(row[number].cell_len for row in cells)])
+        least += (min(longest, PROSE_WIDTH) if column.is_prose else longest) + 2
+    return least
 
 
 def _cell(column: Column, text: str) -> Text:
     """What devices say is never read as markup."""
+    if column.is_time and text != "-":
+        return Text(f"{about(max(0, int(time.time()) - times.from_rfc3339(text)))} ago")
     return status(text) if column.is_status else Text(text)
 
 

@@ -16,6 +16,7 @@ from towline.cli.output import Format, Output, plain_status, show_document
 from towline.cli.printing import give
 from towline.cli.settings import load
 from towline.cli.wait import seconds
+from towline.reconciler.lengths import counted
 from towline.schemas import times
 from towline.schemas.problems import Problem, Refused
 
@@ -89,7 +90,7 @@ def lines(document: Mapping[str, Any]) -> Iterator[str]:
     if document["at"] is not None:
         return
     if document["olderRuns"]:
-        yield f"left out: {document['olderRuns']} runs that began before the record"
+        yield f"left out: {counted(document['olderRuns'], 'run')} that began before the record"
     for each in document["firstDifferences"]:
         yield f"  differs: {each}"
     n = document["differences"]
@@ -118,6 +119,7 @@ def _summary(document: Mapping[str, Any]) -> str:
         return "nothing was recorded" + (f" up to {document['at']}" if document["at"] else "")
     made = document["rebuilt"]
     return (
-        f"rebuilt {made['runs']} runs, {made['batches']} batches, {made['holds']} holds,"
-        f" {made['targets']} targets from {document['changes']} changes since {document['since']}"
+        f"rebuilt {counted(made['runs'], 'run')}, {counted(made['batches'], 'batch')},"
+        f" {counted(made['holds'], 'hold')}, {counted(made['targets'], 'target')}"
+        f" from {counted(document['changes'], 'change')} since {document['since']}"
     )

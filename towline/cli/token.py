@@ -17,10 +17,10 @@ TOKEN = Kind(
         Column("TOKEN", "id"),
         Column("NAME", "name"),
         Column("ROLE", "role"),
-        Column("CREATED", "created_at"),
+        Column("CREATED", "created_at", is_time=True),
         Column("EXPIRES", "expires_at"),
-        Column("LAST USED", "last_used_at"),
-        Column("REVOKED", "revoked_at"),
+        Column("LAST USED", "last_used_at", is_time=True),
+        Column("REVOKED", "revoked_at", is_time=True),
     ),
 )
 

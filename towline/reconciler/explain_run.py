@@ -21,7 +21,7 @@ from towline.reconciler.actions import (
 )
 from towline.reconciler.lengths import about, counted
 from towline.schemas import times
-from towline.schemas.states import LIVE_RUNS, RunState
+from towline.schemas.states import FINISHED_RUNS, LIVE_RUNS, RunState
 
 _OTHER_WAYS = "`towline cancel {name} --reason …` ends it, `towline rollback {name} --reason …` too"
 
@@ -101,8 +101,11 @@ def explain_run(story: RunStory, now: int) -> dict[str, Any]:
 def _title(shown: Mapping[str, Any]) -> str:
     figures = shown["progress"]
     health = "" if shown["health"] == shown["status"] else f", {shown['health']}"
+    why = ""
+    if RunState(shown["status"]) in FINISHED_RUNS and shown["reason"]:
+        why = f" ({': '.join(filter(None, [shown['reason'], shown['message']]))})"
     return (
-        f"{shown['name']} {shown['target_version']}: {shown['status']}{health};"
+        f"{shown['name']} {shown['target_version']}: {shown['status']}{why}{health};"
         f" {figures['completed']} of {figures['total_devices']} devices completed,"
         f" {figures['failed']} failed, {figures['skipped']} skipped."
     )

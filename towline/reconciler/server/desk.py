@@ -114,6 +114,8 @@ def _require(role: Role) -> Callable[[Request], Person]:
     def person_of(request: Request) -> Person:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         person = recognise(desk_of(request), token) if scheme == "Bearer" else None
+        if person is None and token:
+            raise Declined(401, "token", "this admin token is unknown, expired or revoked")
         if person is None:
             raise Declined(401, "token", "an admin token is needed: Authorization: Bearer TOKEN")
         if not person.role.may_act_as(role):

@@ -75,7 +75,7 @@ def other_install(connection: Connection, device_seq: int, component: str) -> Ro
 
 
 def subject_of(connection: Connection, run: Row[Any]) -> str:
-    """The first line of the commit that brought the run's revision."""
+    """The first line of the commit that began the newest run of the run's revision."""
     found = connection.execute(
         select(t.revisions.c.subject).where(
             t.revisions.c.organization == run.organization,
