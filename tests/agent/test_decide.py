@@ -158,6 +158,10 @@ def test_an_install_needs_a_fresh_answer_before_its_first_irreversible_step() ->
         assert decide(snapshot(wanted(), attempt=ready, answer_age_s=age)) == [Abandon("app")]
     fresh = snapshot(wanted(), attempt=ready, answer_age_s=float(ANSWER_AGE_LIMIT_S))
     assert decide(fresh) == [Perform("app", Step.SAVE)]
+    stopped = snapshot(wanted(), attempt=dataclasses.replace(ready, runs=1), answer_age_s=None)
+    (hold,) = decide(stopped)
+    assert isinstance(hold, Hold), "its runs are not forgotten"
+    assert hold.reason == "WaitingForServer"
 
 
 @pytest.mark.parametrize("step", sorted(UNTOUCHED))
@@ -206,9 +210,9 @@ def test_what_was_begun_is_finished_whatever_is_wanted_meanwhile(step: Step) -> 
 @pytest.mark.parametrize(("step", "limit"), sorted(RUNS_LIMIT.items()))
 def test_a_step_that_never_comes_to_an_end_is_given_up(step: Step, limit: int) -> None:
     tried = record(wanted(), step, runs=limit - 1)
-    assert decide(Snapshot(attempt=tried)) == [Perform("app", step)]
+    assert decide(snapshot(wanted(), attempt=tried)) == [Perform("app", step)]
     used_up = dataclasses.replace(tried, runs=limit)
-    assert decide(Snapshot(attempt=used_up)) == [GiveUp("app", step)]
+    assert decide(snapshot(wanted(), attempt=used_up)) == [GiveUp("app", step)]
 
 
 VERSIONS = st.sampled_from(["1", "2", "3"])

@@ -68,8 +68,9 @@ def test_time_never_falls_below_what_the_last_document_said() -> None:
     assert keeper.now() >= far
 
 
-def test_a_disk_that_takes_nothing_does_not_keep_the_device_from_the_server(
-    server: FleetServer, agent: AgentProcess, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("a bug")])
+def test_neither_a_full_disk_nor_an_error_of_the_agent_keeps_the_device_from_the_server(
+    server: FleetServer, agent: AgentProcess, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     agent.call("once")
     server.requests.clear()
@@ -81,8 +82,11 @@ def test_a_disk_that_takes_nothing_does_not_keep_the_device_from_the_server(
     def full(*_: object, **__: object) -> NoReturn:
         raise OSError(28, "No space left on device")
 
+    def failing(_: Device) -> NoReturn:
+        raise error
+
     monkeypatch.setattr(durable, "write_file", full)
-    monkeypatch.setattr(loop, "converge", full)
+    monkeypatch.setattr(loop, "converge", failing)
     running = threading.Thread(target=loop.run, args=(device,))
     running.start()
     try:

@@ -19,7 +19,7 @@ from towline.agent.actions import (
     ReportVersions,
     Tell,
 )
-from towline.agent.attempt import AttemptRecord, Key, Outcome, Step, success_of
+from towline.agent.attempt import RUNS_LIMIT, AttemptRecord, Key, Outcome, Step, success_of
 from towline.agent.decide import waiting
 from towline.agent.device import LOG, Device
 from towline.agent.fetch import Stopped
@@ -158,6 +158,10 @@ def _perform(device: Device, action: Perform) -> None:
         record = replace(_record(device), runs=1)
         device.journal.write(replace(device.journal.state, attempt=record))
         raise
+    except Exception as error:
+        if isinstance(error, OSError) and record.runs < RUNS_LIMIT[record.step]:
+            raise  # a disk may recover
+        following = rollback.after_error(device, record, error)
     _leave(device, following)
 
 

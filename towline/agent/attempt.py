@@ -35,13 +35,11 @@ class Step(StrEnum):
 UNTOUCHED = frozenset({Step.DOWNLOAD, Step.STAGE, Step.SAVE})
 """Steps before the first irreversible one: what runs was not touched yet."""
 
-RUNS_LIMIT: dict[Step, int] = {
-    Step.INSTALL: 2,
-    Step.CHECK: 3,
-    Step.ROLL_BACK: 3,
-    Step.CHECK_PREVIOUS: 3,
-}
-"""How often a step may be begun: one that takes the device down with it must end."""
+RUNS_LIMIT: dict[Step, int] = dict.fromkeys(Step, 3) | {Step.DOWNLOAD: 50, Step.INSTALL: 2}
+"""How often a step may be begun: one that takes the device down with it must end.
+
+A download goes on where it stopped, and power that comes and goes is not its fault.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,15 +61,17 @@ def _owed(seen: Snapshot) -> list[Action]:
 
 def _go_on(seen: Snapshot, attempt: AttemptRecord) -> Action:
     component, step = attempt.key.component, attempt.step
-    if step not in UNTOUCHED:
-        is_hopeless = attempt.runs >= RUNS_LIMIT.get(step, attempt.runs + 1)
-        return GiveUp(component, step) if is_hopeless else Perform(component, step)
-    if seen.document is None:
-        return Hold(component, "WaitingForDocument", "the last document is not valid any more")
-    wanted = next((each for each in seen.document.components if _is_of(each, attempt)), None)
-    if wanted is None or (step is Step.SAVE and gate(seen, wanted)):
-        return Abandon(component)
-    return Perform(component, step)
+    if step in UNTOUCHED:
+        if seen.document is None:
+            return Hold(component, "WaitingForDocument", "the last document is not valid any more")
+        wanted = next((each for each in seen.document.components if _is_of(each, attempt)), None)
+        hold = gate(seen, wanted) if wanted and step is Step.SAVE else None
+        if hold and hold.reason == "WaitingForServer" and attempt.runs:
+            return hold  # after a stop in the step; what is abandoned would begin with no runs
+        if wanted is None or hold:
+            return Abandon(component)
+    is_hopeless = attempt.runs >= RUNS_LIMIT[step]
+    return GiveUp(component, step) if is_hopeless else Perform(component, step)
 
 
 def _is_of(wanted: ComponentWanted, attempt: AttemptRecord) -> bool:

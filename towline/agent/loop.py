@@ -79,8 +79,8 @@ def run(device: Device) -> None:
             opening_s = _until_opening(device)
         except Stopped:
             return
-        except OSError as error:
-            LOG.error("the disk fails: %s", error)
+        except Exception as error:  # noqa: BLE001
+            _tell_error(error)
             polled, is_changed, opening_s = Polled.FAILED, False, inf
         if device.accepted is not None:
             rhythm.interval_s = device.accepted.document.poll_after_s
@@ -90,17 +90,36 @@ def run(device: Device) -> None:
 def _turn(device: Device) -> tuple[Polled, bool]:
     """Finish what has begun, poll, act on the answer: what came of the poll, and if work was done.
 
-    A disk that fails at the work must not keep the device from the server, which may have the
-    remedy; the pauses grow all the same.
+    The pauses grow when what has begun cannot be finished.
     """
-    try:
-        converge(device)
-    except OSError as error:
-        LOG.error("the disk fails: %s", error)
+    if not _finish(device):
         poll(device, 0)
         return Polled.FAILED, False
     polled = poll(device, LONG_POLL_S)
     return polled, converge(device)
+
+
+def _finish(device: Device) -> bool:
+    """Do what has begun; False when something stands in the way.
+
+    Neither a disk that fails nor an error of the agent must keep the device from the server, which
+    may have the remedy.
+    """
+    try:
+        converge(device)
+    except Stopped:
+        raise
+    except Exception as error:  # noqa: BLE001
+        _tell_error(error)
+        return False
+    return True
+
+
+def _tell_error(error: Exception) -> None:
+    if isinstance(error, OSError):
+        LOG.error("the disk fails: %s", error)
+    else:
+        LOG.error("an error of the agent: %s: %s", type(error).__name__, error)
 
 
 def _until_opening(device: Device) -> float:
@@ -117,7 +136,9 @@ def _until_opening(device: Device) -> float:
 
 def once(device: Device) -> bool:
     """Poll and converge until nothing more is to be done; False when the server was not reached."""
-    converge(device)
+    if not _finish(device):
+        poll(device, 0)
+        return False
     polled = poll(device, 0)
     while polled in _ANSWERED:
         is_changed = converge(device)

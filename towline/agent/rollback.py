@@ -4,7 +4,7 @@ import contextlib
 from dataclasses import replace
 
 from towline.agent import health, saved, scripts
-from towline.agent.attempt import AttemptRecord, Step
+from towline.agent.attempt import UNTOUCHED, AttemptRecord, Step
 from towline.agent.device import LOG, Device
 from towline.agent.outcome import End, Next, end
 from towline.agent.release_scripts import INSTALL, ROLLBACK, run_script, runner
@@ -30,19 +30,38 @@ def give_up(device: Device, record: AttemptRecord) -> Next | End:
     """The step took the device down with it too often."""
     scripts.end_leftover(record.process)
     message = f"interrupted {record.runs} times at {record.step}"
-    if record.step in (Step.INSTALL, Step.CHECK):
-        return Next(Step.ROLL_BACK, "PowerLoss", message)
+    return _lost(device, record, "PowerLoss", message)
+
+
+def after_error(device: Device, record: AttemptRecord, error: Exception) -> Next | End:
+    """The step ended in an error that it does not know: a failed step, never a loop of crashes."""
+    message = f"the agent failed at {record.step}: {error}"
+    if not isinstance(error, OSError):
+        message = f"the agent failed at {record.step}: {type(error).__name__}: {error}"
+    LOG.error("%s %s: %s", record.key.component, record.version, message)
+    return _lost(device, record, "InstallFailed", message)
+
+
+def _lost(device: Device, record: AttemptRecord, reason: str, message: str) -> Next | End:
+    """What follows from a step that cannot be done: nothing, the way back, or its end."""
+    if record.step in UNTOUCHED:
+        return end(device, record, TargetState.FAILED, reason, message)
+    if record.step not in (Step.ROLL_BACK, Step.CHECK_PREVIOUS):
+        return Next(Step.ROLL_BACK, reason, message)
     if record.step is Step.ROLL_BACK:
         _point_back(device, record)
+    if record.message:
+        message = f"{message}; {record.cause}: {record.message}"
     return end(device, record, TargetState.FAILED, "RollbackFailed", message)
 
 
 def _point_back(device: Device, record: AttemptRecord) -> None:
     """What is left of a rollback that cannot be finished: copies and links, without a script."""
     component, layout = record.key.component, device.layout
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):
         saved.restore(layout.saved(component))
-    layout.swap(component, record.from_release, record.from_previous)
+    with contextlib.suppress(OSError):
+        layout.swap(component, record.from_release, record.from_previous)
 
 
 def roll_back(device: Device, record: AttemptRecord) -> Next | End:
@@ -60,8 +79,8 @@ def roll_back(device: Device, record: AttemptRecord) -> Next | End:
         problem = "" if ended.is_success else str(ended)
     try:
         count = saved.restore(layout.saved(component))
-    except OSError as error:
-        count, problem = 1, f"cannot put back {error.filename}: {error.strerror}"
+    except (OSError, ValueError) as error:
+        count, problem = 1, f"cannot put back what was saved: {error}"
     if record.from_release and not has_script and not count:
         ended = run_script(device, record, record.from_release, INSTALL, record.install_timeout_s)
         problem = "" if ended.is_success else f"{ended} (of the previous release)"

@@ -80,7 +80,9 @@ def save(paths: tuple[Path, ...], folder: Path) -> None:
 
 
 def restore(folder: Path) -> int:
-    """Put everything back; the number of paths. Raises OSError when the disk fails."""
+    """Put everything back; the number of paths. Raises OSError, or ValueError for an index
+    that is none.
+    """
     try:
         index = json.loads((folder / _INDEX).read_bytes())
     except FileNotFoundError:
