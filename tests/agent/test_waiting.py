@@ -213,6 +213,33 @@ def test_a_clock_that_nothing_keeps_right_is_set_by_a_new_document_after_a_start
         device.server.close()
 
 
+def test_a_refused_document_is_no_fresh_answer_and_the_next_poll_still_asks_for_a_new_one(
+    server: FleetServer, agent: AgentProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "system_clock", lambda: Clock(int(time.time()), False))
+    agent.call("lock", "till")
+    wanted = publish(server, tmp_path, "1.0.0")
+    server.want("pi-1", wanted)
+    agent.call("once")
+    agent.call("unlock", "till")
+    layout = Layout(agent.root)
+    device = Device(layout, identity.load(layout), Stop())
+    server.want("pi-1")
+    server.tamper = lambda document: dataclasses.replace(document, organization="other")
+    for _ in range(2):
+        assert loop.poll(device, 0) is loop.Polled.FAILED
+        assert loop.converge(device) is False
+    assert agent.installed() is None
+    server.want("pi-1", wanted)
+    server.tamper = lambda document: document
+    before = device.trust.state.sequence
+    loop.poll(device, 0)
+    assert device.trust.state.sequence > before
+    assert loop.converge(device)
+    assert agent.installed() == "1.0.0"
+    device.server.close()
+
+
 def rolled_back_to(
     server: FleetServer, agent: AgentProcess, old: ComponentWanted
 ) -> list[tuple[str, str]]:

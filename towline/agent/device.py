@@ -84,11 +84,14 @@ class Device:
 
     @property
     def has_answer(self) -> bool:
-        """Whether the server answered a poll since the start."""
+        """Whether the server answered a poll, with what is believed, since the start."""
         return self._answered is not None
 
     def note_answer(self) -> None:
-        """The server answered a poll just now."""
+        """The server answered a poll just now: with a document that is believed, or with none.
+
+        One that is refused may be the one that withdraws a grant.
+        """
         self._answered = time.monotonic()
         durable.write_file(self.layout.contact, json.dumps({"at": int(time.time())}).encode())
 

@@ -183,8 +183,8 @@ def poll(device: Device, wait_s: int) -> Polled:
         device.note_contact()
         _tell(device)
         answer, nonce = _ask(device, wait_s)
-        device.note_answer()
         if answer.status == 304:
+            device.note_answer()
             is_parked = wait_s > 0 and time.monotonic() - began >= wait_s / 2
             return Polled.PARKED if is_parked else Polled.UNCHANGED
         return _accept(device, answer, nonce)
@@ -267,6 +267,7 @@ def _accept(device: Device, answer: Answer, nonce: str) -> Polled:
     except Refused as refused:
         _refuse(device, refused)
         return Polled.FAILED
+    device.note_answer()
     device.timekeeper.raise_floor(device.trust.state.time_floor)
     if device.journal.state.refused:
         device.journal.write(replace(device.journal.state, refused=""))
