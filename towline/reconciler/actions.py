@@ -91,34 +91,34 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Withdraw:
-    """A grant that was never fetched is taken back; the slot is free."""
+    """Grants that were never fetched are taken back; the slots are free."""
 
     run_seq: int
-    device: int
+    devices: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Defer:
-    """A silent device is skipped as OfflineDeferred until it is back."""
+    """Silent devices are skipped as OfflineDeferred until they are back."""
 
     run_seq: int
-    device: int
+    devices: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TimeOut:
-    """A device gave no verdict within deviceTimeout."""
+    """Devices gave no verdict within deviceTimeout."""
 
     run_seq: int
-    device: int
+    devices: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUpPreparing:
-    """A device did not stage the release within deviceTimeout: DownloadFailed, excused."""
+    """Devices did not stage the release within deviceTimeout: DownloadFailed, excused."""
 
     run_seq: int
-    device: int
+    devices: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,25 +145,25 @@ class Heal:
 
 @dataclass(frozen=True, slots=True)
 class GiveUpHealing:
-    """A device that drifts again and again: DriftLoop."""
+    """Devices that drift again and again: DriftLoop."""
 
-    device: int
+    devices: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Readmit:
-    """A deferred device is back."""
+    """Deferred devices are back."""
 
-    device: int
+    devices: tuple[int, ...]
     batch: int
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A device left the filters before its grant: skipped as NoLongerMatches."""
+    """Devices left the filters before their grant: skipped as NoLongerMatches."""
 
     run_seq: int
-    device: int
+    devices: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ def act(
         check_newest(connection, run)
         touched = _carry_out(connection, run, asked, who)
         event = Event(f"verb.{asked.verb}", reason=reason[:50], message=reason)
-        record_for(connection, run, event, now)
+        record_for(connection, run, event, now=now)
         settle(connection, find_run(connection, organization, run_id), now)
         dirt.mark(connection, organization, run.deployment)
     return touched

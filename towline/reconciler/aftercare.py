@@ -46,7 +46,7 @@ def care_after(world: Snapshot, manifest: Deployment) -> list[Action]:
     if world.holds:
         return [look_again(world)]
     if care.looping:
-        return [GiveUpHealing(device) for device in care.looping]
+        return [GiveUpHealing(care.looping)]
     devices = free_slots(world, manifest)
     drifted = care.drifted if manifest.self_heal else ()
     latecomers = _latecomers(world, manifest)

@@ -151,32 +151,31 @@ class Performer:
                 self.touched |= grants.grant(connection, run.seq, devices, now)
                 slugs = grants.slugs(connection, devices)
                 self._record(run, Event("target.granted", data={"devices": slugs}))
-            case Withdraw(run_seq, device):
-                self.touched |= grants.withdraw(connection, run_seq, device)
-            case Defer(run_seq, device):
-                self.touched |= grants.defer(connection, run_seq, device)
-                self._record_device(run_seq, device, "target.deferred", "OfflineDeferred")
-            case TimeOut(run_seq, device):
-                self.touched |= grants.time_out(connection, run_seq, device, now)
-                self._record_device(run_seq, device, "target.failed", "TimedOut")
-            case GiveUpPreparing(run_seq, device):
-                self.touched |= grants.give_up_preparing(connection, run_seq, device, now)
-                self._record_device(run_seq, device, "target.failed", "DownloadFailed")
+            case Withdraw(run_seq, devices):
+                self.touched |= grants.withdraw(connection, run_seq, devices)
+            case Defer(run_seq, devices):
+                self.touched |= grants.defer(connection, run_seq, devices)
+                self._record_each(run_seq, devices, "target.deferred", "OfflineDeferred")
+            case TimeOut(run_seq, devices):
+                self.touched |= grants.time_out(connection, run_seq, devices, now)
+                self._record_each(run_seq, devices, "target.failed", "TimedOut")
+            case GiveUpPreparing(run_seq, devices):
+                self.touched |= grants.give_up_preparing(connection, run_seq, devices, now)
+                self._record_each(run_seq, devices, "target.failed", "DownloadFailed")
             case SendBack(devices):
                 self._send_back(run, devices)
             case Heal(devices):
                 self.touched |= ways_back.heal(connection, run.seq, devices, now)
                 slugs = grants.slugs(connection, devices)
                 self._record(run, Event("target.healed", data={"devices": slugs}))
-            case GiveUpHealing(device):
-                self.touched |= ways_back.give_up_healing(connection, run.seq, device, now)
-                self._record_device(run.seq, device, "target.failed", "DriftLoop")
-            case Release(run_seq, device):
-                self.touched |= grants.release(connection, run_seq, device, now)
-                self._record_device(run_seq, device, "target.skipped", "NoLongerMatches")
-            case Readmit(device, batch):
-                grants.readmit(connection, run.seq, batch, device)
-                self.touched.add(device)
+            case GiveUpHealing(devices):
+                self.touched |= ways_back.give_up_healing(connection, run.seq, devices, now)
+                self._record_each(run.seq, devices, "target.failed", "DriftLoop")
+            case Release(run_seq, devices):
+                self.touched |= grants.release(connection, run_seq, devices, now)
+                self._record_each(run_seq, devices, "target.skipped", "NoLongerMatches")
+            case Readmit(devices, batch):
+                self.touched |= grants.readmit(connection, run.seq, batch, devices)
 
     def _send_back(self, run: Row[Any], devices: Sequence[int]) -> None:
         left = stranded(self.connection, run.seq, devices)
@@ -250,9 +249,17 @@ class Performer:
         return cause or f"commit {self.head.commit.sha[:12]} by {self.head.commit.author}"
 
     def _record(self, run: Row[Any], event: Event) -> None:
-        record_for(self.connection, run, event, self.now)
+        record_for(self.connection, run, event, now=self.now)
 
-    def _record_device(self, run_seq: int, device: int, kind: str, reason: str) -> None:
+    def _record_each(self, run_seq: int, devices: Sequence[int], kind: str, reason: str) -> None:
+        """One event for each device: this is its story."""
         run = runs.get_run(self.connection, run_seq)
-        for slug in grants.slugs(self.connection, [device]):
-            self._record(run, Event(kind, device=slug, reason=reason))
+        record_for(
+            self.connection,
+            run,
+            *(
+                Event(kind, device=slug, reason=reason)
+                for slug in grants.slugs(self.connection, devices)
+            ),
+            now=self.now,
+        )

@@ -22,7 +22,7 @@ from towline.reconciler.holding import change_holds, lapsed_holds
 from towline.reconciler.rolling_out import roll_out
 from towline.reconciler.snapshot import Snapshot
 from towline.reconciler.starting import start
-from towline.reconciler.store.clocks import Lapse, Lapsed
+from towline.reconciler.store.clocks import Lapse
 from towline.schemas.states import LIVE_RUNS, RunState
 
 
@@ -30,7 +30,7 @@ def decide(world: Snapshot) -> list[Action]:
     """The next step; an empty list, or one with nothing but a Hold, means: nothing to do now."""
     if steps := _follow_git(world):
         return steps
-    if lapses := [_answer(lapsed, world) for lapsed in world.lapsed]:
+    if lapses := _answers(world):
         return lapses
     if world.run is None:
         return []
@@ -73,21 +73,35 @@ def _follow_git(world: Snapshot) -> list[Action]:
     return [*ends, BeginRun(world.history.turns, is_return)]
 
 
-def _answer(lapsed: Lapsed, world: Snapshot) -> Action:
-    """What a clock that ran out means for its device."""
-    match lapsed.lapse:
+def _answers(world: Snapshot) -> list[Action]:
+    """What the clocks that ran out mean: one action for all devices of one kind and run."""
+    groups: dict[tuple[int, Lapse, int], list[int]] = {}
+    for lapsed in world.lapsed:
+        # Whose grant was not fetched fares by its batch, and who is back enters one.
+        batch = lapsed.batch if lapsed.lapse in (Lapse.NOT_FETCHED, Lapse.RETURNED) else -1
+        groups.setdefault((lapsed.run_seq, lapsed.lapse, batch), []).append(lapsed.device_seq)
+    return [
+        _answer(world, lapse, run_seq, batch, tuple(devices))
+        for (run_seq, lapse, batch), devices in sorted(groups.items())
+    ]
+
+
+def _answer(
+    world: Snapshot, lapse: Lapse, run_seq: int, batch: int, devices: tuple[int, ...]
+) -> Action:
+    match lapse:
         case Lapse.TIMED_OUT:
-            return TimeOut(lapsed.run_seq, lapsed.device_seq)
+            return TimeOut(run_seq, devices)
         case Lapse.UNPREPARED:
-            return GiveUpPreparing(lapsed.run_seq, lapsed.device_seq)
+            return GiveUpPreparing(run_seq, devices)
         case Lapse.OFFLINE:
-            return Defer(lapsed.run_seq, lapsed.device_seq)
+            return Defer(run_seq, devices)
         case Lapse.LEFT:
-            return Release(lapsed.run_seq, lapsed.device_seq)
+            return Release(run_seq, devices)
         case Lapse.RETURNED:
-            return Readmit(lapsed.device_seq, lapsed.batch)
-    batch = next((b for b in world.batches if b.number == lapsed.batch), None)
+            return Readmit(devices, batch)
+    opened = next((each for each in world.batches if each.number == batch), None)
     is_going_back = world.run is not None and bool(world.run.goes_back)
-    if batch is not None and not batch.is_last and not is_going_back:
-        return Defer(lapsed.run_seq, lapsed.device_seq)
-    return Withdraw(lapsed.run_seq, lapsed.device_seq)
+    if opened is not None and not opened.is_last and not is_going_back:
+        return Defer(run_seq, devices)
+    return Withdraw(run_seq, devices)

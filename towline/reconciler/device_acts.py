@@ -58,7 +58,7 @@ def act_on_device(
             case _:
                 raise NotAllowed(f"{verb} is not for one device; allowed: start, rollback, retry")
         event = Event(f"verb.{verb}", device=device, message=reason)
-        record_for(connection, run, event, now)
+        record_for(connection, run, event, now=now)
         dirt.mark(connection, organization, run.deployment)
     return {seq}
 

@@ -1,5 +1,6 @@
 """Changes of a run that decisions and people make alike: its end, the way back, its status word."""
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -10,20 +11,13 @@ from towline.reconciler.store.events import Event, record
 from towline.schemas.states import FINISHED_RUNS, RunState
 
 
-def record_for(connection: Connection, run: Row[Any], event: Event, now: int) -> None:
-    """Append an event about a run."""
-    filled = Event(
-        event.kind,
-        run.deployment,
-        run.id,
-        event.device,
-        event.reason,
-        event.message,
-        event.cause,
-        run.source_commit,
-        event.data,
-    )
-    record(connection, run.organization, now, filled)
+def record_for(connection: Connection, run: Row[Any], *events: Event, now: int) -> None:
+    """Append events about a run."""
+    filled = [
+        replace(event, deployment=run.deployment, run=run.id, commit=run.source_commit)
+        for event in events
+    ]
+    record(connection, run.organization, now, *filled)
 
 
 def end_run(
@@ -57,7 +51,7 @@ def end_run(
         next_due=None,
     )
     event = Event(f"run.{status}", reason=reason, message=message)
-    record_for(connection, run, event, now)
+    record_for(connection, run, event, now=now)
     return touched
 
 
@@ -78,7 +72,7 @@ def turn_back(connection: Connection, run: Row[Any], reason: str, now: int) -> s
         completed_at=None,
         updated_at=now,
     )
-    record_for(connection, run, Event("run.rolling_back", reason=reason), now)
+    record_for(connection, run, Event("run.rolling_back", reason=reason), now=now)
     return touched
 
 

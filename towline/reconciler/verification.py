@@ -89,7 +89,7 @@ def _verify(connection: Connection, now: int, reporter: Reporter, target: Row[An
     inventory.raise_rollback_index(
         connection, reporter.seq, target.component, _release(target).rollback_index
     )
-    grants.note_verdict(connection, target.run_seq, reporter.seq, now)
+    grants.note_verdict(connection, target.run_seq, [reporter.seq], now)
     dirt.mark(connection, reporter.organization, target.deployment)
 
 
@@ -113,7 +113,7 @@ def _regress(
         reason="Regressed",
         error_message=message,
     )
-    grants.note_verdict(connection, target.run_seq, reporter.seq, now)
+    grants.note_verdict(connection, target.run_seq, [reporter.seq], now)
     dirt.mark(connection, reporter.organization, target.deployment)
     event = Event(
         "device.failed",

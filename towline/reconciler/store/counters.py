@@ -5,9 +5,20 @@ They equal a GROUP BY over `targets` at any time, so that a pass costs what chan
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Insert,
+    Row,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from towline.reconciler.store.tables import deployment_counts, targets
@@ -50,24 +61,30 @@ def standings(rows: Iterable[Row[Any]]) -> Counter[Standing]:
 
 def add(connection: Connection, run_seq: int, changes: Counter[Standing]) -> None:
     """Add `changes`, which may be below zero, to the run's counters."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    for standing, n in changes.items():
-        if n:
-            statement = dialect.insert(deployment_counts).values(
-                run_seq=run_seq, n=n, **standing._asdict()
-            )
-            connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=list(deployment_counts.primary_key.columns),
-                    set_={"n": deployment_counts.c.n + statement.excluded.n},
-                )
-            )
+    rows = [
+        {"run_seq": run_seq, "n": n, **standing._asdict()} for standing, n in changes.items() if n
+    ]
+    if not rows:
+        return
+    connection.execute(_adding(connection.dialect.name), rows)
     # A reason is a device's word: what nobody stands in any more leaves no row.
-    connection.execute(
-        delete(deployment_counts).where(
-            deployment_counts.c.run_seq == run_seq, deployment_counts.c.n == 0
-        )
+    connection.execute(_FORGETTING, {"of_run": run_seq})
+
+
+@lru_cache
+def _adding(dialect_name: str) -> Insert:
+    dialect = postgresql if dialect_name == "postgresql" else sqlite
+    statement = dialect.insert(deployment_counts)
+    upsert: Insert = statement.on_conflict_do_update(
+        index_elements=list(deployment_counts.primary_key.columns),
+        set_={"n": deployment_counts.c.n + statement.excluded.n},
     )
+    return upsert
+
+
+_FORGETTING = delete(deployment_counts).where(
+    deployment_counts.c.run_seq == bindparam("of_run"), deployment_counts.c.n == 0
+)
 
 
 def recount(connection: Connection, run_seq: int, batch: int | None = None) -> None:

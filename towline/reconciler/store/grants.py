@@ -79,9 +79,9 @@ def _kept_or(kept: ColumnElement[Any], installed: ColumnElement[Any]) -> ColumnE
     return case((targets.c.goes_back, kept), else_=now_there)
 
 
-def withdraw(connection: Connection, run_seq: int, device: int) -> set[int]:
-    """Take back a grant that was never fetched."""
-    return _withdraw(connection, run_seq, device)
+def withdraw(connection: Connection, run_seq: int, devices: Sequence[int]) -> set[int]:
+    """Take back grants that were never fetched."""
+    return _withdraw(connection, run_seq, devices)
 
 
 def withdraw_all(connection: Connection, run_seq: int) -> set[int]:
@@ -89,10 +89,10 @@ def withdraw_all(connection: Connection, run_seq: int) -> set[int]:
     return _withdraw(connection, run_seq, None)
 
 
-def _withdraw(connection: Connection, run_seq: int, device: int | None) -> set[int]:
+def _withdraw(connection: Connection, run_seq: int, devices: Sequence[int] | None) -> set[int]:
     chosen: ColumnElement[bool] = targets.c.granted_at.is_not(None)
-    if device is not None:
-        chosen = and_(chosen, targets.c.device_seq == device)
+    if devices is not None:
+        chosen = and_(chosen, targets.c.device_seq.in_(devices))
     moved = move(
         connection,
         run_seq,
@@ -110,12 +110,12 @@ def _withdraw(connection: Connection, run_seq: int, device: int | None) -> set[i
     return set(moved)
 
 
-def defer(connection: Connection, run_seq: int, device: int) -> set[int]:
-    """A silent device is skipped until it is back."""
+def defer(connection: Connection, run_seq: int, devices: Sequence[int]) -> set[int]:
+    """Silent devices are skipped until they are back."""
     moved = move(
         connection,
         run_seq,
-        targets.c.device_seq == device,
+        targets.c.device_seq.in_(devices),
         [TargetState.PENDING],
         TargetState.SKIPPED,
         reason="OfflineDeferred",
@@ -124,30 +124,31 @@ def defer(connection: Connection, run_seq: int, device: int) -> set[int]:
     return set(moved)
 
 
-def time_out(connection: Connection, run_seq: int, device: int, now: int) -> set[int]:
+def time_out(connection: Connection, run_seq: int, devices: Sequence[int], now: int) -> set[int]:
     """No verdict within deviceTimeout; a late success turns it into completed again."""
     moved = move(
         connection,
         run_seq,
-        and_(targets.c.device_seq == device, targets.c.verified_at.is_(None)),
+        and_(targets.c.device_seq.in_(devices), targets.c.verified_at.is_(None)),
         [*ACTIVE_TARGETS, TargetState.COMPLETED],
         TargetState.FAILED,
         reason="TimedOut",
         error_message="no verdict within deviceTimeout",
         completed_at=now,
     )
-    for each in moved:
-        note_verdict(connection, run_seq, each, now)
+    note_verdict(connection, run_seq, moved, now)
     return set(moved)
 
 
-def give_up_preparing(connection: Connection, run_seq: int, device: int, now: int) -> set[int]:
+def give_up_preparing(
+    connection: Connection, run_seq: int, devices: Sequence[int], now: int
+) -> set[int]:
     """Nothing was staged within deviceTimeout; nothing was changed either."""
     moved = move(
         connection,
         run_seq,
         and_(
-            targets.c.device_seq == device,
+            targets.c.device_seq.in_(devices),
             targets.c.granted_at.is_(None),
             targets.c.staged_at.is_(None),
         ),
@@ -160,12 +161,12 @@ def give_up_preparing(connection: Connection, run_seq: int, device: int, now: in
     return set(moved)
 
 
-def release(connection: Connection, run_seq: int, device: int, now: int) -> set[int]:
-    """A device left the filters before its grant."""
+def release(connection: Connection, run_seq: int, devices: Sequence[int], now: int) -> set[int]:
+    """Devices left the filters before their grant."""
     moved = move(
         connection,
         run_seq,
-        and_(targets.c.device_seq == device, targets.c.granted_at.is_(None)),
+        and_(targets.c.device_seq.in_(devices), targets.c.granted_at.is_(None)),
         [TargetState.PENDING],
         TargetState.SKIPPED,
         reason="NoLongerMatches",
@@ -199,9 +200,9 @@ def offered(connection: Connection, run_seq: int) -> set[int]:
     return set(rows.scalars())
 
 
-def readmit(connection: Connection, run_seq: int, batch: int, device: int) -> None:
-    """A deferred device is back and waits for its grant."""
-    _readmit(connection, run_seq, batch, device)
+def readmit(connection: Connection, run_seq: int, batch: int, devices: Sequence[int]) -> set[int]:
+    """Deferred devices are back and wait for their grant."""
+    return set(_readmit(connection, run_seq, batch, devices))
 
 
 def readmit_deferred(connection: Connection, run_seq: int, batch: int) -> int:
@@ -209,10 +210,12 @@ def readmit_deferred(connection: Connection, run_seq: int, batch: int) -> int:
     return len(_readmit(connection, run_seq, batch, None))
 
 
-def _readmit(connection: Connection, run_seq: int, batch: int, device: int | None) -> list[int]:
+def _readmit(
+    connection: Connection, run_seq: int, batch: int, devices: Sequence[int] | None
+) -> list[int]:
     chosen: ColumnElement[bool] = targets.c.reason == "OfflineDeferred"
-    if device is not None:
-        chosen = and_(chosen, targets.c.device_seq == device)
+    if devices is not None:
+        chosen = and_(chosen, targets.c.device_seq.in_(devices))
     return move(
         connection,
         run_seq,
@@ -263,15 +266,15 @@ def waiting_in(connection: Connection, run_seq: int, batch: int | None) -> set[i
     return set(connection.execute(select(targets.c.device_seq).where(*where)).scalars())
 
 
-def note_verdict(connection: Connection, run_seq: int, device: int, now: int) -> None:
-    """Remember when the target's batch last got a verdict: soak counts from there."""
-    batch = (
-        select(targets.c.batch)
-        .where(targets.c.run_seq == run_seq, targets.c.device_seq == device)
-        .scalar_subquery()
+def note_verdict(connection: Connection, run_seq: int, devices: Sequence[int], now: int) -> None:
+    """Remember when the targets' batches last got a verdict: soak counts from there."""
+    if not devices:
+        return
+    given = select(targets.c.batch).where(
+        targets.c.run_seq == run_seq, targets.c.device_seq.in_(devices)
     )
     connection.execute(
         update(batches)
-        .where(batches.c.run_seq == run_seq, batches.c.number == batch)
+        .where(batches.c.run_seq == run_seq, batches.c.number.in_(given))
         .values(last_verdict_at=now)
     )

@@ -36,6 +36,9 @@ def insert_ignoring(connection: Connection, table: Any) -> Any:
     return dialect.insert(table).on_conflict_do_nothing()
 
 
+_OVER = frozenset({TargetState.FAILED, TargetState.ROLLED_BACK, TargetState.SKIPPED})
+
+
 def move(
     connection: Connection,
     run_seq: int,
@@ -49,6 +52,8 @@ def move(
     Raises IllegalMove, with nothing moved, when the tables of states lack such a move.
     """
     allowed = [state.value for state in before if move_target(state, after)]
+    if after in _OVER:
+        values.setdefault("deadline", None)  # the index of clocks holds those that run
     chosen = and_(targets.c.run_seq == run_seq, targets.c.status.in_(allowed), where)
     seen = _update(connection, run_seq, chosen, {"status": after.value, **values})
     return [row.device_seq for row in seen]

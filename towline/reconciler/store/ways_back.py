@@ -109,13 +109,15 @@ def attempt_again(
     )
 
 
-def give_up_healing(connection: Connection, run_seq: int, device: int, now: int) -> set[int]:
-    """A device that drifted after each heal that a run allows."""
+def give_up_healing(
+    connection: Connection, run_seq: int, devices: Sequence[int], now: int
+) -> set[int]:
+    """Devices that drifted after each heal that a run allows."""
     return set(
         move(
             connection,
             run_seq,
-            targets.c.device_seq == device,
+            targets.c.device_seq.in_(devices),
             [TargetState.COMPLETED],
             TargetState.FAILED,
             reason="DriftLoop",
