@@ -1,19 +1,24 @@
 """Reports reach the server whatever their size, and one that it cannot read blocks no other."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.agent.fleet_server import Answer, FleetServer
 from tests.agent.packages import AgentProcess
 from towline.agent import identity
+from towline.agent.attempt import Key, Outcome
 from towline.agent.device import Device
 from towline.agent.layout import Layout
+from towline.agent.outcome import told
 from towline.agent.report_batch import BATCH_LIMIT_BYTES, batch, encode
 from towline.agent.server import Denied, Server
 from towline.agent.stop import Stop
-from towline.schemas import reports
+from towline.schemas import reports, strict_json
 from towline.schemas.states import TargetState
 
 
@@ -46,6 +51,13 @@ def test_a_batch_fits_into_one_request_and_is_never_empty() -> None:
 
 def test_a_name_that_is_no_text_can_be_sent() -> None:
     assert encode([{"m": "a\udc80b"}]) == b'[{"m": "a?b"}]'
+
+
+@given(st.text(st.characters(exclude_categories=[])))
+def test_whatever_a_message_holds_the_server_can_read_it(message: str) -> None:
+    key = Key("app", "d" * 8, "0" * 64, 1, "c" * 40)
+    shown = told(Outcome(key, "1", "f" * 64, TargetState.FAILED, "InstallFailed", message)).message
+    assert strict_json.parse(json.dumps([shown]).encode()) == [shown]
 
 
 def test_many_long_reports_all_arrive_in_requests_that_the_server_takes(

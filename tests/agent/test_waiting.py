@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -112,6 +113,16 @@ def test_any_file_of_any_program_is_a_lock(
     server.want("pi-1", publish(server, tmp_path, "1.0.0"))
     agent.call("once")
     assert (server.last("pi-1").reason, server.last("pi-1").message) == ("Locked", "backup")
+
+
+def test_a_lock_whose_name_is_no_text_is_told_and_shown(
+    server: FleetServer, agent: AgentProcess, tmp_path: Path
+) -> None:
+    (agent.root / "locks" / os.fsdecode(b"h\xff")).write_text("till\n")
+    server.want("pi-1", publish(server, tmp_path, "1.0.0"))
+    agent.call("once")
+    assert (server.last("pi-1").reason, server.last("pi-1").message) == ("Locked", "h\ufffd: till")
+    assert "Locked h\ufffd: till" in agent.call("status", "--why").stdout
 
 
 def test_the_agents_own_lock_and_names_that_lead_elsewhere_are_no_locks(

@@ -5,6 +5,7 @@ lock lies in the same folder and holds nothing.
 """
 
 import contextlib
+import os
 
 from towline.agent import durable
 from towline.agent.layout import Layout
@@ -24,11 +25,12 @@ def held(layout: Layout) -> tuple[str, ...]:
 
 def _shown(layout: Layout, name: str) -> str:
     path, line = layout.lock.parent / name, ""
+    shown = os.fsencode(name).decode("utf-8", "replace")
     with contextlib.suppress(OSError):
         if path.is_file():
             with path.open("rb") as file:
                 line = file.readline(_LINE_LIMIT).decode("utf-8", "replace").strip()
-    return f"{name}: {line}" if line else name
+    return f"{shown}: {line}" if line else shown
 
 
 def put(layout: Layout, name: str, reason: str) -> None:

@@ -1,5 +1,6 @@
 """What follows from a step: another one, or the end of the attempt and what is told of it."""
 
+import re
 from dataclasses import dataclass
 
 from towline.agent.attempt import AttemptRecord, KnownBad, Outcome, Step
@@ -40,8 +41,12 @@ def told(outcome: Outcome) -> reports.Attempt:
 
 
 def _plain(text: str) -> str:
-    """Without control characters, and its end where it is too long for a report."""
-    shown = "".join(char for char in text if char in "\n\t" or ord(char) >= 32)
+    """Without control characters and what is no text; its end where it is too long for a report.
+
+    A file name that is no UTF-8 comes with half a surrogate pair, which the server does not read.
+    """
+    whole = re.sub("[\ud800-\udfff]", "\ufffd", text)
+    shown = "".join(char for char in whole if char in "\n\t" or ord(char) >= 32)
     limit = reports.MESSAGE_LIMIT
     return shown if len(shown) <= limit else "…" + shown[-limit + 1 :]
 
