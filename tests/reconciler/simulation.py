@@ -16,12 +16,13 @@ from towline.manifests.load import load
 from towline.reconciler.acts import Act, act
 from towline.reconciler.documents import components_of
 from towline.reconciler.head import CommitSeen, Head
-from towline.reconciler.ingest import commit_reports, mark_fetched, mark_seen
+from towline.reconciler.ingest import commit_reports, mark_fetched
 from towline.reconciler.loop import pass_over
 from towline.reconciler.store import repositories, runs
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store, open_store
 from towline.reconciler.store.labels import intern_labels
+from towline.reconciler.store.presence import mark_seen
 from towline.schemas.desired_state import ComponentAction, ComponentWanted
 from towline.schemas.identifiers import device_uuid
 from towline.schemas.keys import PrivateKey
@@ -191,7 +192,7 @@ class Simulation:
         ]
         for device, component in staging:
             with self.store.write() as connection:
-                mark_fetched(connection, self.now, [device.seq])
+                mark_fetched(connection, self.now, {(device.seq, component.name)})
             self.report(device, attempt_of(component, TargetState.PENDING, "Staged"))
         return bool(staging)
 
@@ -225,7 +226,7 @@ class Simulation:
         if not is_new:
             return
         with self.store.write() as connection:
-            mark_fetched(connection, self.now, [device.seq])
+            mark_fetched(connection, self.now, {(device.seq, each.name) for each in wanted})
         self.report(device)
         for component in wanted:
             if component.action is ComponentAction.PREPARE:

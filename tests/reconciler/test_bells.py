@@ -11,9 +11,10 @@ from tests.reconciler.simulation import ORGANIZATION, POLL_S, PlayedDevice, Simu
 from tests.reconciler.waking import break_for, installed, shown
 from towline.reconciler.acts import Act, act
 from towline.reconciler.device_acts import act_on_device
-from towline.reconciler.ingest import commit_reports, mark_fetched, mark_seen
+from towline.reconciler.ingest import commit_reports, mark_fetched
 from towline.reconciler.loop import pass_over
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.presence import mark_seen
 from towline.schemas.reports import Attempt, Report
 from towline.schemas.states import Verb
 
@@ -162,7 +163,7 @@ def test_whoever_comes_back_after_preparing_is_rung_for(tmp_path: Path) -> None:
     silent = fleet.devices[name]
     with fleet.store.write() as connection:
         mark_seen(connection, {silent.seq: fleet.now})
-        mark_fetched(connection, fleet.now, [silent.seq])
+        mark_fetched(connection, fleet.now, {(silent.seq, "app")})
     silent.is_online = False
     fleet.step(5)
     silent.is_online = fleet.stages_at_once = True

@@ -10,9 +10,10 @@ from tests.reconciler.waking import shown
 from towline.reconciler import loop
 from towline.reconciler.acts import Act
 from towline.reconciler.device_acts import act_on_device
-from towline.reconciler.ingest import mark_fetched, mark_seen
+from towline.reconciler.ingest import mark_fetched
 from towline.reconciler.store import dirt
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.presence import mark_seen
 from towline.schemas.states import TargetState, Verb
 
 AT_ONCE = "  strategy: immediate\n"
@@ -49,7 +50,7 @@ def fetch(fleet: Simulation, device: PlayedDevice) -> None:
     """It fetches its document and does nothing."""
     with fleet.store.write() as connection:
         mark_seen(connection, {device.seq: fleet.now})
-        mark_fetched(connection, fleet.now, [device.seq])
+        mark_fetched(connection, fleet.now, {(device.seq, "app")})
 
 
 def selected(fleet: Simulation) -> list[str]:

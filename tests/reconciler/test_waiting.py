@@ -83,7 +83,7 @@ def test_a_device_that_does_not_stage_in_time_is_excused_and_replaced(fleet: Sim
 def say_fetched(fleet: Simulation, *names: str) -> None:
     """The document was served; nothing came of it yet."""
     with fleet.store.write() as connection:
-        mark_fetched(connection, fleet.now, [fleet.devices[name].seq for name in names])
+        mark_fetched(connection, fleet.now, {(fleet.devices[name].seq, "app") for name in names})
 
 
 def still_alive(fleet: Simulation, minutes: int) -> None:

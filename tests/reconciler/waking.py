@@ -11,11 +11,12 @@ from sqlalchemy import Select, select
 from tests.reconciler.simulation import ORGANIZATION, POLL_S, Simulation, attempt_of
 from towline.manifests.load import load
 from towline.reconciler.acts import Act, act
-from towline.reconciler.ingest import mark_fetched, mark_seen
+from towline.reconciler.ingest import mark_fetched
 from towline.reconciler.loop import pass_over
 from towline.reconciler.store import analyses, dirt
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.analyses import Answer, Outcome
+from towline.reconciler.store.presence import mark_seen
 from towline.schemas.desired_state import ComponentAction, ComponentWanted
 from towline.schemas.states import TargetState, Verb
 
@@ -159,7 +160,7 @@ def begin(fleet: Simulation, name: str, state: TargetState, reason: str = "") ->
     (component,) = device.etag = fleet.wanted(device)
     assert component.action is ComponentAction.INSTALL
     with fleet.store.write() as connection:
-        mark_fetched(connection, fleet.now, [device.seq])
+        mark_fetched(connection, fleet.now, {(device.seq, "app")})
     fleet.report(device, attempt_of(component, state, reason))
     return component
 

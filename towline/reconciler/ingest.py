@@ -4,7 +4,7 @@ A report moves its target by the table of reported moves, updates what the devic
 the Deployments that must be looked at. Repeats and old numbers are dropped without harm.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -43,36 +43,40 @@ def commit_reports(
     return touched
 
 
-def mark_seen(connection: Connection, seen: Mapping[int, int]) -> None:
-    """Presence: when each device last polled."""
-    for device_seq, at in seen.items():
-        connection.execute(
-            update(t.device_state)
-            .where(t.device_state.c.device_seq == device_seq)
-            .values(last_seen=at, seen_before=t.device_state.c.last_seen)
-        )
-
-
-def mark_fetched(connection: Connection, now: int, device_seqs: Iterable[int]) -> None:
-    """A document with work was served: deviceTimeout counts from now.
+def mark_fetched(connection: Connection, now: int, served: Collection[tuple[int, str]]) -> None:
+    """Devices were served a document with work for these components: deviceTimeout counts from now.
 
     Preparing has one of its own, until the release lies staged.
     """
-    rows = connection.execute(
-        select(t.targets.c.run_seq, t.targets.c.device_seq, t.targets.c.granted_at, t.runs.c.offer)
+    devices = sorted({device for device, _ in served})
+    for first in range(0, len(devices), _DEVICES_AT_ONCE):
+        for row in _not_fetched(connection, devices[first : first + _DEVICES_AT_ONCE]):
+            if (row.device_seq, row.component) in served:
+                _begin_clock(connection, now, row)
+
+
+def _not_fetched(connection: Connection, devices: Sequence[int]) -> Sequence[Row[Any]]:
+    columns = (t.targets.c[name] for name in ("run_seq", "device_seq", "component", "granted_at"))
+    return connection.execute(
+        select(*columns, t.runs.c.offer)
         .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
         .where(
-            t.targets.c.device_seq.in_(list(device_seqs)),
+            t.targets.c.device_seq.in_(devices),
             t.targets.c.status.in_(_ACTIVE),
             or_(_IS_FETCHED_FIRST, _IS_PREPARED_FIRST),
         )
     ).all()
-    for run_seq, device_seq, granted_at, offer in rows:
-        what = {"prepared_at": now} if granted_at is None else {"fetched_at": now}
-        deadline = now + offer["deviceTimeout"]
-        change(connection, run_seq, t.targets.c.device_seq == device_seq, **what, deadline=deadline)
 
 
+def _begin_clock(connection: Connection, now: int, target: Row[Any]) -> None:
+    what = {"prepared_at": now} if target.granted_at is None else {"fetched_at": now}
+    deadline = now + target.offer["deviceTimeout"]
+    own = t.targets.c.device_seq == target.device_seq
+    change(connection, target.run_seq, own, **what, deadline=deadline)
+
+
+_DEVICES_AT_ONCE = 500
+"""An engine takes only so many parameters."""
 _ACTIVE = [state.value for state in ACTIVE_TARGETS]
 _IS_FETCHED_FIRST = and_(t.targets.c.granted_at.is_not(None), t.targets.c.fetched_at.is_(None))
 _IS_PREPARED_FIRST = and_(
@@ -226,7 +230,7 @@ def _after_move(
     connection: Connection, now: int, reporter: Reporter, target: Row[Any], attempt: Attempt
 ) -> None:
     if attempt.state in (TargetState.FAILED, TargetState.ROLLED_BACK):
-        grants.note_verdict(connection, target.run_seq, reporter.seq, now)
+        grants.note_verdict(connection, target.run_seq, [reporter.seq], now)
     is_bad = attempt.state is TargetState.ROLLED_BACK or attempt.reason in (
         "NoPrevious",
         "RollbackFailed",

@@ -127,8 +127,8 @@ class DeviceProtocol:
         if content is None:
             return Answer(304, headers=(("etag", headers["if-none-match"]),))
         poll = Poll(session, nonce, int(sequence), time.time_ns() // 1_000_000)
-        if content.has_work:
-            self._inlet.fetched(session.device_seq)
+        if content.work:
+            self._inlet.fetched(session.device_seq, content.work)
         body = self._documents.sign(content, poll, len(roots))
         return Answer(200, body, (("etag", content.etag), ("cache-control", "no-store")))
 

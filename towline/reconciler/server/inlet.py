@@ -6,22 +6,22 @@ pace and nobody waits for a timer. A report is acknowledged only after its commi
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import Connection, func, select
 
 from towline.reconciler import ingest
 from towline.reconciler.observe import SEEN_POLLS
-from towline.reconciler.store import access, dirt
+from towline.reconciler.store import access, dirt, presence
 from towline.reconciler.store.engine import Store
-from towline.reconciler.store.tables import device_state, edge_devices
 from towline.schemas.reports import Report
 
 REPORTS_PER_FLUSH = 500
 PRESENCE_S = 60
+SEEN_AT_ONCE = 2000
+"""Others write between two transactions of presence: of 100,000 devices there are 50."""
 
 log = structlog.get_logger()
 
@@ -34,13 +34,23 @@ class _Letter:
     reports: Sequence[Report]
     acknowledged: "Future[None]"
 
+    def answer(self, error: Exception | None) -> None:
+        """Tell who waits; one who was cancelled meanwhile (the server ends) is not told."""
+        if not self.acknowledged.set_running_or_notify_cancel():
+            return
+        if error is None:
+            self.acknowledged.set_result(None)
+        else:
+            self.acknowledged.set_exception(error)
+
 
 @dataclass(slots=True)
 class _Flush:
     """What one transaction takes in."""
 
     letters: list[_Letter] = field(default_factory=list)
-    fetched: set[int] = field(default_factory=set)
+    fetched: set[tuple[int, str]] = field(default_factory=set)
+    """Devices and components."""
     seen: dict[int, int] = field(default_factory=dict)
 
 
@@ -63,6 +73,8 @@ class Inlet:
         self._end_sessions = end_sessions
         self._changed = threading.Condition()
         self._next = _Flush()
+        self._owed = _Flush()
+        """What could not be written goes into the next flush."""
         self._presence_at = time.monotonic()
         self._is_stopping = False
         self._thread = threading.Thread(target=self._run, name="inlet")
@@ -86,10 +98,10 @@ class Inlet:
             self._changed.notify()
         return letter.acknowledged
 
-    def fetched(self, device_seq: int) -> None:
-        """The device was served a document with something to install."""
+    def fetched(self, device_seq: int, components: Collection[str]) -> None:
+        """The device was served a document with something to do for these components."""
         with self._changed:
-            self._next.fetched.add(device_seq)
+            self._next.fetched |= {(device_seq, component) for component in components}
             self._changed.notify()
 
     def seen(self, device_seq: int, now: int) -> None:
@@ -123,55 +135,61 @@ class Inlet:
             return taken, is_last
 
     def _write(self, flush: _Flush) -> None:
+        owed, self._owed = self._owed, _Flush()
+        fetched, seen = owed.fetched | flush.fetched, owed.seen | flush.seen
         try:
-            self._commit(flush)
+            self._commit(flush.letters, fetched)
         except Exception as error:  # noqa: BLE001 whatever it was, each letter gets its answer
-            if len(flush.letters) > 1:
-                # One bad letter must not keep the others from being acknowledged.
-                self._write(_Flush([], flush.fetched, flush.seen))
-                for letter in flush.letters:
-                    self._write(_Flush([letter]))
-                return
             log.error("inlet.failed", error=repr(error))
+            self._owed.fetched = fetched
+            # One bad letter must not keep the others from being acknowledged.
             for letter in flush.letters:
-                if letter.acknowledged.set_running_or_notify_cancel():
-                    letter.acknowledged.set_exception(error)
-            return
-        for letter in flush.letters:
-            # One who was cancelled meanwhile (the server ends) is not told.
-            if letter.acknowledged.set_running_or_notify_cancel():
-                letter.acknowledged.set_result(None)
+                self._write_alone(letter)
+        else:
+            for letter in flush.letters:
+                letter.answer(None)
+        for piece in _pieces(seen):
+            try:
+                self._commit_seen(piece)
+            except Exception as error:  # noqa: BLE001 it is tried again with the next flush
+                log.error("presence.failed", error=repr(error))
+                self._owed.seen |= piece
 
-    def _commit(self, flush: _Flush) -> None:
+    def _write_alone(self, letter: _Letter) -> None:
+        try:
+            self._commit([letter], set())
+        except Exception as error:  # noqa: BLE001 whatever it was, the letter gets its answer
+            log.error("letter.failed", device=letter.device_seq, error=repr(error))
+            letter.answer(error)
+        else:
+            letter.answer(None)
+
+    def _commit(self, letters: Sequence[_Letter], fetched: Collection[tuple[int, str]]) -> None:
         now = int(time.time())
-        reports = [(each.device_seq, report) for each in flush.letters for report in each.reports]
+        reports = [(each.device_seq, report) for each in letters for report in each.reports]
         with self._store.write() as connection:
             touched = ingest.commit_reports(connection, now, reports)
-            ingest.mark_fetched(connection, now, sorted(flush.fetched))
-            has_returned = note_returned(
-                connection, flush.seen, now - SEEN_POLLS * self._poll_interval_s
-            )
-            ingest.mark_seen(connection, flush.seen)
+            ingest.mark_fetched(connection, now, fetched)
             ended = access.end_revoked_sessions(connection)
         self._end_sessions(ended)
         if touched | ended:
             self._ring(touched | ended)
-        if reports or flush.fetched or has_returned:
+        if reports or fetched:
+            self._wake()
+
+    def _commit_seen(self, seen: Mapping[int, int]) -> None:
+        silent_since = int(time.time()) - SEEN_POLLS * self._poll_interval_s
+        with self._store.write() as connection:
+            returned = presence.returned(connection, seen, silent_since)
+            # The next pass looks again when a device is back that was silent for long.
+            for organization in returned:
+                dirt.mark_all(connection, organization)
+            presence.mark_seen(connection, seen)
+        if returned:
             self._wake()
 
 
-def note_returned(connection: Connection, seen: Mapping[int, int], silent_since: int) -> bool:
-    """Let the next pass look again when a device is back that was silent for long."""
-    organizations = connection.execute(
-        select(edge_devices.c.organization)
-        .join(device_state, device_state.c.device_seq == edge_devices.c.seq)
-        .where(
-            edge_devices.c.seq.in_(sorted(seen)),
-            func.coalesce(device_state.c.last_seen, 0) < silent_since,
-        )
-        .distinct()
-    ).scalars()
-    returned = list(organizations)
-    for organization in returned:
-        dirt.mark_all(connection, organization)
-    return bool(returned)
+def _pieces(seen: Mapping[int, int]) -> Iterator[dict[int, int]]:
+    devices = sorted(seen)
+    for first in range(0, len(devices), SEEN_AT_ONCE):
+        yield {device: seen[device] for device in devices[first : first + SEEN_AT_ONCE]}

@@ -25,9 +25,11 @@ class Content:
     etag: str
 
     @property
-    def has_work(self) -> bool:
-        """True when the device is to download or install something: its clock begins."""
-        return any(each.action is not ComponentAction.KEEP for each in self.components)
+    def work(self) -> tuple[str, ...]:
+        """What the device is to download or install: the clocks of these components begin."""
+        return tuple(
+            each.name for each in self.components if each.action is not ComponentAction.KEEP
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,190 @@
+"""The inlet: presence of any number of devices is written, and nothing of it is lost on the way."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, insert, select, update
+
+from tests.reconciler.simulation import ORGANIZATION, Simulation, manifest
+from towline.reconciler import ingest
+from towline.reconciler.server import inlet as inlets
+from towline.reconciler.server.inlet import Inlet
+from towline.reconciler.store import presence
+from towline.reconciler.store import tables as t
+from towline.schemas.identifiers import device_uuid
+from towline.schemas.reports import Report
+
+MORE_THAN_PARAMETERS = 33_000
+"""SQLite takes 32,766 of them in one statement."""
+AT = 1_800_000_000
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Simulation:
+    return Simulation(tmp_path, devices=2)
+
+
+@pytest.fixture
+def woken() -> list[None]:
+    return []
+
+
+@pytest.fixture
+def inlet(fleet: Simulation, woken: list[None]) -> Iterator[Inlet]:
+    """Begun by the test, so that all that was handed in before is one flush."""
+    made = Inlet(
+        fleet.store,
+        poll_interval_s=60,
+        ring=lambda _: None,
+        wake=lambda: woken.append(None),
+        end_sessions=lambda _: None,
+    )
+    yield made
+    if made._thread.is_alive():
+        made.stop()
+
+
+def flush(inlet: Inlet) -> None:
+    """Write what was handed in."""
+    inlet.start()
+    inlet.stop()
+
+
+def last_seen(fleet: Simulation) -> dict[int, tuple[int | None, int | None]]:
+    """Device -> when it was seen, and when before."""
+    rows = select(
+        t.device_state.c.device_seq, t.device_state.c.last_seen, t.device_state.c.seen_before
+    )
+    with fleet.store.read() as connection:
+        return {row[0]: (row[1], row[2]) for row in connection.execute(rows)}
+
+
+def enrol_many(fleet: Simulation, n: int) -> list[int]:
+    """Devices beside the two; returns their numbers."""
+    with fleet.store.write() as connection:
+        like = connection.execute(select(t.edge_devices).limit(1)).one()._asdict()
+        seqs = range(1000, 1000 + n)
+        connection.execute(
+            insert(t.edge_devices),
+            [
+                like | {"seq": seq, "slug": f"many-{seq}", "id": device_uuid(f"many-{seq}")}
+                for seq in seqs
+            ],
+        )
+        connection.execute(
+            insert(t.device_state), [{"device_seq": seq, "facts": {}} for seq in seqs]
+        )
+    return list(seqs)
+
+
+def test_more_devices_than_an_engine_has_parameters_are_seen(
+    fleet: Simulation, inlet: Inlet, woken: list[None]
+) -> None:
+    many = enrol_many(fleet, MORE_THAN_PARAMETERS)
+    for seq in many:
+        inlet.seen(seq, AT)
+        inlet.fetched(seq, ["app"])
+    flush(inlet)
+    seen = last_seen(fleet)
+    assert {seen[seq] for seq in many} == {(AT, None)}
+    assert woken
+
+
+def test_each_device_keeps_when_it_was_seen_before(fleet: Simulation) -> None:
+    one, two = (each.seq for each in fleet.devices.values())
+    with fleet.store.write() as connection:
+        presence.mark_seen(connection, {one: AT + 1, two: AT + 2})
+        presence.mark_seen(connection, {one: AT + 10})
+    assert last_seen(fleet) == {one: (AT + 10, AT + 1), two: (AT + 2, fleet.now)}
+
+
+def test_only_organizations_of_devices_long_silent_are_told(fleet: Simulation) -> None:
+    one, two = (each.seq for each in fleet.devices.values())
+    with fleet.store.write() as connection:
+        connection.execute(
+            update(t.device_state).where(t.device_state.c.device_seq == one).values(last_seen=None)
+        )
+        assert presence.returned(connection, {one: AT, two: AT}, 1) == [ORGANIZATION]
+        assert presence.returned(connection, {two: AT}, 1) == []
+
+
+def test_presence_goes_on_in_pieces_of_their_own_transaction(
+    fleet: Simulation, inlet: Inlet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = (each.seq for each in fleet.devices.values())
+    real = presence.mark_seen
+
+    def fails_for_one(connection: Connection, seen: dict[int, int]) -> None:
+        if one in seen:
+            raise RuntimeError("a bug")
+        real(connection, seen)
+
+    monkeypatch.setattr(inlets, "SEEN_AT_ONCE", 1)
+    monkeypatch.setattr(presence, "mark_seen", fails_for_one)
+    for seq in (one, two):
+        inlet.seen(seq, AT + 5)
+    flush(inlet)
+    seen = last_seen(fleet)
+    assert (seen[one][0], seen[two][0]) == (fleet.now, AT + 5)
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> threading.Event:
+    """The first call of the function raises; returns what is set once it has."""
+    real, has_failed = getattr(module, name), threading.Event()
+
+    def fails_first(*given: Any) -> Any:
+        if has_failed.is_set():
+            return real(*given)
+        has_failed.set()
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr(module, name, fails_first)
+    return has_failed
+
+
+def test_presence_that_could_not_be_written_is_written_with_the_next_flush(
+    fleet: Simulation, inlet: Inlet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seq = fleet.devices["till-1"].seq
+    has_failed = fail_once(monkeypatch, presence, "mark_seen")
+    inlet.seen(seq, AT + 5)
+    inlet.start()
+    assert has_failed.wait(30)
+    inlet.stop()
+    assert last_seen(fleet)[seq][0] == AT + 5
+
+
+def test_a_clock_that_could_not_be_begun_begins_with_the_next_flush(
+    fleet: Simulation, inlet: Inlet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seq = fleet.devices["till-1"].seq
+    fleet.commit(manifest("1.0.0", "  strategy: immediate\n"))
+    with fleet.store.write() as connection:
+        connection.execute(update(t.targets).values(granted_at=AT, fetched_at=None))
+    has_failed = fail_once(monkeypatch, ingest, "mark_fetched")
+    inlet.fetched(seq, ["app"])
+    inlet.start()
+    assert has_failed.wait(30)
+    # Its letter is acknowledged in spite of what failed beside it.
+    inlet.report(seq, [Report("k", 1, 0, None, versions={})]).result(30)
+    inlet.stop()
+    with fleet.store.read() as connection:
+        rows = select(t.targets.c.device_seq).where(t.targets.c.fetched_at.is_not(None))
+        assert connection.execute(rows).scalars().all() == [seq]
+
+
+def test_the_clock_of_what_was_left_out_of_a_document_does_not_begin(fleet: Simulation) -> None:
+    seq = fleet.devices["till-1"].seq
+    fleet.commit(*(manifest("1.0.0", "  strategy: immediate\n", name) for name in ("app", "db")))
+    with fleet.store.write() as connection:
+        connection.execute(update(t.targets).values(granted_at=AT, fetched_at=None, deadline=None))
+        ingest.mark_fetched(connection, AT, {(seq, "db")})
+        begun = connection.execute(
+            select(t.targets.c.device_seq, t.targets.c.component, t.targets.c.deadline).where(
+                t.targets.c.fetched_at.is_not(None)
+            )
+        ).all()
+    assert [tuple(row) for row in begun] == [(seq, "db", AT + 3600)]
