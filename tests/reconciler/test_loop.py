@@ -45,6 +45,45 @@ def test_a_deployment_whose_pass_fails_does_not_stop_the_others(
     assert has_run("a")
 
 
+def test_a_clock_set_back_by_a_year_keeps_nothing_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Fleet(tmp_path)
+    clock = [float(NOW + 365 * 86400)]
+    looked_at: list[str] = []
+
+    def fails(world: Snapshot) -> list[Action]:
+        looked_at.append(world.deployment)
+        raise RuntimeError("a bug")
+
+    def looks(world: Snapshot) -> list[Action]:
+        looked_at.append(world.deployment)
+        return []
+
+    monkeypatch.setattr(loop, "decide", fails)
+    settings = LoopSettings(ORGANIZATION, POLL_S, 1)
+    reconciler = Reconciler(
+        fleet.store, Repository(fleet.folder), settings, lambda _: None, lambda: clock[0]
+    )
+    fleet.commit(a=app("1.0.0", "a"))
+    reconciler.pass_once()
+    assert looked_at == ["a"]
+    clock[0] = float(NOW)
+    head = fleet.commit(a=app("2.0.0", "a"))
+    reconciler.pass_once()
+    assert reconciler.head is not None
+    assert reconciler.head.commit.sha == head
+    assert looked_at == ["a", "a"]
+    monkeypatch.setattr(loop, "decide", looks)
+    clock[0] += loop.FAILING_REST_S
+    reconciler.pass_once()
+    reconciler.pass_once()
+    assert len(looked_at) == 3
+    clock[0] -= 86400
+    reconciler.pass_once()
+    assert len(looked_at) == 4
+
+
 def test_a_step_that_was_committed_is_rung_for_though_a_later_one_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

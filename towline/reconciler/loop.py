@@ -30,6 +30,8 @@ from towline.schemas.problems import Problem
 STEPS_LIMIT = 200
 """A Deployment that has not settled after so many steps is looked at in the next pass."""
 FAILED_PASS_REST_S = 5.0
+GIT_REST_S = 1
+"""Reports wake the loop often; git is a process each time."""
 FAILING_REST_S = 60
 """A Deployment whose pass failed (a bug) rests so long."""
 RESYNC_S = 3600
@@ -82,6 +84,11 @@ def pass_over(
         dirt.mark(connection, head.organization, deployment)
 
 
+def _is_over(until: int, rest_s: int, now: int) -> bool:
+    """Whether a rest of `rest_s` is over; one that ends later than that began by another clock."""
+    return not now < until <= now + rest_s
+
+
 def _is_branch(_change: Change, path: str) -> bool:
     """True for what moves when a branch moves; the store's own files may lie near by."""
     return "/refs/heads" in path or path.endswith(("/packed-refs", "/HEAD"))
@@ -107,7 +114,7 @@ class Reconciler:
         self._bell = threading.Event()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._resync_at = 0.0
+        self._resync_at = 0
         self._git_due = 0
         self._failing: dict[str, int] = {}
         self._event_log = EventLog(store)
@@ -144,9 +151,8 @@ class Reconciler:
     def pass_once(self) -> None:
         """Look at git, then at every Deployment that is dirty or due."""
         now = int(self._clock())
-        if now >= self._git_due:
-            # Reports wake the loop often; git is a process each time.
-            self._git_due = now + 1
+        if _is_over(self._git_due, GIT_REST_S, now):
+            self._git_due = now + GIT_REST_S
             self._look_at_git(now)
         head = self._follower.head
         if head is not None:
@@ -206,14 +212,16 @@ class Reconciler:
                 *dirt.take(connection, organization),
                 *dirt.due(connection, organization, now),
             }
-            if now >= self._resync_at:
+            if _is_over(self._resync_at, RESYNC_S, now):
                 self._resync_at = now + RESYNC_S
                 names |= {
                     *head.deployments,
                     *repositories.manifests_of(connection, organization),
                 }
         names |= set(self._failing)
-        return sorted(name for name in names if self._failing.get(name, 0) <= now)
+        return sorted(
+            name for name in names if _is_over(self._failing.get(name, 0), FAILING_REST_S, now)
+        )
 
     def _sleep_s(self) -> float:
         """Until git is looked at again or a clock of a run matters."""
