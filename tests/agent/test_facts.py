@@ -1,6 +1,9 @@
 """What the device says of itself."""
 
+import os
+from datetime import UTC
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -31,6 +34,27 @@ def test_a_zone_that_is_none_is_passed_over(etc: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
     (etc / "timezone").write_text("../etc/passwd")
     assert facts.time_zone() is None
+
+
+def test_one_zone_is_asked_for_without_reading_all_that_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def walk(_: str) -> NoReturn:
+        raise AssertionError("all zones are read")
+
+    monkeypatch.setattr(os, "walk", walk)
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    assert facts.time_zone() == "Europe/Berlin"
+
+
+@pytest.mark.parametrize("name", ["posix/Europe/Berlin", "right/Europe/Berlin", "posixrules"])
+def test_a_copy_of_a_zone_that_others_may_lack_is_passed_over(
+    etc: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(facts, "zone_named", lambda _: UTC)  # as where those copies lie
+    monkeypatch.setenv("TZ", name)
+    (etc / "timezone").write_text("Asia/Tokyo\n")
+    assert facts.time_zone() == "Asia/Tokyo"
 
 
 def test_free_space_is_told_in_steps(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ import platform
 import shutil
 from pathlib import Path
 from typing import Any
-from zoneinfo import available_timezones
 
 import towline
+from towline.schemas.windows import zone_named
 
 _LOCALTIME = Path("/etc/localtime")
 _TIMEZONE = Path("/etc/timezone")
@@ -39,9 +39,18 @@ def _free_bytes(root: Path) -> int | None:
 def time_zone() -> str | None:
     """The zone's IANA name: of TZ, of /etc/timezone, or of what /etc/localtime points to."""
     for name in (os.environ.get("TZ", "").lstrip(":"), _of_timezone(), _of_localtime()):
-        if name and (name == "UTC" or name in available_timezones()):
+        if _is_zone(name):
             return name
     return None
+
+
+def _is_zone(name: str) -> bool:
+    """Whether it is a zone that others know: `posix*` and `right/` are copies that few have."""
+    try:
+        zone_named(name)
+    except ValueError:
+        return False
+    return not name.startswith(("posix", "right/"))
 
 
 def _of_timezone() -> str:
