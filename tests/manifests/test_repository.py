@@ -189,7 +189,7 @@ def test_too_many_files_are_refused_before_they_are_read(
 ) -> None:
     head = _commit(fleet, {f"{n}.yaml": "a" for n in range(4)})
     monkeypatch.setattr(git_tree, "MAX_FILES", 3)
-    with pytest.raises(Problem, match="holds 4 files"):
+    with pytest.raises(Problem, match="more than 3 files"):
         Repository(fleet).read(head)
 
 

@@ -1,21 +1,28 @@
 """Many files of one commit in two runs of git: a listing, and their contents by object id.
 
 Contents are read from objects, never from a working tree, so no filter, line ending or
-symbolic link of that tree can change them. Sizes are known before anything is read.
+symbolic link of that tree can change them. Sizes are known before anything is read, and a listing
+ends where it is too long: a few small trees that hold each other make thousands of millions of
+files.
 """
 
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from git import Git
 
+from towline.manifests.git_run import chunks
 from towline.schemas.problems import Problem
 
 MAX_FILE_BYTES = 256 * 1024
 MAX_FILES = 50_000
 MAX_TOTAL_BYTES = 256 * 1024 * 1024
+MAX_LISTED = 1_000_000
+"""Files of a tree, whoever they are for."""
+_LONGEST_ENTRY_BYTES = 64 * 1024
 
 _ENTRY = re.compile(rb"(\d{6}) (\w+) ([0-9a-f]+) +(\d+|-)\t(.*)", re.DOTALL)
 _REGULAR = frozenset({b"100644", b"100755", b"100664"})
@@ -31,24 +38,48 @@ class Blob:
     """Bytes."""
 
 
-def listing(git: Git, tree: str) -> Iterator[Blob]:
-    """Every regular file below a tree; raises GitError, or Problem on a lost one."""
-    output = git.execute(
-        ["git", "ls-tree", "-r", "-l", "-z", "--full-tree", tree], stdout_as_string=False
-    )
-    for entry in filter(None, output.split(b"\0")):
-        found = _ENTRY.fullmatch(entry)
-        if found is None:
-            # Git writes BAD for the size of a lost object. A lost file is no removed one.
-            raise _lost(entry)
-        if found[1] in _REGULAR:
-            path = found[5].decode("utf-8", "backslashreplace")
-            yield Blob(path, found[3].decode(), int(found[4]))
+def wanted_blobs(git: Git, tree: str, wants: Callable[[str], bool]) -> list[Blob]:
+    """The regular files below a tree whose path is wanted.
+
+    Raises GitError, or Problem on a lost file and on too much.
+    """
+    found: list[Blob] = []
+    total = 0
+    for blob in _listing(git, tree):
+        if wants(blob.path):
+            found.append(blob)
+            total += min(blob.size, MAX_FILE_BYTES + 1)
+            if len(found) > MAX_FILES or total > MAX_TOTAL_BYTES:
+                raise _too_much(f"more than {MAX_FILES} files or {MAX_TOTAL_BYTES} bytes for it")
+    return found
+
+
+def _listing(git: Git, tree: str) -> Iterator[Blob]:
+    """Every regular file below a tree, while git finds them."""
+    with closing(chunks(git, "ls-tree", "-r", "-l", "-z", "--full-tree", tree)) as listed:
+        for number, entry in enumerate(_entries(listed)):
+            if number == MAX_LISTED:
+                raise _too_much(f"more than {MAX_LISTED} files in all")
+            found = _ENTRY.fullmatch(entry)
+            if found is None:
+                # Git writes BAD for the size of a lost object. A lost file is no removed one.
+                raise _lost(entry)
+            if found[1] in _REGULAR:
+                path = found[5].decode("utf-8", "backslashreplace")
+                yield Blob(path, found[3].decode(), int(found[4]))
+
+
+def _entries(listed: Iterable[bytes]) -> Iterator[bytes]:
+    begun = b""
+    for chunk in listed:
+        *whole, begun = (begun + chunk).split(b"\0")
+        if len(begun) > _LONGEST_ENTRY_BYTES:
+            raise _too_much("a path of more than 64 KiB")
+        yield from whole
 
 
 def blob_contents(git: Git, blobs: Sequence[Blob]) -> dict[str, bytes]:
-    """Path -> content, cut behind MAX_FILE_BYTES; raises GitError, or Problem on too much."""
-    _refuse_too_much(blobs)
+    """Path -> content, cut behind MAX_FILE_BYTES; raises GitError, or Problem on a lost one."""
     small = [blob for blob in blobs if blob.size <= MAX_FILE_BYTES]
     contents = _batch(git, sorted({blob.oid for blob in small}))
     found = {blob.path: contents[blob.oid] for blob in small}
@@ -56,14 +87,11 @@ def blob_contents(git: Git, blobs: Sequence[Blob]) -> dict[str, bytes]:
     return found | {blob.path: _beginning(git, blob.oid) for blob in large}
 
 
-def _refuse_too_much(blobs: Sequence[Blob]) -> None:
-    total = sum(min(blob.size, MAX_FILE_BYTES + 1) for blob in blobs)
-    if len(blobs) > MAX_FILES or total > MAX_TOTAL_BYTES:
-        raise Problem(
-            f"the repository holds {len(blobs)} files with {total} bytes for Towline, "
-            f"more than {MAX_FILES} files or {MAX_TOTAL_BYTES} bytes",
-            remedy="remove statements of releases that are no longer used, or split the fleet",
-        )
+def _too_much(what: str) -> Problem:
+    return Problem(
+        f"the repository holds too much for Towline: {what}",
+        remedy="remove statements of releases that are no longer used, or split the fleet",
+    )
 
 
 def _batch(git: Git, oids: Sequence[str]) -> dict[str, bytes]:
@@ -73,12 +101,7 @@ def _batch(git: Git, oids: Sequence[str]) -> dict[str, bytes]:
     with tempfile.TemporaryFile() as wanted:
         wanted.write("".join(f"{oid}\n" for oid in oids).encode())
         wanted.seek(0)
-        output = git.execute(
-            ["git", "cat-file", "--batch"],
-            istream=wanted,
-            stdout_as_string=False,
-            strip_newline_in_stdout=False,
-        )
+        output = b"".join(chunks(git, "cat-file", "--batch", given=wanted))
     return dict(_answers(output, len(oids)))
 
 
@@ -104,12 +127,9 @@ def _lost(said: bytes) -> Problem:
 
 def _beginning(git: Git, oid: str) -> bytes:
     """The first bytes of a large file, one more than a reader accepts."""
-    process = git.execute(["git", "cat-file", "blob", oid], as_process=True)
-    stream = process.proc.stdout if process.proc else None
-    if stream is None:
-        return b""
-    with stream:
-        beginning = bytes(stream.read(MAX_FILE_BYTES + 1))
-    # Dropping the process ends it: the rest of the file is never read.
-    del process
-    return beginning
+    beginning = b""
+    for chunk in chunks(git, "cat-file", "blob", oid):
+        beginning += chunk
+        if len(beginning) > MAX_FILE_BYTES:
+            break
+    return beginning[: MAX_FILE_BYTES + 1]

@@ -14,7 +14,8 @@ from git import Git
 from git.exc import GitCommandError, GitError
 
 from towline.manifests.git_problems import git_problem, is_gone
-from towline.manifests.git_tree import blob_contents, listing
+from towline.manifests.git_run import output
+from towline.manifests.git_tree import blob_contents, wanted_blobs
 from towline.manifests.load import is_manifest_path
 from towline.schemas.problems import Problem
 
@@ -97,7 +98,7 @@ class Repository:
         """True when `new` is `old` or descends from it; an `old` that is gone is none."""
         self._require()
         try:
-            self._git.execute(["git", "merge-base", "--is-ancestor", _checked(old), _checked(new)])
+            output(self._git, "merge-base", "--is-ancestor", _checked(old), _checked(new))
         except GitError as error:
             if isinstance(error, GitCommandError) and _is_no(error):
                 return False
@@ -117,18 +118,16 @@ class Repository:
         self._require()
         tree = f"{_checked(sha)}:{self.folder}" if self.folder else _checked(sha)
         try:
-            blobs = [blob for blob in listing(self._git, tree) if wants(blob.path)]
-            return blob_contents(self._git, blobs)
+            return blob_contents(self._git, wanted_blobs(self._git, tree, wants))
         except GitError as error:
             raise self._problem(error) from None
 
     def _run(self, *arguments: str) -> str:
         self._require()
         try:
-            output = self._git.execute(["git", *arguments], stdout_as_string=False)
+            return output(self._git, *arguments).decode("utf-8", "replace")
         except GitError as error:
             raise self._problem(error) from None
-        return output.decode("utf-8", "replace")
 
     def _require(self) -> None:
         """Without its folder, git would be run where this process stands: in another repository."""
