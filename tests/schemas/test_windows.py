@@ -5,12 +5,14 @@ recurrences and its own reading of the time zones, and steps through the minutes
 """
 
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Any
 
 import pytest
 from dateutil import rrule, tz
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from towline.schemas import windows as windows_module
 from towline.schemas.windows import (
     DAY_S,
     HORIZON_DAYS,
@@ -121,6 +123,32 @@ def test_a_deny_for_ever_never_opens() -> None:
     assert (
         next_opening((denied("1970-01-01", "9999-12-31"),), at("2026-01-01T00:00Z"), None) is None
     )
+
+
+def test_many_openings_within_denied_days_are_passed_over_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = 0
+
+    def counting(*arguments: Any, **more: Any) -> int:
+        nonlocal asked
+        asked += 1
+        return instant(*arguments, **more)
+
+    instant = windows_module._instant
+    monkeypatch.setattr(windows_module, "_instant", counting)
+    many = [Window(Allow(EVERY_DAY, minute, HOUR_S)) for minute in range(60, 122)]
+    far = [denied("2026-01-01", "2026-12-19"), denied("2026-12-21", "2027-01-02")]
+    january = at("2026-01-10T00:00+01:00")
+    opening = next_opening([*many, *far], january, BERLIN, need_s=2 * HOUR_S)
+    assert opening == at("2026-12-20T01:00+01:00")
+    assert asked < 10 * len(many), "less than ten days were looked at"
+
+
+def test_a_week_that_opens_at_the_end_of_what_is_looked_at_is_denied_as_well() -> None:
+    windows = (nightly("12:00", 7 * 24, frozenset({2})), denied("2026-01-01", "2036-01-01"))
+    for moment in range(at("2026-01-10T00:00Z"), at("2026-01-18T00:00Z"), DAY_S):
+        assert next_opening(windows, moment, None) is None
 
 
 def test_a_start_that_the_clock_skips_is_the_first_instant_after_the_gap() -> None:

@@ -5,7 +5,8 @@ of day are local: of the window's own zone, else of the device's, else UTC. Leng
 an hour is an hour also in the night in which the clocks change. `window_words` reads and writes.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import heapq
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
@@ -17,8 +18,6 @@ LENGTH_LIMIT_S = 7 * DAY_S
 WINDOWS_LIMIT = 64
 HORIZON_DAYS = 400
 """How far ahead an opening or an end is looked for: every week and every change of the clocks."""
-_NEAR_DAYS = 9
-"""Looked through first: nearly every answer lies within a week."""
 _REFERENCE = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp())
 
 Span = tuple[int, int]
@@ -82,12 +81,12 @@ def is_open(windows: Sequence[Window], at: int, device_zone: str | None) -> bool
 
 def closes_at(windows: Sequence[Window], at: int, device_zone: str | None) -> int | None:
     """When the window that is open at `at` closes; `at` itself when none is, None for never."""
-    for days in (_NEAR_DAYS, HORIZON_DAYS):
-        spans = _spans(windows, at, device_zone, days)
-        end = next((end for begin, end in spans if begin <= at < end), at)
-        if end < at + days * DAY_S:
-            return end
-    return None
+    closing = at
+    for begin, end in _spans(windows, at, device_zone, HORIZON_DAYS):
+        if begin > closing:
+            break
+        closing = max(closing, end)
+    return closing if closing < at + HORIZON_DAYS * DAY_S else None
 
 
 def next_opening(
@@ -97,11 +96,13 @@ def next_opening(
 
     None when there is none within HORIZON_DAYS.
     """
-    for days in (_NEAR_DAYS, HORIZON_DAYS):
-        for begin, end in _spans(windows, at, device_zone, days):
-            start = max(begin, at)
-            if start < end and start + need_s <= end:
-                return start
+    start = closing = at
+    for begin, end in _spans(windows, at, device_zone, HORIZON_DAYS):
+        if begin > closing:
+            start = begin
+        closing = max(closing, end)
+        if closing > start and closing - start >= need_s:
+            return start
     return None
 
 
@@ -121,7 +122,7 @@ def longest_opening(windows: Sequence[Window]) -> int:
     HORIZON_DAYS when they are always open. What needs more could never start.
     """
     allows = [window for window in windows if isinstance(window.rule, Allow)]
-    spans = _spans(allows, _REFERENCE, None, HORIZON_DAYS)
+    spans = _joined(_spans(allows, _REFERENCE, None, HORIZON_DAYS))
     return min(HORIZON_DAYS * DAY_S, max((end - begin for begin, end in spans), default=0))
 
 
@@ -131,45 +132,53 @@ def _zone(window: Window, device_zone: str | None) -> tzinfo:
 
 def _spans(
     windows: Sequence[Window], at: int, device_zone: str | None, days: int
-) -> tuple[Span, ...]:
-    """What is open around `at` and `days` ahead, joined where it touches, in order.
+) -> Iterator[Span]:
+    """What is open around `at` and `days` ahead: what touches or overlaps is not joined.
 
-    A span that ends before `at + days` ends there for good; a later end may lie later still.
+    One at a time, since nearly always the first few answer. They come in order, but for a piece
+    behind denied days, which comes before others that lie in what was open before those days.
     """
     horizon = at + days * DAY_S
-    allows: list[Span] = []
-    denies: list[Span] = []
-    for window in windows:
-        zone = _zone(window, device_zone)
-        if isinstance(window.rule, Allow):
-            allows += _allowed(window.rule, zone, at, horizon)
-        else:
-            denies.append(_denied(window.rule, zone, at, horizon))
-    if not any(isinstance(window.rule, Allow) for window in windows):
-        allows = [(at - DAY_S, horizon + DAY_S)]
-    spans = _joined(allows)
-    for denied in denies:
-        spans = [piece for span in spans for piece in _without(span, denied)]
-    return tuple(spans)
+    zoned = [(window.rule, _zone(window, device_zone)) for window in windows]
+    found = (_denied(rule, zone, at, horizon) for rule, zone in zoned if isinstance(rule, Deny))
+    denied = _joined(span for span in found if span[0] < span[1])
+    allows = [
+        _allowed(rule, zone, at, horizon, denied) for rule, zone in zoned if isinstance(rule, Allow)
+    ]
+    for span in heapq.merge(*allows) if allows else [(at - DAY_S, horizon + DAY_S)]:
+        yield from _without(span, denied)
 
 
-def _allowed(rule: Allow, zone: tzinfo, at: int, horizon: int) -> list[Span]:
-    """Every opening that may still be open at `at`, to those that begin at `horizon`."""
+def _allowed(
+    rule: Allow, zone: tzinfo, at: int, horizon: int, denied: Sequence[Span]
+) -> Iterator[Span]:
+    """Every opening that may still be open at `at`, to those that begin at `horizon`, in order.
+
+    Denied days are passed over at once.
+    """
     day = _local_day(at - rule.length_s, zone) - timedelta(days=1)
     last = _local_day(horizon, zone) + timedelta(days=1)
-    spans = []
     while day <= last:
+        following = day + timedelta(days=1)
         if day.weekday() in rule.days:
             begin = _instant(day, rule.start_minute, zone)
-            spans.append((begin, begin + rule.length_s))
-        day += timedelta(days=1)
-    return spans
+            end = begin + rule.length_s
+            if around := next((span for span in denied if _holds(span, begin, end)), None):
+                behind = _local_day(around[1] - rule.length_s, zone)
+                following = max(following, behind - timedelta(days=1))
+            else:
+                yield begin, end
+        day = following
+
+
+def _holds(span: Span, begin: int, end: int) -> bool:
+    return span[0] <= begin and end <= span[1]
 
 
 def _denied(rule: Deny, zone: tzinfo, at: int, horizon: int) -> Span:
-    """The denied days as one span, as far as it matters from `at` to `horizon`."""
+    """The denied days as one span, as far as it matters: to the end of what opens at `horizon`."""
     first = max(rule.first, _local_day(at, zone) - timedelta(days=2))
-    last = min(rule.last, _local_day(horizon, zone) + timedelta(days=2))
+    last = min(rule.last, _local_day(horizon + LENGTH_LIMIT_S, zone) + timedelta(days=3))
     if last < first:
         return at, at
     after = last + timedelta(days=1)
@@ -183,7 +192,7 @@ def _local_day(at: int, zone: tzinfo) -> date:
 def _instant(day: date, minute: int, zone: tzinfo, *, is_last: bool = False) -> int:
     """When the wall clock shows this; `is_last` = the second time where it comes twice."""
     wall = datetime(day.year, day.month, day.day, minute // 60, minute % 60, tzinfo=zone)
-    before, after = (int(wall.replace(fold=fold).timestamp()) for fold in (0, 1))
+    before, after = int(wall.timestamp()), int(wall.replace(fold=1).timestamp())
     # PEP 495: in a gap fold 0 takes the offset of before, so that the order is the other way round.
     if after < before:
         return _end_of_gap(after, before, zone)
@@ -212,7 +221,13 @@ def _joined(spans: Iterable[Span]) -> list[Span]:
     return joined
 
 
-def _without(span: Span, denied: Span) -> list[Span]:
-    """What is left of a span."""
-    pieces = [(span[0], min(span[1], denied[0])), (max(span[0], denied[1]), span[1])]
-    return [span] if denied[0] >= denied[1] else [(a, b) for a, b in pieces if a < b]
+def _without(span: Span, denied: Sequence[Span]) -> Iterator[Span]:
+    """What the denied spans, which are joined, leave of a span."""
+    begin, end = span
+    for first, last in denied:
+        if begin < last and first < end:
+            if begin < first:
+                yield begin, first
+            begin = last
+    if begin < end:
+        yield begin, end
