@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from tests.reconciler.simulation import (
     ORGANIZATION,
@@ -20,6 +21,7 @@ from towline.reconciler.head import CommitSeen
 from towline.reconciler.head_reading import read_head
 from towline.reconciler.plan import Change, DeploymentPlan, Plan
 from towline.reconciler.planning import PlanOptions, make_plan
+from towline.reconciler.store import tables as t
 from towline.reconciler.store.private_copy import copy_of
 from towline.schemas.statement import statement_path
 
@@ -261,3 +263,18 @@ spec:
     assert openings.first is not None
     assert openings.first.startswith("2027-01-15")
     assert openings.last == "2027-02-01T00:00:00Z"
+
+
+def test_a_time_zone_that_is_known_no_more_has_no_opening(
+    fleet: Simulation, plan_of: PlanOf
+) -> None:
+    with fleet.store.write() as connection:
+        connection.execute(
+            update(t.edge_devices)
+            .where(t.edge_devices.c.slug == "till-1")
+            .values(time_zone="Mars/Olympus")
+        )
+    windows = '  windows: [{allow: {days: Mon-Sun, start: "20:00", length: 4h}}]\n'
+    openings = only(plan_of(manifest("1.0.0", windows))).openings
+    assert openings is not None
+    assert openings.first == openings.last == "2027-01-15T20:00:00Z"

@@ -45,6 +45,13 @@ def say_free(fleet: Simulation, name: str, free_bytes: int) -> None:
         )
 
 
+def set_time_zone(fleet: Simulation, name: str, zone: str) -> None:
+    with fleet.store.write() as connection:
+        connection.execute(
+            update(t.edge_devices).where(t.edge_devices.c.slug == name).values(time_zone=zone)
+        )
+
+
 def batch_names(fleet: Simulation) -> list[str]:
     with fleet.store.read() as connection:
         rows = connection.execute(
@@ -97,15 +104,21 @@ def test_a_device_without_room_for_twice_the_package_does_not_go_first(fleet: Si
 
 
 def test_the_device_whose_window_opens_soonest_goes_first(fleet: Simulation) -> None:
-    with fleet.store.write() as connection:
-        for name, zone in (("till-1", "Asia/Tokyo"), ("till-4", "Asia/Kolkata")):
-            connection.execute(
-                update(t.edge_devices).where(t.edge_devices.c.slug == name).values(time_zone=zone)
-            )
+    for name, zone in (("till-1", "Asia/Tokyo"), ("till-4", "Asia/Kolkata")):
+        set_time_zone(fleet, name, zone)
     # It is 08:00 in UTC: 13:30 in India, 17:00 in Japan.
     windows = '  windows: [{allow: {days: Mon-Sun, start: "14:00", length: 2h}}]\n'
     fleet.commit(manifest("1.0.0", SAFE + windows))
     assert list(fleet.targets()) == ["till-4"]
+
+
+def test_a_device_whose_time_zone_is_known_no_more_goes_last(fleet: Simulation) -> None:
+    set_time_zone(fleet, "till-1", "Mars/Olympus")
+    set_time_zone(fleet, "till-4", "Asia/Tokyo")
+    windows = '  windows: [{allow: {days: Mon-Sun, start: "14:00", length: 2h}}]\n'
+    fleet.commit(manifest("1.0.0", SAFE + windows))
+    (alone,) = fleet.targets()
+    assert alone not in ("till-1", "till-4"), "it opens for the others first"
 
 
 def test_it_waits_while_no_device_is_safe_enough(fleet: Simulation) -> None:

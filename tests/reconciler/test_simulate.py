@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import event
+from sqlalchemy import event, update
 
 from tests.reconciler.simulation import POLL_S, Simulation, manifest
 from tests.reconciler.test_rehearsal import head_of, members
@@ -27,6 +27,7 @@ from towline.reconciler.simulate_making import (
     runs_for,
     tick_for,
 )
+from towline.reconciler.store import tables as t
 from towline.reconciler.store.private_copy import copy_of
 
 CANARY = "  strategy: {type: canary, percentage: 25}\n"
@@ -140,6 +141,22 @@ def test_a_window_delays_the_installs(tmp_path: Path) -> None:
     found = told(simulate(head(tmp_path, f"{CANARY}{window}"), FailureModel(), devices=8))
     assert found["finish"]["p50"] >= 12 * 3600 - NOW % 3600
     assert "WaitingForWindow" in {each["reason"] for each in found["waits"]}
+
+
+def test_a_device_whose_time_zone_is_known_no_more_is_played_as_one_that_never_opens(
+    fleet: Simulation, tmp_path: Path
+) -> None:
+    with fleet.store.write() as connection:
+        connection.execute(
+            update(t.edge_devices)
+            .where(t.edge_devices.c.slug == "till-1")
+            .values(time_zone="Mars/Olympus")
+        )
+    windows = '  windows: [{allow: {days: Mon-Sun, start: "20:00", length: 4h}}]\n'
+    wanted = head_of(fleet, manifest("1.0.0", f"  strategy: immediate\n{windows}"))
+    options = SimulateOptions(fleet.now, POLL_S, "store", FailureModel(), runs=1)
+    found = told(make_simulation(copy_of(tmp_path / "towline.db"), fleet.head, wanted, options))
+    assert found["updated"]["p50"] == 7
 
 
 def test_devices_that_stay_away_are_deferred_and_those_that_return_are_not(

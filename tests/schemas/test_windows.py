@@ -24,6 +24,7 @@ from towline.schemas.windows import (
     is_open,
     longest_opening,
     next_opening,
+    opening_if_known,
     zone_named,
 )
 
@@ -194,6 +195,11 @@ def test_a_zone_that_is_not_known_is_said_by_name() -> None:
             zone_named(name)
     with pytest.raises(ValueError, match="Mars/Olympus"):
         is_open((nightly(),), 0, "Mars/Olympus")
+
+
+def test_a_stored_zone_that_is_known_no_more_never_opens() -> None:
+    assert opening_if_known((nightly(),), 0, "Mars/Olympus", 1) is None
+    assert opening_if_known((nightly(),), 0, None, 1) == HOUR_S
 
 
 def test_utc_is_known_without_any_zone_data() -> None:

@@ -11,7 +11,7 @@ from towline.reconciler.offer import Offer
 from towline.reconciler.store import cautious, freezes
 from towline.reconciler.store.cautious import Cautious
 from towline.reconciler.store.fleet import Affine, Choice, ConditionGroup
-from towline.schemas.windows import install_need_s, next_opening
+from towline.schemas.windows import install_need_s, opening_if_known
 
 NEVER = 2**62
 
@@ -45,5 +45,5 @@ def _opening(
         *freezes.windows_of(connection, choice.organization, filterable),
     )
     need_s = install_need_s(offer.install_timeout_s, offer.health)
-    opening = next_opening(windows, now, device.time_zone, need_s)
+    opening = opening_if_known(windows, now, device.time_zone, need_s)
     return NEVER if opening is None else opening

@@ -30,7 +30,7 @@ from towline.reconciler.store import plan_reading, runs
 from towline.reconciler.store.plan_reading import RehearsedGroup
 from towline.schemas import times
 from towline.schemas.states import TargetState
-from towline.schemas.windows import install_need_s, next_opening
+from towline.schemas.windows import install_need_s, opening_if_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Teller:
             bytes=sum(_size(group, sizes) * group.n for group in moved if not group.is_kept),
             batches=self._batches(run, moved, before.batches if is_same_run else 0),
             skipped=self._skips(run, groups, before.run if is_same_run else None),
-            versions=_versions(moved, manifest),
+            versions=_versions(moved, run),
             no_way_back=self._no_way_back(moved, manifest),
             openings=self._openings(manifest, run.seq),
             waits_for=_waits(story, manifest),
@@ -210,7 +210,7 @@ class Teller:
         health = [check.document() for check in manifest.health]
         need_s = install_need_s(manifest.install.timeout_s, health)
         found = [
-            next_opening((*manifest.windows, *frozen), self.since, zone, need_s)
+            opening_if_known((*manifest.windows, *frozen), self.since, zone, need_s)
             for zone, frozen in plan_reading.zones(self.connection, run_seq, freezes)
         ]
         known = [opening for opening in found if opening is not None]
@@ -256,14 +256,15 @@ def _size(group: RehearsedGroup, sizes: Mapping[str, int]) -> int:
     return sizes.get(group.sha256 or "", next(iter(sizes.values()), 0))
 
 
-def _versions(moved: Sequence[RehearsedGroup], manifest: Deployment) -> tuple[VersionMove, ...]:
-    counted: Counter[str | None] = Counter()
+def _versions(moved: Sequence[RehearsedGroup], run: Row[Any]) -> tuple[VersionMove, ...]:
+    """From and to; the arms of an experiment may deliver different versions."""
+    releases = (run.offer or {}).get("releases", [])
+    delivered = {each["sha256"]: each["version"] for each in releases}
+    counted: Counter[tuple[str | None, str]] = Counter()
     for group in moved:
-        counted[group.from_version] += group.n
-    return tuple(
-        VersionMove(version, manifest.target_version, n)
-        for version, n in sorted(counted.items(), key=lambda item: (-item[1], item[0] or ""))
-    )
+        counted[group.from_version, delivered.get(group.sha256, run.target_version)] += group.n
+    by_size = sorted(counted.items(), key=lambda item: (-item[1], item[0][0] or "", item[0][1]))
+    return tuple(VersionMove(before, after, n) for (before, after), n in by_size)
 
 
 def _estimate(

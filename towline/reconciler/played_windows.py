@@ -8,7 +8,7 @@ from sqlalchemy import Row
 from towline.manifests.filters import FilterableDevice, owns
 from towline.manifests.model_policy import Freeze
 from towline.reconciler.offer import Offer
-from towline.schemas.windows import Window, install_need_s, next_opening
+from towline.schemas.windows import Window, install_need_s, opening_if_known
 
 
 class Openings:
@@ -33,7 +33,7 @@ class Openings:
         need_s = install_need_s(offer.install_timeout_s, offer.health)
         key = (windows, target.time_zone, now, need_s)
         if key not in self._found:
-            self._found[key] = next_opening(windows, now, target.time_zone, need_s)
+            self._found[key] = opening_if_known(windows, now, target.time_zone, need_s)
         return self._found[key]
 
     def _freezes_of(self, target: Row[Any]) -> tuple[Window, ...]:

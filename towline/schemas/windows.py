@@ -106,6 +106,19 @@ def next_opening(
     return None
 
 
+def opening_if_known(
+    windows: Sequence[Window], at: int, device_zone: str | None, need_s: int
+) -> int | None:
+    """As `next_opening`, but None also where a zone is not known here: nothing opens there.
+
+    For zones that are stored: a later tzdata may drop a name.
+    """
+    try:
+        return next_opening(windows, at, device_zone, need_s)
+    except ValueError:
+        return None
+
+
 def is_denied(windows: Sequence[Window], at: int, device_zone: str | None) -> Window | None:
     """The window that denies `at`, if one does."""
     for window in windows:
