@@ -159,7 +159,7 @@ def test_locks_of_a_fetch_that_was_cut_off_do_not_stop_the_next(hosted: Fleet) -
     mirror = hosted.mirror()
     mirror.fetch(NOW)
     head = hosted.commit("a: 2")
-    (mirror.path / "refs" / "heads" / "main.lock").touch()
+    (mirror.path / "refs" / "towline" / "followed.lock").touch()
     (mirror.path / "packed-refs.lock").touch()
     mirror.fetch(NOW)
     assert mirror.head() == head
@@ -173,7 +173,8 @@ def test_tags_other_branches_and_submodules_stay_away(hosted: Fleet) -> None:
     hosted.git("commit", "-q", "-m", "A submodule")
     mirror = hosted.mirror()
     mirror.fetch(NOW)
-    assert mirror._git.execute(["git", "for-each-ref", "--format=%(refname)"]) == "refs/heads/main"
+    found = mirror._git.execute(["git", "for-each-ref", "--format=%(refname)"])
+    assert found == "refs/towline/followed"
     assert mirror.read(str(mirror.head())) == {"a.yaml": b"a: 1"}
 
 

@@ -6,6 +6,7 @@ The words depend on the cause alone, so that one outage is one problem however i
 import re
 from collections.abc import Callable
 
+from towline.manifests.git_problems import Damaged
 from towline.manifests.remote import Remote
 from towline.schemas.problems import Problem
 
@@ -24,14 +25,17 @@ def no_branch(remote: Remote, branch: str, listed: list[str]) -> tuple[str, str]
 
 
 def fetch_problem(said: str, remote: Remote) -> Problem:
-    """The Problem behind what a failed fetch wrote to its standard error."""
+    """The Problem behind what a failed fetch wrote to its standard error.
+
+    Damaged where nothing says that the other side or a setting is at fault.
+    """
     # A name such as proxy.example.com says nothing about the cause.
     causes = said.replace(remote.url, "").replace(remote.host or remote.url, "")
     for pattern, words in _RULES:
         if re.search(pattern, causes, re.IGNORECASE):
             what, remedy = words(remote)
             return Problem(what, remedy=remedy)
-    return Problem(
+    return Damaged(
         f"git cannot fetch from {remote.url}: {_gist(said)}",
         remedy=f"try `git ls-remote {remote.url}` on the server's machine",
     )

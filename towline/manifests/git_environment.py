@@ -79,6 +79,9 @@ def _configuration(remote: Remote, mirror: Path) -> dict[str, str]:
         "core.hooksPath": _NOTHING,
         "core.fsmonitor": "false",
         "safe.directory": str(mirror),
+        # One pack per fetch, on the disk before anything names it: a power cut leaves no holes.
+        "core.fsync": "all",
+        "fetch.unpackLimit": "1",
         # What a force push leaves behind may still be in force.
         "gc.pruneExpire": "never",
         "gc.autoDetach": "false",

@@ -12,6 +12,10 @@ _GONE = re.compile(
 )
 
 
+class Damaged(Problem):
+    """What git keeps on this machine may be damaged: nothing else is known to be at fault."""
+
+
 def is_gone(said: str) -> bool:
     """True when git does not know a commit that it was asked about."""
     return _GONE.search(said) is not None
@@ -28,12 +32,12 @@ def git_problem(error: GitError, path: Path, folder: str) -> Problem:
             remedy=f"run `git config --global --add safe.directory {path.resolve()}` as this user",
         )
     if "not a git repository" in said:
-        return Problem(f"{path} is no git repository", remedy="run `towline init` or `git init`")
+        return Damaged(f"{path} is no git repository", remedy="run `towline init` or `git init`")
     if folder and is_gone(said) and f":{folder}" in said:
         return Problem(f"the commit has no folder {folder}", remedy="check --path")
     if is_gone(said):
-        return Problem("the repository lacks a commit that is needed", remedy="fetch it again")
-    return Problem(f"git failed in {path}: {said}", remedy="run `git fsck` there")
+        return Damaged("the repository lacks a commit that is needed", remedy="fetch it again")
+    return Damaged(f"git failed in {path}: {said}", remedy="run `git fsck` there")
 
 
 def _said(error: GitError) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from git import Git
 
+from towline.manifests.git_problems import Damaged
 from towline.manifests.git_run import chunks
 from towline.schemas.problems import Problem
 
@@ -119,7 +120,7 @@ def _answers(output: bytes, count: int) -> Iterator[tuple[str, bytes]]:
 
 
 def _lost(said: bytes) -> Problem:
-    return Problem(
+    return Damaged(
         f"the repository lacks an object: {said.decode('utf-8', 'replace')}",
         remedy="run `git fsck` in it, and fetch or clone it again",
     )

@@ -3,27 +3,34 @@
 `fetch` may be called from a thread of its own; everything else reads what was fetched last. While
 the last fetch failed, `head` raises its Problem, and the commits fetched before can be read. What
 a force push leaves behind is kept. Only one process uses the folder.
+
+A mirror is a cache: where it may be damaged, it is fetched anew beside the old one and takes its
+place. The objects of the old one stay within reach, because a commit in force may be only there.
 """
 
 import hashlib
-import os
-import signal
-import subprocess
-import tempfile
+import shutil
 import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from towline.manifests.fetch_problems import fetch_problem, no_branch, timed_out
-from towline.manifests.git_environment import ISOLATION, fetch_environment
+from towline.manifests.fetch_problems import fetch_problem, no_branch
+from towline.manifests.git_environment import ISOLATION
+from towline.manifests.git_problems import Damaged
+from towline.manifests.git_program import GitProgram
 from towline.manifests.remote import Remote
-from towline.manifests.repository import BranchMissing, Repository
+from towline.manifests.repository import BranchMissing, Commit, Repository
 from towline.schemas.problems import Problem
 
 FIRST_FETCH_FACTOR = 10
 """The first fetch brings all of the history and may take so much longer."""
-TERMINATE_S = 2.0
-_SAID_BYTES = 16 * 1024
+ANEW_REST_S = 3600
+"""What a new mirror did not mend is not tried again sooner."""
+_FOLLOWED = "refs/towline/followed"
+"""One name for every branch: what another branch left behind never is in the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +52,13 @@ class Mirror(Repository):
         self.remote = remote
         self._git.update_environment(**ISOLATION)
         self._outcome = _Outcome(None, Problem(f"{remote.url} was not fetched yet"))
-        self._process: subprocess.Popen[bytes] | None = None
-        self._closed = threading.Event()
+        self._program = GitProgram(remote)
+        self._fresh = mirrors / f"{name}.new.git"
+        self._former = mirrors / f"{name}.old.git"
+        self._in_place = threading.RLock()
+        """Held by readers: the mirror is not replaced meanwhile."""
+        self._is_doubted = False
+        self._begun_anew_at: float | None = None
 
     @property
     def source(self) -> str:
@@ -57,7 +69,23 @@ class Mirror(Repository):
         """As `Repository.head`, at the last fetch; raises its Problem when it failed."""
         if (problem := self._outcome.problem) is not None:
             raise type(problem)(problem.what, remedy=problem.remedy)
-        return super().head()
+        with self._reading():
+            return self._run("for-each-ref", "--format=%(objectname)", _FOLLOWED).strip() or None
+
+    def commit(self, sha: str) -> Commit:
+        """As `Repository.commit`."""
+        with self._reading():
+            return super().commit(sha)
+
+    def is_ancestor(self, old: str, new: str) -> bool:
+        """As `Repository.is_ancestor`."""
+        with self._reading():
+            return super().is_ancestor(old, new)
+
+    def read_files(self, sha: str, wants: Callable[[str], bool]) -> dict[str, bytes]:
+        """As `Repository.read_files`."""
+        with self._reading():
+            return super().read_files(sha, wants)
 
     def seen_at(self, now: int) -> int:
         """When the last successful fetch was."""
@@ -74,127 +102,107 @@ class Mirror(Repository):
 
     def close(self) -> None:
         """End a fetch in progress and begin none."""
-        self._closed.set()
-        if (process := self._process) is not None:
-            _end(process)
+        self._program.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._in_place:
+            try:
+                yield
+            except Damaged:
+                self._is_doubted = True
+                raise
 
     def _fetch(self) -> None:
-        environment = fetch_environment(self.remote, self.path)
-        self._prepare(environment)
-        ref = f"refs/heads/{self.branch}"
-        code, said = self._git_program(
+        last = self._begun_anew_at
+        may_begin_anew = last is None or time.monotonic() - last >= ANEW_REST_S
+        if not (self._is_doubted and may_begin_anew):
+            try:
+                self._bring(self.path)
+            except Damaged:
+                if not may_begin_anew:
+                    raise
+            else:
+                return
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Fetch all of it into a mirror that takes the place of this one; raises Problem."""
+        self._begun_anew_at = time.monotonic()
+        shutil.rmtree(self._fresh, ignore_errors=True)
+        self._bring(self._fresh)
+        try:
+            # A repository that was emptied meanwhile is no new beginning.
+            if self._has_followed(self._fresh):
+                self._replace()
+        except OSError as error:
+            raise Problem(f"{self.path} cannot be replaced: {error.strerror}") from None
+        self._is_doubted = False
+
+    def _replace(self) -> None:
+        shutil.rmtree(self._former, ignore_errors=True)
+        if (self.path / "objects").is_dir():
+            within_reach = self._fresh / "objects" / "info" / "alternates"
+            within_reach.parent.mkdir(exist_ok=True)
+            within_reach.write_text(f"../../{self._former.name}/objects\n")
+        with self._in_place:
+            self.path.rename(self._former)
+            self._fresh.rename(self.path)
+
+    def _bring(self, folder: Path) -> None:
+        """Fetch the branch into the mirror in `folder`, which is made where it is missing."""
+        self._prepare(folder)
+        factor = 1 if self._has_followed(folder) else FIRST_FETCH_FACTOR
+        code, said = self._program.run(
+            folder,
             *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head"),
-            *("--no-recurse-submodules", "--", self.remote.url, f"+{ref}:{ref}"),
-            environment=environment,
-            timeout_s=self.remote.timeout_s * (1 if self._fetched() else FIRST_FETCH_FACTOR),
+            *("--no-recurse-submodules", "--", self.remote.url),
+            f"+refs/heads/{self.branch}:{_FOLLOWED}",
+            timeout_s=self.remote.timeout_s * factor,
         )
         if code and "couldn't find remote ref" in said:
-            self._refuse_missing(environment)
+            self._refuse_missing(folder)
         elif code:
             raise fetch_problem(said, self.remote)
+        elif not self._has_followed(folder):
+            raise Damaged(f"what was fetched into {folder} cannot be read")
 
-    def _fetched(self) -> str | None:
-        """The branch's commit in the mirror."""
-        try:
-            return super().head()
-        except BranchMissing:
-            return None
+    def _has_followed(self, folder: Path) -> bool:
+        arguments = ("rev-parse", "--verify", "--quiet", f"{_FOLLOWED}^{{commit}}")
+        return self._program.run(folder, *arguments, timeout_s=self.remote.timeout_s)[0] == 0
 
-    def _prepare(self, environment: dict[str, str]) -> None:
+    def _prepare(self, folder: Path) -> None:
         """Make the mirror where it is missing; locks are of a process that was ended."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            for lock in (*self.path.glob("*.lock"), *(self.path / "refs").rglob("*.lock")):
+            if not self.path.exists() and self._fresh.exists():
+                # A server that was cut off while it replaced the one by the other.
+                self._fresh.rename(self.path)
+            folder.mkdir(parents=True, exist_ok=True)
+            for lock in (*folder.glob("*.lock"), *(folder / "refs").rglob("*.lock")):
                 lock.unlink()
         except OSError as error:
-            raise Problem(f"{self.path} cannot be written: {error.strerror}") from None
-        if (self.path / "HEAD").exists():
+            raise Problem(f"{folder} cannot be written: {error.strerror}") from None
+        if (folder / "HEAD").exists():
             return
-        code, said = self._git_program(
+        code, said = self._program.run(
+            folder,
             *("init", "--quiet", "--bare", "--template="),
-            environment=environment,
             timeout_s=self.remote.timeout_s,
         )
         if code:
-            raise Problem(f"git cannot make {self.path}: {said.strip()}")
+            raise Problem(f"git cannot make {folder}: {said.strip()}")
 
-    def _refuse_missing(self, environment: dict[str, str]) -> None:
+    def _refuse_missing(self, folder: Path) -> None:
         """A repository without any commit is no error; without this branch it is."""
-        code, listed = self._git_program(
+        code, listed = self._program.run(
+            folder,
             *("ls-remote", "--heads", "--", self.remote.url),
-            environment=environment,
             timeout_s=self.remote.timeout_s,
             is_output_wanted=True,
         )
         heads = (
             [line.partition("refs/heads/")[2] for line in listed.splitlines()] if not code else []
         )
-        if heads or self._fetched():
+        if heads or self._has_followed(folder):
             what, remedy = no_branch(self.remote, self.branch, sorted(heads))
             raise BranchMissing(what, remedy=remedy)
-
-    def _git_program(
-        self,
-        *arguments: str,
-        environment: dict[str, str],
-        timeout_s: int,
-        is_output_wanted: bool = False,
-    ) -> tuple[int, str]:
-        """Run git on the mirror; the exit code, and the end of what it said or printed."""
-        with tempfile.TemporaryFile() as told:
-            other = subprocess.DEVNULL
-            process = self._start(
-                arguments,
-                environment,
-                stdout=told.fileno() if is_output_wanted else other,
-                stderr=other if is_output_wanted else told.fileno(),
-            )
-            try:
-                process.wait(timeout_s)
-            except subprocess.TimeoutExpired:
-                raise timed_out(self.remote, timeout_s) from None
-            finally:
-                _end(process)
-                self._process = None
-            told.seek(max(0, told.seek(0, os.SEEK_END) - _SAID_BYTES))
-            return process.returncode, told.read().decode("utf-8", "replace")
-
-    def _start(
-        self, arguments: tuple[str, ...], environment: dict[str, str], *, stdout: int, stderr: int
-    ) -> subprocess.Popen[bytes]:
-        if self._closed.is_set():
-            raise Problem("the server is stopping")
-        try:
-            self._process = subprocess.Popen(
-                ["git", f"--git-dir={self.path}", *arguments],
-                cwd=self.path,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                # A group of its own: what git starts ends with it.
-                start_new_session=True,
-            )
-        except FileNotFoundError:
-            raise Problem("the git program is missing", remedy="install git") from None
-        if self._closed.is_set():
-            _end(self._process)
-        return self._process
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started; git removes its locks when it is asked to end."""
-    if process.poll() is None:
-        _signal(process, signal.SIGTERM)
-        try:
-            process.wait(TERMINATE_S)
-        except subprocess.TimeoutExpired:
-            _signal(process, signal.SIGKILL)
-            process.wait()
-
-
-def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    try:
-        os.killpg(process.pid, number)
-    except ProcessLookupError:
-        return
