@@ -277,7 +277,7 @@ def next_clock(connection: Connection, asked: Asked) -> int | None:
         _soonest(
             connection, asked.now, targets.c.deadline, is_of_deployment, _STANDS, awaits_verdict()
         ),
-        _soonest(connection, asked.now, silent_at, is_of_deployment, ~_STANDS, awaits_verdict()),
+        _soonest(connection, asked.now, silent_at, is_of_deployment, ~_STANDS, IS_AWAY),
         _soonest(
             connection,
             asked.now,

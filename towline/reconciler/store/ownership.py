@@ -4,21 +4,16 @@ A filter is evaluated in Python over the distinct label sets, one implementation
 the rest of it is SQL over `edge_devices`.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from sqlalchemy import (
-    ARRAY,
-    BigInteger,
     ColumnElement,
     Connection,
     and_,
-    any_,
     false,
     func,
-    literal,
     not_,
     or_,
     select,
@@ -27,6 +22,7 @@ from sqlalchemy import (
 
 from towline.manifests.filters import owns_labels
 from towline.manifests.model import DeviceGroup, Ownership
+from towline.reconciler.store.among import among
 from towline.reconciler.store.tables import edge_devices, label_sets, runs, targets
 from towline.schemas.states import TargetState
 
@@ -75,7 +71,7 @@ def _has_labels(connection: Connection, owner: Ownership) -> ColumnElement[bool]
     if len(matching) * RARE > len(rows):
         # Not by the index: most of the table in the order of labels is slower than all of it.
         column = column + 0
-    return _is_among(connection, column, matching)
+    return among(connection, column, matching)
 
 
 @lru_cache(maxsize=1000)
@@ -97,16 +93,6 @@ def _look_at_new(
 
 
 _SETS_AT_ONCE = 1000
-
-
-def _is_among(
-    connection: Connection, column: ColumnElement[int], numbers: Sequence[int]
-) -> ColumnElement[bool]:
-    """As `column IN (…)`, with all numbers in one parameter: thousands of them cost nothing."""
-    if connection.dialect.name == "postgresql":
-        return column == any_(literal(list(numbers), ARRAY(BigInteger)))
-    listed = func.json_each(json.dumps(numbers)).table_valued("value")
-    return column.in_(select(listed.c.value))
 
 
 def taken_over(

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from towline.reconciler.store import changes, counters
+from towline.reconciler.store.among import among
 from towline.reconciler.store.causes import is_recorded
 from towline.reconciler.store.tables import deployment_counts, targets
 from towline.schemas.states import ACTIVE_TARGETS, TargetState, move_target
@@ -82,7 +83,8 @@ def _update(
     before = connection.execute(select(*columns).where(chosen)).all()
     if not before:
         return before
-    statement = update(targets).where(chosen).values(**values)
+    same = among(connection, targets.c.device_seq, (row.device_seq for row in before))
+    statement = update(targets).where(targets.c.run_seq == run_seq, same).values(**values)
     if not told and not is_counted:
         connection.execute(statement)
         return before
