@@ -201,6 +201,10 @@ class Analysis:
     count: int
 
 
+API_LABEL = ("towline/api", "true")
+"""The label of a manifest that a call of the API wrote."""
+
+
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """One manifest in force."""
@@ -249,6 +253,11 @@ class Deployment:
     windows: tuple[Window, ...] = ()
     self_heal: bool = True
     analysis: tuple[Analysis, ...] = ()
+
+    @property
+    def is_api_made(self) -> bool:
+        """True when a call of the API wrote it, not a person by hand."""
+        return API_LABEL in self.labels
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from towline.manifests.model import Deployment, Ownership
 from towline.reconciler.actions import BeginRun
 from towline.reconciler.cohort import order_for
 from towline.reconciler.head import Head
-from towline.reconciler.store import dirt, grants, pins, runs
+from towline.reconciler.store import dirt, grants, merge_requests, pins, runs
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.events import Event, record
 from towline.reconciler.store.targets import insert_ignoring
@@ -32,6 +32,7 @@ def begin_run(
     _keep_revision(connection, head, manifest, now)
     _lift_pins(connection, head, manifest)
     dirt.forget_clocks(connection, head.organization, manifest.name)
+    merge_requests.forget(connection, run_id)
     runs.insert_run(
         connection,
         {

@@ -21,7 +21,8 @@ def start(world: Snapshot, manifest: Deployment, run: RunSeen) -> list[Action]:
 def _wait(world: Snapshot, manifest: Deployment, run: RunSeen) -> Hold | None:
     if world.statement_problem:
         return Hold("WaitingForStatement", world.statement_problem)
-    if run.start_requested or run.is_return:
+    # Who deploys by calls of the API begins by one as well, even when it is back to what was.
+    if run.start_requested or (run.is_return and not manifest.is_api_made):
         return None
     start = manifest.start
     if start.mode is StartMode.MANUAL:

@@ -3,7 +3,9 @@
 An id is checked in full before any look-up and never becomes part of a path by itself.
 """
 
+import hashlib
 import re
+import unicodedata
 from uuid import UUID, uuid5
 
 ID_GRAMMAR = r"[a-z0-9][a-z0-9._-]{0,62}"
@@ -15,6 +17,19 @@ _NAMESPACE = UUID("6f0f1c1e-6b8a-5d0c-9f5e-3f3b7a3f2d11")
 def is_id(text: object) -> bool:
     """True when `text` is a whole id: of a device, component, Deployment or organization."""
     return isinstance(text, str) and _ID.fullmatch(text) is not None
+
+
+def slug_of(title: str) -> str:
+    """The id nearest to a title, the same at every call: `Firmware Über v2` -> `firmware-uber-v2`.
+
+    What does not fit, or has no letter that an id may have, ends in the beginning of its digest.
+    """
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9._]+", "-", plain).strip("-._")
+    digest = hashlib.sha256(title.encode()).hexdigest()[:8]
+    if not slug:
+        return f"deployment-{digest}"
+    return slug if is_id(slug) else f"{slug[:54].rstrip('-._')}-{digest}"
 
 
 def device_uuid(device: str) -> UUID:

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from towline.reconciler import acts, groups, showing
+from towline.reconciler import acts, groups, showing, unmerged
 from towline.reconciler.explain_deployment import explain_deployment
 from towline.reconciler.explain_device import explain_device
-from towline.reconciler.server import admin_acts
+from towline.reconciler.server import admin_acts, admin_unmerged
 from towline.reconciler.server.desk import Administrator, AtDesk, Declined, Viewer, wall_clock
 from towline.reconciler.server.sight import sight
 from towline.reconciler.store import reading, reading_devices, reading_events
@@ -53,10 +53,10 @@ def list_deployments(
     page: PageNumber = 1,
     page_size: PageSize = 20,
 ) -> dict[str, Any]:
-    """The contract's list, newest run first."""
+    """The contract's list, newest run first; before them what waits for its merge."""
     wanted = Page(page, page_size)
     with desk.store.read() as connection:
-        items, total = showing.deployments(
+        items, total = unmerged.deployments(
             connection, person.organization, wanted, sight(desk), status=status, name=name
         )
     return {"deployments": items, "pagination": wanted.document(total)}
@@ -70,7 +70,7 @@ def get_deployment(
     with desk.store.read() as connection:
         run = reading.find_run(connection, person.organization, deployment)
         if run is None:
-            raise _no_deployment(deployment)
+            return unmerged.detail(admin_unmerged.find(connection, person, deployment))
         return showing.deployment(connection, run, sight(desk), devices)
 
 

@@ -12,8 +12,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from sqlalchemy import Row
 
 from towline.manifests.shape_words import seconds_above_zero
-from towline.reconciler import acts, device_acts, showing
+from towline.reconciler import acts, device_acts, showing, unmerged
 from towline.reconciler.consequences import COUNTED, consequences
+from towline.reconciler.server import admin_unmerged
 from towline.reconciler.server.desk import AtDesk, Declined, Desk, Operator, wall_clock
 from towline.reconciler.server.sight import sight
 from towline.reconciler.store import reading, reading_devices
@@ -77,6 +78,8 @@ def act(
     """Carry out a verb on a run: its state then, and in counts what became of its devices."""
     asked = (body or VerbRequest()).act(verb)
     run = _find_run(desk, person, deployment)
+    if run is None:
+        return admin_unmerged.act(desk, person, deployment, verb)
     with desk.store.read() as connection:
         fates = consequences(verb, standings(connection, run.seq))
     reason = body.reason if body else ""
@@ -116,6 +119,8 @@ def act_on_device(
     """Name one device of strategy manual, send it back and pin it, or try it again."""
     asked = body or DeviceVerbRequest()
     run = _find_run(desk, person, deployment)
+    if run is None:
+        raise _refuse_unmerged(desk, person, deployment, verb)
     with desk.store.read() as connection:
         slug = reading_devices.find_slug(connection, person.organization, device)
     if slug is None:
@@ -145,12 +150,16 @@ _DONE = {
 }
 
 
-def _find_run(desk: Desk, person: Person, deployment: str) -> Row[Any]:
+def _find_run(desk: Desk, person: Person, deployment: str) -> Row[Any] | None:
     with desk.store.read() as connection:
-        run = reading.find_run(connection, person.organization, deployment)
-    if run is None:
-        raise Declined(404, "not-found", f"there is no deployment {deployment[:80]}")
-    return run
+        return reading.find_run(connection, person.organization, deployment)
+
+
+def _refuse_unmerged(desk: Desk, person: Person, deployment: str, verb: Verb) -> Declined:
+    with desk.store.read() as connection:
+        row = admin_unmerged.find(connection, person, deployment)
+    words = f"{verb} is not allowed: {unmerged.waits_for(row)}"
+    return Declined(409, "waiting-for-merge", words, compare=row.compare)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from towline.manifests.repository import Repository
 from towline.reconciler.head import Head
 from towline.reconciler.observe import SEEN_POLLS
 from towline.reconciler.server.wire import problem_document
@@ -28,11 +29,13 @@ def wall_clock() -> int:
 class Declined(Exception):
     """A request that is answered with a problem."""
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
+    def __init__(self, status: int, code: str, detail: str, **more: object) -> None:
+        """`more` are further members of the problem."""
         super().__init__(detail)
         self.status = status
         self.code = code
         self.detail = detail
+        self.more = more
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class Desk:
     """The certificate's fingerprint for join strings; None when a public CA vouches for it."""
     head: Callable[[], Head | None] = lambda: None
     """What is in force; None until the first commit was applied."""
+    repository: Repository | None = None
+    """The fleet repository, to read its newest commit and to write one."""
 
     def seen_after(self) -> int:
         """Devices that were not seen after this time are offline."""
@@ -136,7 +141,7 @@ def install_problems(app: FastAPI) -> None:
 
     async def declined(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, Declined)
-        return _problem(error.status, error.code, error.detail)
+        return _problem(error.status, error.code, error.detail, **error.more)
 
     async def invalid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
@@ -154,7 +159,7 @@ def install_problems(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, refused)
 
 
-def _problem(status: int, code: str, detail: str) -> JSONResponse:
-    document: dict[str, Any] = problem_document(status, code, detail)
+def _problem(status: int, code: str, detail: str, **more: object) -> JSONResponse:
+    document: dict[str, Any] = problem_document(status, code, detail, **more)
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
     return JSONResponse(document, status, headers, media_type="application/problem+json")

@@ -134,6 +134,7 @@ def _run(
             devices=lambda: reconciler.head.devices if reconciler.head else {},
             wake=reconciler.wake,
             head=lambda: reconciler.head,
+            repository=repository,
         )
         service = Service(
             store, _service_settings(settings, certificate, address), trust.key, doorbell, fleet

@@ -17,9 +17,11 @@ from sqlalchemy import literal, select
 
 import towline
 from towline.manifests.model import DeviceEntry
+from towline.manifests.repository import Repository
 from towline.reconciler.head import Head
 from towline.reconciler.server import (
     admin,
+    admin_create,
     admin_tokens,
     device,
     packages,
@@ -57,6 +59,7 @@ class FleetView:
     wake: Callable[[], None]
     head: Callable[[], Head | None] = lambda: None
     """What is in force; None until the first commit was applied."""
+    repository: Repository | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +213,7 @@ def people(desk: Desk) -> FastAPI:
     app = FastAPI(title="Towline", version=towline.__version__, docs_url=None, redoc_url=None)
     app.state.desk = desk
     install_problems(app)
+    app.include_router(admin_create.router)
     app.include_router(admin.router)
     app.include_router(admin_tokens.router)
     app.include_router(plans.router)
@@ -237,4 +241,5 @@ def _desk(store: Store, settings: ServiceSettings, doorbell: Doorbell, fleet: Fl
         address=settings.address,
         certificate=certificate,
         head=fleet.head,
+        repository=fleet.repository,
     )

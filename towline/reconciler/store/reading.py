@@ -26,6 +26,18 @@ class Page:
 
     number: int = 1
     size: int = 20
+    before: int = 0
+    """Entries of another kind that come first in the same list."""
+
+    @property
+    def offset(self) -> int:
+        """How many entries of this kind the pages before have."""
+        return max(0, (self.number - 1) * self.size - self.before)
+
+    @property
+    def limit(self) -> int:
+        """How many entries of this kind the page has room for."""
+        return min(self.size, max(0, self.number * self.size - self.before))
 
     def document(self, total: int) -> dict[str, int]:
         """The contract's `pagination`."""
@@ -56,8 +68,8 @@ def runs_page(
         select(t.runs)
         .where(*where)
         .order_by(t.runs.c.seq.desc())
-        .limit(page.size)
-        .offset((page.number - 1) * page.size)
+        .limit(page.limit)
+        .offset(page.offset)
     ).all()
     return rows, total
 

@@ -33,6 +33,7 @@ from towline.reconciler.store.tables_rollout import (
 )
 from towline.reconciler.store.tables_service import (
     admin_tokens,
+    answers,
     audit,
     change_outbox,
     ddi_actions,
@@ -42,6 +43,7 @@ from towline.reconciler.store.tables_service import (
     events,
     join_tokens,
     leader_epoch,
+    merge_requests,
     sessions,
 )
 
@@ -49,6 +51,7 @@ __all__ = [
     "IS_AWAY",
     "admin_tokens",
     "analyses",
+    "answers",
     "audit",
     "batches",
     "change_outbox",
@@ -71,6 +74,7 @@ __all__ = [
     "label_sets",
     "leader_epoch",
     "manifests",
+    "merge_requests",
     "metadata",
     "organizations",
     "overrides",

@@ -99,6 +99,37 @@ audit = Table(
     Column("hash", Digest, nullable=False),
 )
 
+merge_requests = Table(
+    "merge_requests",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("organization", Slug, nullable=False),
+    Column("name", Slug, nullable=False),
+    Column("revision", Digest, nullable=False),
+    Column("branch", String(255), nullable=False),
+    Column("compare", Text, nullable=False),
+    Column("title", String(255), nullable=False),
+    Column("status", Word, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("created_by", Uuid, nullable=False),
+    Column("created_at", Number, nullable=False),
+    Column("metadata", Document, nullable=False),
+    Index(None, "organization", "name"),
+)
+"""Deployments made by the API that git does not want yet; the id is that of the run to come."""
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("organization", Slug, primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("digest", Digest, nullable=False),
+    Column("body", Document, nullable=False),
+    Column("created_at", Number, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What was answered under an Idempotency-Key; the digest is of the request."""
+
 dirty_devices = Table(
     "dirty_devices",
     metadata,
