@@ -56,9 +56,8 @@ def mark_fetched(connection: Connection, now: int, served: Collection[tuple[int,
 
 
 def _not_fetched(connection: Connection, devices: Sequence[int]) -> Sequence[Row[Any]]:
-    columns = (t.targets.c[name] for name in ("run_seq", "device_seq", "component", "granted_at"))
     return connection.execute(
-        select(*columns, t.runs.c.offer)
+        select(t.targets, t.runs.c.offer)
         .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
         .where(
             t.targets.c.device_seq.in_(devices),

@@ -43,6 +43,7 @@ from towline.reconciler.snapshot import (
 )
 from towline.reconciler.store import clocks, fleet, runs
 from towline.reconciler.store.clocks import Asked, Patience
+from towline.reconciler.store.next_clock import next_clock
 from towline.reconciler.store.targets import groups_by_batch
 from towline.schemas.states import BatchState
 
@@ -83,7 +84,7 @@ def observe(
         holds=holds_seen(connection, run),
         batches=tuple(batch_seen(row, groups.get(row.number, ())) for row in opened),
         lapsed=clocks.lapsed(connection, asked, is_owned),
-        next_clock=clocks.next_clock(connection, asked),
+        next_clock=next_clock(connection, asked),
         is_swept=asked.is_sweep,
     )
     if manifest is None or manifest.revision != run.revision:

@@ -5,12 +5,23 @@ within deviceTimeout of the fetch, and one that is silent without a grant is def
 batch after offline.after, before it after three poll intervals, as another takes its place.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+)
 
 from towline.reconciler.store.sweeps import sweep_s
 from towline.reconciler.store.tables import (
@@ -91,164 +102,40 @@ class Asked:
         return self.now if self.swept_at is None else self.swept_at + every_s
 
     @property
+    def named(self) -> dict[str, object]:
+        """What the statements ask with."""
+        now, patience = self.now, self.patience
+        return {
+            "of_organization": self.organization,
+            "of_deployment": self.deployment,
+            "newest": self.newest,
+            "now": now,
+            "seen_s": patience.seen_s,
+            "offline_s": patience.offline_s,
+            "unseen_since": now - patience.seen_s,
+            "silent_since": now - patience.offline_s,
+        }
+
+    @property
     def sweep_after(self) -> int:
         """When after now."""
         return self.now + sweep_s(self.patience.offline_s) if self.is_sweep else self.next_sweep_at
 
 
-def lapsed(
-    connection: Connection, asked: Asked, still_owned: ColumnElement[bool], limit: int = 500
-) -> tuple[Lapsed, ...]:
-    """At most `limit` targets of each kind of lapse.
+LIMIT = 500
+"""Of each kind of lapse at once."""
 
-    `still_owned` is the manifest's filter over `edge_devices`.
-    """
-    found: list[Lapsed] = []
-    for lapse, condition in _conditions(connection, asked, still_owned):
-        rows = connection.execute(
-            select(targets.c.run_seq, targets.c.device_seq, targets.c.batch)
-            .join(device_state, device_state.c.device_seq == targets.c.device_seq)
-            .join(edge_devices, edge_devices.c.seq == targets.c.device_seq)
-            .where(condition)
-            .limit(limit)
-        )
-        found += [Lapsed(run, device, batch, lapse) for run, device, batch in rows]
-    return tuple(sorted(set(found), key=lambda each: (each.run_seq, each.device_seq)))
+RUNS_OF_DEPLOYMENT = select(runs.c.seq).where(
+    runs.c.organization == bindparam("of_organization"),
+    runs.c.deployment == bindparam("of_deployment"),
+)
+"""The numbers of a Deployment's runs."""
 
 
-def runs_of(organization: str, deployment: str) -> Select[tuple[int]]:
-    """The numbers of a Deployment's runs."""
-    return select(runs.c.seq).where(
-        runs.c.organization == organization, runs.c.deployment == deployment
-    )
-
-
-def of_runs(chosen: Select[tuple[int]] | Sequence[int]) -> ColumnElement[bool]:
-    """The target is of one of these runs; found by another index than that of the run's targets."""
-    return (targets.c.run_seq + 0).in_(chosen)
-
-
-def _conditions(
-    connection: Connection, asked: Asked, still_owned: ColumnElement[bool]
-) -> Iterator[tuple[Lapse, ColumnElement[bool]]]:
-    now, patience = asked.now, asked.patience
-    is_newest = of_runs([asked.newest])
-    is_of_deployment = of_runs(runs_of(asked.organization, asked.deployment))
-    is_due = targets.c.deadline <= now
-    ungranted = _ungranted(asked)
-    if asked.is_recheck or asked.is_sweep:
-        yield Lapse.LEFT, and_(ungranted, targets.c.goes_back.is_(False), ~still_owned)
-    # Whoever falls silent for long no longer says that it waits for a window or a lock.
-    counts = or_(_STANDS, _last_seen() <= now - patience.offline_s)
-    yield Lapse.TIMED_OUT, and_(is_of_deployment, awaits_verdict(), _IS_GRANTED, counts, is_due)
-    yield (
-        Lapse.UNPREPARED,
-        and_(
-            is_newest,
-            targets.c.status == TargetState.PENDING.value,
-            ~_IS_GRANTED,
-            targets.c.staged_at.is_(None),
-            is_due,
-        ),
-    )
-    yield (
-        Lapse.NOT_FETCHED,
-        and_(
-            IS_AWAY,
-            is_newest,
-            targets.c.status == TargetState.PENDING.value,
-            targets.c.granted_at <= now - patience.seen_s,
-            targets.c.fetched_at.is_(None),
-        ),
-    )
-    # Before the last batch a silent device is replaced at once.
-    if early := _early_batches(connection, asked.newest):
-        is_early = and_(targets.c.batch.in_(early), targets.c.goes_back.is_(False))
-        silent = _is_silent(now, patience.seen_s)
-        yield Lapse.OFFLINE, and_(ungranted, still_owned, is_early, silent)
-    if asked.is_sweep:
-        is_late = or_(targets.c.batch.not_in(_not_last(asked.newest)), targets.c.goes_back)
-        silent = _is_silent(now, patience.offline_s)
-        may_wait = or_(still_owned, targets.c.goes_back)
-        yield Lapse.OFFLINE, and_(ungranted, may_wait, is_late, silent)
-    if _has_deferred(connection, asked.newest):
-        yield Lapse.RETURNED, _has_returned(asked, still_owned)
-
-
-_IS_GRANTED = targets.c.granted_at.is_not(None)
-_STANDS = targets.c.waits == ""
-"""Its clock runs: it does not wait for a window or a lock."""
-
-
-def _ungranted(asked: Asked) -> ColumnElement[bool]:
-    return and_(
-        targets.c.run_seq == asked.newest,
-        targets.c.status == TargetState.PENDING.value,
-        ~_IS_GRANTED,
-    )
-
-
-def _not_last(run_seq: int) -> Select[tuple[int]]:
-    return select(batches.c.number).where(
-        batches.c.run_seq == run_seq, batches.c.is_last.is_(False)
-    )
-
-
-def _early_batches(connection: Connection, run_seq: int) -> list[int]:
-    """Batches before the last in which a device waits for its grant."""
-    counts = deployment_counts.c
-    rows = connection.execute(
-        select(counts.batch)
-        .where(
-            counts.run_seq == run_seq,
-            counts.status == TargetState.PENDING.value,
-            counts.is_granted.is_(False),
-            counts.batch.in_(_not_last(run_seq)),
-        )
-        .distinct()
-    )
-    return sorted(rows.scalars())
-
-
-def _has_deferred(connection: Connection, run_seq: int) -> bool:
-    counts = deployment_counts.c
-    deferred = exists(
-        select(counts.n).where(counts.run_seq == run_seq, counts.reason == "OfflineDeferred")
-    )
-    return bool(connection.execute(select(deferred)).scalar_one())
-
-
-def _last_seen() -> ColumnElement[int]:
-    return func.coalesce(device_state.c.last_seen, 0)
-
-
-def _later(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[Any]:
-    return case((one > other, one), else_=other)
-
-
-def _is_silent(now: int, for_s: int) -> ColumnElement[bool]:
-    return and_(targets.c.created_at <= now - for_s, _last_seen() <= now - for_s)
-
-
-def _has_returned(asked: Asked, still_owned: ColumnElement[bool]) -> ColumnElement[bool]:
-    takes = select(runs.c.seq).where(
-        runs.c.seq == asked.newest,
-        runs.c.goes_back == "",
-        runs.c.status.in_(("in_progress", "completed")),
-    )
-    may_enter = and_(
-        targets.c.batch.not_in(_not_last(asked.newest)),
-        targets.c.run_seq.in_(takes),
-        still_owned,
-    )
-    return and_(
-        targets.c.run_seq == asked.newest,
-        targets.c.status == TargetState.SKIPPED.value,
-        targets.c.reason == "OfflineDeferred",
-        _last_seen() >= asked.now - asked.patience.seen_s,
-        or_(targets.c.goes_back, may_enter),
-        has_no_other_active(),
-    )
+def of_runs(chosen: Select[tuple[int]] | ColumnElement[int]) -> ColumnElement[bool]:
+    """The target is of these runs; found by another index than that of a run's targets."""
+    seq: ColumnElement[int] = targets.c.run_seq + 0
+    return seq.in_(chosen) if isinstance(chosen, Select) else seq == chosen
 
 
 def awaits_verdict() -> ColumnElement[bool]:
@@ -262,63 +149,130 @@ def awaits_verdict() -> ColumnElement[bool]:
     )
 
 
-def next_clock(connection: Connection, asked: Asked) -> int | None:
-    """The next time after `now` at which a clock of a target can run out.
+LAST_SEEN: ColumnElement[int] = func.coalesce(device_state.c.last_seen, 0)
+STANDS = targets.c.waits == ""
+"""Its clock runs: it does not wait for a window or a lock."""
+UNGRANTED = and_(
+    targets.c.run_seq == bindparam("newest"),
+    targets.c.status == TargetState.PENDING.value,
+    targets.c.granted_at.is_(None),
+)
+NOT_LAST = select(batches.c.number).where(
+    batches.c.run_seq == bindparam("newest"), batches.c.is_last.is_(False)
+)
 
-    Whoever waits silently in the last batch is looked at with the next sweep.
-    """
-    seen_s = asked.patience.seen_s
-    since = _later(_last_seen(), targets.c.created_at)
-    silent_at = _later(_last_seen() + asked.patience.offline_s, targets.c.deadline)
-    is_of_deployment = of_runs(runs_of(asked.organization, asked.deployment))
-    is_unfetched = and_(IS_AWAY, targets.c.status == "pending", targets.c.fetched_at.is_(None))
-    ungranted, early = _ungranted(asked), _early_batches(connection, asked.newest)
-    times = [
-        _soonest(
-            connection, asked.now, targets.c.deadline, is_of_deployment, _STANDS, awaits_verdict()
-        ),
-        _soonest(connection, asked.now, silent_at, is_of_deployment, ~_STANDS, IS_AWAY),
-        _soonest(
-            connection,
-            asked.now,
-            targets.c.granted_at + seen_s,
-            is_of_deployment,
-            is_unfetched,
-        ),
-    ]
-    if early:
-        is_early = targets.c.batch.in_(early)
-        times.append(_soonest(connection, asked.now, since + seen_s, ungranted, is_early))
-    if _waits_late(connection, asked.newest, early):
-        times.append(asked.sweep_after)
-    return min((time for time in times if time is not None), default=None)
+_IS_NEWEST = of_runs(bindparam("newest", type_=Integer))
+_IS_DUE = targets.c.deadline <= bindparam("now")
+_COUNTS = deployment_counts.c
 
 
-def _waits_late(connection: Connection, run_seq: int, early: Sequence[int]) -> bool:
-    """A device of the last batch, or one that goes back, waits for its grant."""
-    counts = deployment_counts.c
-    is_back = counts.reason == "RollingBack"
-    waits = exists(
-        select(counts.n).where(
-            counts.run_seq == run_seq,
-            counts.status == TargetState.PENDING.value,
-            counts.is_granted.is_(False),
-            or_(counts.batch.not_in(early), is_back),
+def _lapsing(*where: ColumnElement[bool]) -> Select[Any]:
+    return (
+        select(targets.c.run_seq, targets.c.device_seq, targets.c.batch)
+        .join(device_state, device_state.c.device_seq == targets.c.device_seq)
+        .join(edge_devices, edge_devices.c.seq == targets.c.device_seq)
+        .where(*where)
+        .limit(LIMIT)
+    )
+
+
+# Statements are built once where they can be: each pass asks all of them.
+_TIMED_OUT = _lapsing(
+    of_runs(RUNS_OF_DEPLOYMENT),
+    awaits_verdict(),
+    targets.c.granted_at.is_not(None),
+    # Whoever falls silent for long no longer says that it waits for a window or a lock.
+    or_(STANDS, bindparam("silent_since") >= LAST_SEEN),
+    _IS_DUE,
+)
+_UNPREPARED = _lapsing(
+    _IS_NEWEST,
+    targets.c.status == TargetState.PENDING.value,
+    targets.c.granted_at.is_(None),
+    targets.c.staged_at.is_(None),
+    _IS_DUE,
+)
+_NOT_FETCHED = _lapsing(
+    IS_AWAY,
+    _IS_NEWEST,
+    targets.c.status == TargetState.PENDING.value,
+    targets.c.granted_at <= bindparam("unseen_since"),
+    targets.c.fetched_at.is_(None),
+)
+_EARLY_BATCHES = (
+    select(_COUNTS.batch)
+    .where(
+        _COUNTS.run_seq == bindparam("newest"),
+        _COUNTS.status == TargetState.PENDING.value,
+        _COUNTS.is_granted.is_(False),
+        _COUNTS.batch.in_(NOT_LAST),
+    )
+    .distinct()
+)
+_HAS_DEFERRED = select(
+    exists(
+        select(_COUNTS.n).where(
+            _COUNTS.run_seq == bindparam("newest"), _COUNTS.reason == "OfflineDeferred"
         )
     )
-    return bool(connection.execute(select(waits)).scalar_one())
+)
 
 
-def _soonest(
-    connection: Connection,
-    now: int,
-    clock: ColumnElement[int | None],
-    *where: ColumnElement[bool],
-) -> int | None:
-    found: int | None = connection.execute(
-        select(func.min(clock))
-        .select_from(targets)
-        .join(device_state, device_state.c.device_seq == targets.c.device_seq)
-        .where(clock > now, *where)
-    ).scalar_one()
-    return found
+def lapsed(
+    connection: Connection, asked: Asked, still_owned: ColumnElement[bool]
+) -> tuple[Lapsed, ...]:
+    """At most 500 targets of each kind of lapse.
+
+    `still_owned` is the manifest's filter over `edge_devices`.
+    """
+    found: list[Lapsed] = []
+    for lapse, statement in _statements(connection, asked, still_owned):
+        rows = connection.execute(statement, asked.named)
+        found += [Lapsed(run, device, batch, lapse) for run, device, batch in rows]
+    return tuple(sorted(set(found), key=lambda each: (each.run_seq, each.device_seq)))
+
+
+def _statements(
+    connection: Connection, asked: Asked, still_owned: ColumnElement[bool]
+) -> Iterator[tuple[Lapse, Select[Any]]]:
+    if asked.is_recheck or asked.is_sweep:
+        yield Lapse.LEFT, _lapsing(UNGRANTED, targets.c.goes_back.is_(False), ~still_owned)
+    yield Lapse.TIMED_OUT, _TIMED_OUT
+    yield Lapse.UNPREPARED, _UNPREPARED
+    yield Lapse.NOT_FETCHED, _NOT_FETCHED
+    # Before the last batch a silent device is replaced at once.
+    if early := early_batches(connection, asked):
+        is_early = and_(targets.c.batch.in_(early), targets.c.goes_back.is_(False))
+        yield Lapse.OFFLINE, _lapsing(UNGRANTED, still_owned, is_early, _silent("unseen_since"))
+    if asked.is_sweep:
+        is_late = or_(targets.c.batch.not_in(NOT_LAST), targets.c.goes_back)
+        may_wait = or_(still_owned, targets.c.goes_back)
+        yield Lapse.OFFLINE, _lapsing(UNGRANTED, may_wait, is_late, _silent("silent_since"))
+    if connection.execute(_HAS_DEFERRED, asked.named).scalar_one():
+        yield Lapse.RETURNED, _has_returned(still_owned)
+
+
+def early_batches(connection: Connection, asked: Asked) -> list[int]:
+    """Batches before the last in which a device waits for its grant."""
+    return sorted(connection.execute(_EARLY_BATCHES, asked.named).scalars())
+
+
+def _silent(since: str) -> ColumnElement[bool]:
+    return and_(targets.c.created_at <= bindparam(since), bindparam(since) >= LAST_SEEN)
+
+
+def _has_returned(still_owned: ColumnElement[bool]) -> Select[Any]:
+    takes = select(runs.c.seq).where(
+        runs.c.seq == bindparam("newest"),
+        runs.c.goes_back == "",
+        runs.c.status.in_(("in_progress", "completed")),
+    )
+    may_enter = and_(targets.c.batch.not_in(NOT_LAST), targets.c.run_seq.in_(takes), still_owned)
+    return _lapsing(
+        targets.c.run_seq == bindparam("newest"),
+        targets.c.status == TargetState.SKIPPED.value,
+        targets.c.reason == "OfflineDeferred",
+        bindparam("unseen_since") <= LAST_SEEN,
+        or_(targets.c.goes_back, may_enter),
+        has_no_other_active(),
+    )

@@ -7,6 +7,7 @@ from sqlalchemy import (
     Connection,
     Row,
     Table,
+    bindparam,
     delete,
     exists,
     func,
@@ -22,12 +23,19 @@ from towline.schemas.states import BatchState, RunState, TargetState, move_batch
 
 def newest_run(connection: Connection, organization: str, deployment: str) -> Row[Any] | None:
     """The Deployment's newest run."""
-    return connection.execute(
-        select(runs)
-        .where(runs.c.organization == organization, runs.c.deployment == deployment)
-        .order_by(runs.c.seq.desc())
-        .limit(1)
-    ).first()
+    named = {"of_organization": organization, "of_deployment": deployment}
+    return connection.execute(_NEWEST, named).first()
+
+
+_NEWEST = (
+    select(runs)
+    .where(
+        runs.c.organization == bindparam("of_organization"),
+        runs.c.deployment == bindparam("of_deployment"),
+    )
+    .order_by(runs.c.seq.desc())
+    .limit(1)
+)
 
 
 def get_run(connection: Connection, run_seq: int) -> Row[Any]:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, func, or_, select
 
-from towline.reconciler.store.clocks import of_runs, runs_of
+from towline.reconciler.store.clocks import RUNS_OF_DEPLOYMENT, of_runs
 from towline.reconciler.store.tables import (
     IS_AWAY,
     batches,
@@ -18,48 +18,65 @@ from towline.schemas.states import ACTIVE_TARGETS, TargetState
 
 PAGE = 1000
 _ACTIVE = [state.value for state in ACTIVE_TARGETS]
+_COUNTS = deployment_counts.c
+_HOLDS_SLOT = (IS_AWAY, targets.c.is_set_aside.is_(False), of_runs(RUNS_OF_DEPLOYMENT))
+
+# Statements are built once: each pass asks all of them, and building costs more than asking.
+_IN_FLIGHT = select(func.coalesce(func.sum(_COUNTS.n), 0)).where(
+    _COUNTS.run_seq.in_(RUNS_OF_DEPLOYMENT),
+    _COUNTS.is_granted,
+    _COUNTS.is_set_aside.is_(False),
+    or_(
+        _COUNTS.status.in_(_ACTIVE),
+        and_(_COUNTS.status == TargetState.COMPLETED.value, _COUNTS.is_verified.is_(False)),
+    ),
+)
+_WAITING = select(func.count()).select_from(targets).where(*_HOLDS_SLOT, targets.c.waits != "")
+_PREPARING = select(func.coalesce(func.sum(_COUNTS.n), 0)).where(
+    _COUNTS.run_seq == bindparam("of_run"),
+    _COUNTS.status == TargetState.PENDING.value,
+    _COUNTS.is_granted.is_(False),
+    _COUNTS.reason.not_in(("Staged", "RollingBack")),
+)
+_STALLED_SINCE = (
+    select(func.min(targets.c.granted_at))
+    .join(device_state, device_state.c.device_seq == targets.c.device_seq)
+    .where(*_HOLDS_SLOT, device_state.c.last_seen >= bindparam("seen_after"))
+)
+_LAST_VERDICT = select(func.max(batches.c.last_verdict_at)).where(
+    batches.c.run_seq == bindparam("of_run")
+)
 
 
 def in_flight(connection: Connection, organization: str, deployment: str) -> int:
     """Slots in use: a former run's devices that still finish hold theirs."""
-    counts = deployment_counts.c
-    is_unverified = and_(
-        counts.status == TargetState.COMPLETED.value, counts.is_verified.is_(False)
-    )
-    statement = select(func.coalesce(func.sum(counts.n), 0)).where(
-        counts.run_seq.in_(runs_of(organization, deployment)),
-        counts.is_granted,
-        counts.is_set_aside.is_(False),
-        or_(counts.status.in_(_ACTIVE), is_unverified),
-    )
-    return int(connection.execute(statement).scalar_one())
+    named = {"of_organization": organization, "of_deployment": deployment}
+    return int(connection.execute(_IN_FLIGHT, named).scalar_one())
 
 
 def waiting(connection: Connection, organization: str, deployment: str) -> int:
     """Of those: devices that say that they wait for a window or a lock."""
-    return _count(connection, *_holds_slot(organization, deployment), targets.c.waits != "")
+    named = {"of_organization": organization, "of_deployment": deployment}
+    return int(connection.execute(_WAITING, named).scalar_one())
 
 
 def preparing(connection: Connection, run_seq: int) -> int:
     """Selected devices of a run that have not staged the release yet."""
-    counts = deployment_counts.c
-    statement = select(func.coalesce(func.sum(counts.n), 0)).where(
-        counts.run_seq == run_seq,
-        counts.status == TargetState.PENDING.value,
-        counts.is_granted.is_(False),
-        counts.reason.not_in(("Staged", "RollingBack")),
-    )
-    return int(connection.execute(statement).scalar_one())
+    return int(connection.execute(_PREPARING, {"of_run": run_seq}).scalar_one())
 
 
 def going_back(connection: Connection, run_seq: int) -> int:
     """Devices of a run that are on their way back, granted or not."""
-    return _count(
-        connection,
-        targets.c.run_seq == run_seq,
-        targets.c.goes_back.is_(True),
-        targets.c.status.in_(_ACTIVE),
+    statement = (
+        select(func.count())
+        .select_from(targets)
+        .where(
+            targets.c.run_seq == run_seq,
+            targets.c.goes_back.is_(True),
+            targets.c.status.in_(_ACTIVE),
+        )
     )
+    return connection.execute(statement).scalar_one()
 
 
 def to_send_back(connection: Connection, run_seq: int, limit: int = PAGE) -> tuple[int, ...]:
@@ -77,22 +94,16 @@ def stalled_since(
     connection: Connection, organization: str, deployment: str, seen_after: int
 ) -> int | None:
     """When the oldest grant was given that an online device holds; None when none does."""
+    named = {"of_organization": organization, "of_deployment": deployment}
     found: int | None = connection.execute(
-        select(func.min(targets.c.granted_at))
-        .join(device_state, device_state.c.device_seq == targets.c.device_seq)
-        .where(
-            *_holds_slot(organization, deployment),
-            device_state.c.last_seen >= seen_after,
-        )
+        _STALLED_SINCE, named | {"seen_after": seen_after}
     ).scalar_one()
     return found
 
 
 def last_verdict_at(connection: Connection, run_seq: int) -> int:
     """When any batch of the run last got a verdict; 0 without one."""
-    found = connection.execute(
-        select(func.max(batches.c.last_verdict_at)).where(batches.c.run_seq == run_seq)
-    ).scalar_one()
+    found: int | None = connection.execute(_LAST_VERDICT, {"of_run": run_seq}).scalar_one()
     return found or 0
 
 
@@ -144,16 +155,3 @@ def _is_busy() -> ColumnElement[bool]:
             busy.c.status.in_(_ACTIVE),
         )
     )
-
-
-def _holds_slot(organization: str, deployment: str) -> tuple[ColumnElement[bool], ...]:
-    return (
-        IS_AWAY,
-        targets.c.is_set_aside.is_(False),
-        of_runs(runs_of(organization, deployment)),
-    )
-
-
-def _count(connection: Connection, *where: ColumnElement[bool]) -> int:
-    statement = select(func.count()).select_from(targets).where(*where)
-    return connection.execute(statement).scalar_one()

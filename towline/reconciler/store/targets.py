@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from towline.reconciler.store import changes, counters
@@ -112,13 +112,14 @@ def has_no_other_active() -> ColumnElement[bool]:
     )
 
 
+_COUNTED = select(deployment_counts).where(
+    deployment_counts.c.run_seq == bindparam("of_run"), deployment_counts.c.is_set_aside.is_(False)
+)
+
+
 def groups_by_batch(connection: Connection, run_seq: int) -> dict[int, list[TargetGroup]]:
     """How many targets of each batch are in which condition; set-aside verdicts do not count."""
-    rows = connection.execute(
-        select(deployment_counts).where(
-            deployment_counts.c.run_seq == run_seq, deployment_counts.c.is_set_aside.is_(False)
-        )
-    )
+    rows = connection.execute(_COUNTED, {"of_run": run_seq})
     found: dict[int, list[TargetGroup]] = {}
     for row in rows:
         group = TargetGroup(
