@@ -75,6 +75,16 @@ def test_a_revision_that_no_device_completed_does_not_return(fleet: Simulation) 
     assert state(fleet) == ("pending", "WaitingForStart")
 
 
+def test_a_return_that_the_api_made_waits_for_its_start(fleet: Simulation) -> None:
+    text = manifest("1.0.0", AT_ONCE + "  start: manual\n")
+    assert "{name: app}" in text
+    fleet.commit(text.replace("{name: app}", '{name: app, labels: {towline/api: "true"}}'))
+    assert fleet.run().is_return
+    assert state(fleet) == ("pending", "WaitingForStart")
+    fleet.verb(Verb.START)
+    assert state(fleet)[0] == "in_progress"
+
+
 def test_what_comes_after_a_removal_is_no_return(fleet: Simulation) -> None:
     fleet.commit(manifest("3.0.0", AT_ONCE + "  start: manual\n"))
     fleet.commit()

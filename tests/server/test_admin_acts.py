@@ -6,7 +6,15 @@ import httpx
 import pytest
 from sqlalchemy import insert, select, update
 
-from tests.server.conftest import NOW, AddRun, Device, Running, add_batch, add_target
+from tests.server.conftest import (
+    NOW,
+    AddRun,
+    Device,
+    Running,
+    add_batch,
+    add_target,
+    run_values,
+)
 from tests.server.test_device import device_seq
 from towline.reconciler.store import tables as t
 
@@ -119,6 +127,8 @@ def test_one_device_is_sent_back_and_pinned(
     server: Running, enrolled: Device, add_run: AddRun
 ) -> None:
     seq = device_seq(server)
+    before = run_values(server, "hello")["offer"] | {"sha256": "aa" * 32}
+    add_run(turn=0, status="completed", target_version="0.9.0", offer=before)
     run = add_run(status="completed")
     add_batch(server, run)
     add_target(server, run, seq, status="completed", **came_from(server, "0.9.0"))
@@ -134,6 +144,18 @@ def test_one_device_is_sent_back_and_pinned(
     with server.store.read() as connection:
         assert connection.execute(select(t.device_components.c.pin_version)).scalar_one() == "0.9.0"
     assert server.wakes.is_set()
+
+
+def test_a_device_that_can_go_nowhere_is_told_so_whatever_is_asked_for(
+    server: Running, enrolled: Device, add_run: AddRun
+) -> None:
+    run = add_run(status="completed")
+    add_batch(server, run)
+    add_target(server, run, device_seq(server), status="completed", **came_from(server, "0.9.0"))
+    for version in ("0.9.0", "0.8.0"):
+        refused = post(server, "hello/devices/pi-0001/rollback", previous_version=version)
+        assert refused.status_code == 409
+        assert refused.json()["detail"].endswith("; available: nothing")
 
 
 def test_one_device_is_named_where_the_strategy_is_manual(

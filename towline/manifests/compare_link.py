@@ -23,7 +23,7 @@ def compare_link(source: str, base: str, branch: str) -> str:
     if any(name in host for name in _GITEA):
         return f"{page}/compare/{between}"
     if "://" in source or _SCP.fullmatch(source):
-        fetch = shlex.join(["git", "fetch", source, base, branch])
+        fetch = shlex.join(["git", "fetch", source, branch])
         return f"{fetch} && git diff {base}...FETCH_HEAD"
     return shlex.join(["git", "-C", source, "diff", f"{base}...{branch}"])
 

@@ -88,6 +88,8 @@ def commit_to_branch(repository: Repository, new: NewCommit) -> str:
     if isinstance(repository, Mirror):
         _push(repository, sha, repository.branch)
         return sha
+    if repository.head() != new.parent:
+        raise Overtaken(f"branch {repository.branch} of {repository.source} moved meanwhile")
     copy = _checked_out(repository)
     if copy is not None:
         _bring_along(copy, new.parent, sha)

@@ -99,11 +99,12 @@ def _send_back(
         state = target.status if target else "no target of this run"
         raise NotAllowed(f"the device did not complete this run: it is {state}")
     if target.from_sha256 is None:
-        raise NotAllowed("the device ran nothing before: there is nothing to go back to")
+        raise NotAllowed("the device ran nothing before its update; available: nothing")
     if not can_go_back(connection, target):
         raise NotAllowed(
             f"the device came from {target.from_version}, which it may not run again: no statement"
-            " of it is known here, or the device has committed a higher rollback index since"
+            " of it is known here, or the device has committed a higher rollback index since;"
+            " available: nothing"
         )
     if previous_version not in (None, target.from_version):
         raise NotAllowed(
