@@ -26,7 +26,7 @@ def begin_run(
     former = runs.newest_run(connection, head.organization, manifest.name)
     touched = set()
     if former is not None:
-        touched = grants.skip_unbegun(connection, former.seq, "Superseded", now)
+        touched = grants.skip_unbegun(connection, former.seq, "Superseded", now, takes_back=True)
     run_id = run_uuid(head.organization, manifest.name, manifest.revision, action.turn)
     order = order_for(manifest.revision, runs.highest_seq(connection))
     _keep_revision(connection, head, manifest, now)

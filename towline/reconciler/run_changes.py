@@ -35,8 +35,9 @@ def end_run(
     touched: set[int] = set()
     if status is not RunState.COMPLETED and reason != "RolledBack":
         why = "Superseded" if reason == "Superseded" else "Cancelled"
-        # Nobody serves a Deployment without a manifest, and a new run takes the devices itself.
-        takes_back = reason in ("Superseded", "ManifestRemoved")
+        # Nobody serves a Deployment without a manifest, a new run takes the devices itself, and who
+        # cancels a rollback means those on their way; one that a person sent back stays on it.
+        takes_back = reason in ("Superseded", "ManifestRemoved") or bool(run.goes_back)
         touched = grants.skip_unbegun(connection, run.seq, why, now, takes_back=takes_back)
     touched |= grants.waiting_in(connection, run.seq, None)
     runs.end_holds(connection, run.seq)
