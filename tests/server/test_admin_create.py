@@ -1,22 +1,26 @@
 """The contract's POST over a real server and a real repository: what becomes of a call in git."""
 
+import sqlite3
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 import yaml
 
+from tests.server.conftest import Device, Running
 from tests.server.test_serve import client_of, serving, settings
+from towline.manifests.remote import Remote
 from towline.reconciler.server.serve import ServeSettings
 from towline.reconciler.store import people
 from towline.reconciler.store.engine import open_store
 from towline.reconciler.store.people import Role
+from towline.schemas.enrolment import JoinString
 from towline.schemas.keys import PrivateKey
 from towline.schemas.root import Role as KeyRole
 from towline.schemas.root import Root
@@ -131,9 +135,34 @@ class Fleet:
         }
         return Statement(**(values | changes)).sign(self.release_key).document()
 
+    @property
+    def store_file(self) -> Path:
+        return self.folder.parent / "data" / "towline.db"
+
+    def enrol(self, name: str, **labels: str) -> None:
+        """A device that was seen just now and runs nothing."""
+        answer = self.client.post(
+            f"{API}/join-tokens", json={"labels": labels}, headers=self.headers("admin")
+        )
+        device = Device(cast(Running, self), name)
+        token = JoinString.parse(answer.json()["join"]).token
+        assert device.enrol(token).status_code == 201
+        assert device.open().status_code == 200
+        assert device.poll().status_code == 200
+
 
 @pytest.fixture
 def fleet(settings: ServeSettings) -> Iterator[Fleet]:
+    release_key, tokens = prepare(settings)
+    assert isinstance(settings.repository, Path)
+    with serving(settings) as lines, client_of(settings, lines) as client:
+        made = Fleet(settings.repository, client, release_key, tokens)
+        made.wait_for_head()
+        yield made
+
+
+def prepare(settings: ServeSettings) -> tuple[PrivateKey, dict[str, str]]:
+    """A root whose release key is known here, and a token for each role."""
     release_key, root_key = PrivateKey.generate(), PrivateKey.generate()
     online = PrivateKey.load(settings.online_key)
     of_root, of_release, of_online = (
@@ -154,10 +183,7 @@ def fleet(settings: ServeSettings) -> Iterator[Fleet]:
     store.close()
     commit = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com", "commit", "-qam", "Trust")
     subprocess.run(["git", *commit], cwd=settings.repository, check=True)
-    with serving(settings) as lines, client_of(settings, lines) as client:
-        made = Fleet(settings.repository, client, release_key, tokens)
-        made.wait_for_head()
-        yield made
+    return release_key, tokens
 
 
 def test_a_call_pushes_a_branch_with_the_manifest_and_says_where_to_merge_it(fleet: Fleet) -> None:
@@ -225,6 +251,8 @@ def test_the_merge_brings_the_run_of_the_id_that_was_answered(fleet: Fleet) -> N
     path = f"/deployments/{answer['deployment_id']}"
     fleet.until(lambda: fleet.get(path)["reason"] == "WaitingForStart")
     after = fleet.get(path)
+    with sqlite3.connect(fleet.store_file) as store:
+        assert store.execute("SELECT count(*) FROM merge_requests").fetchone() == (0,)
     assert before.keys() - after.keys() == {"branch", "compare"}
     assert after.keys() <= before.keys()
     assert fleet.get("/deployments")["pagination"]["total_count"] == 1
@@ -311,10 +339,7 @@ def test_earlier_ones_that_overlap_in_part_are_replaced_and_never_the_other_way_
         target_version="v3",
     )
     assert again["replaces"] == ["two"]
-    assert (
-        "replaces" not in fleet.manifest("main", "two")["metadata"]
-        or "one" not in (fleet.manifest("main", "two")["metadata"]["replaces"])
-    )
+    assert fleet.manifest("main", "two")["metadata"]["replaces"] == []
 
 
 def test_one_that_was_written_by_hand_is_in_conflict(fleet: Fleet) -> None:
@@ -335,6 +360,71 @@ def test_one_that_was_written_by_hand_is_in_conflict(fleet: Fleet) -> None:
     assert (refused.status_code, refused.json()["code"]) == (409, "not-allowed")
     assert "ours, written by hand in ours.yaml" in refused.json()["detail"]
     assert fleet.post(component="agent").status_code == 200
+
+
+def test_devices_that_two_filters_share_decide_whether_a_hand_written_one_conflicts(
+    fleet: Fleet,
+) -> None:
+    text = f"""apiVersion: towline/v1
+kind: Deployment
+metadata: {{name: ours}}
+spec:
+  targetVersion: "1"
+  filters: {{labels: {{region: eu}}}}
+  package: {{url: a.tar.gz, checksum: "sha256:{CHECKSUM}"}}
+"""
+    fleet.commit(ours=text)
+    fleet.enrol("pi-0001", region="us")
+    answer = fleet.made()
+    assert answer["target_devices"] == 1
+    fleet.enrol("pi-0002", region="eu")
+    refused = fleet.post(deployment_name="Another")
+    assert refused.status_code == 409
+    assert "ours, written by hand" in refused.json()["detail"]
+
+
+def test_manual_names_its_devices_and_more_are_named_later_by_either_id(fleet: Fleet) -> None:
+    fleet.commit(policy=DIRECT)
+    fleet.enrol("pi-0001")
+    fleet.enrol("pi-0002")
+    answer = fleet.made(
+        rollout_strategy="manual",
+        rollout_percentage=None,
+        device_filters={"device_ids": ["pi-0001"]},
+        release=fleet.statement(),
+    )
+    assert answer["target_devices"] == 1
+    path = f"/deployments/{answer['deployment_id']}"
+    assert fleet.verb(answer["deployment_id"], "start").status_code == 200
+    fleet.until(lambda: len(fleet.get(path)["devices"]) == 1)
+    uuid = fleet.get("/devices/pi-0002")["uuid"]
+    assert fleet.verb(answer["deployment_id"], f"devices/{uuid}/start").status_code == 200
+    fleet.until(lambda: len(fleet.get(path)["devices"]) == 2)
+    shown = fleet.get(path)
+    figures = ("completed", "failed", "in_progress", "pending", "skipped")
+    assert sum(shown["progress"][figure] for figure in figures) == 2
+    assert {device["device_id"] for device in shown["devices"]} == {"pi-0001", "pi-0002"}
+
+
+def test_a_repository_elsewhere_is_pushed_to_and_fetched_at_once(settings: ServeSettings) -> None:
+    release_key, tokens = prepare(settings)
+    assert isinstance(settings.repository, Path)
+    folder = settings.repository
+    (folder / "policy.yaml").write_text(DIRECT)
+    identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
+    for command in (
+        ("add", "."),
+        ("commit", "-qm", "Policy"),
+        ("config", "receive.denyCurrentBranch", "updateInstead"),
+    ):
+        subprocess.run(["git", *identity, *command], cwd=folder, check=True)
+    elsewhere = replace(settings, repository=Remote(f"file://{folder}"), git_interval_s=3600)
+    with serving(elsewhere) as lines, client_of(elsewhere, lines) as client:
+        fleet = Fleet(folder, client, release_key, tokens)
+        fleet.wait_for_head()
+        answer = fleet.made()
+        assert fleet.git("rev-parse", "main") == answer["commit"]
+        fleet.until(lambda: fleet.get("/repository")["applied_commit"] == answer["commit"])
 
 
 def test_the_same_call_is_409_while_its_run_lives_and_then_the_next_turn(fleet: Fleet) -> None:

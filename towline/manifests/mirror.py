@@ -59,6 +59,8 @@ class Mirror(Repository):
         """Held by readers: the mirror is not replaced meanwhile."""
         self._is_doubted = False
         self._begun_anew_at: float | None = None
+        self.is_fetch_wanted = threading.Event()
+        """Set by whoever knows that the branch has moved; whoever fetches clears it."""
 
     @property
     def source(self) -> str:

@@ -87,6 +87,7 @@ def commit_to_branch(repository: Repository, new: NewCommit) -> str:
     sha = _make(repository, new)
     if isinstance(repository, Mirror):
         _push(repository, sha, repository.branch)
+        repository.is_fetch_wanted.set()
         return sha
     if repository.head() != new.parent:
         raise Overtaken(f"branch {repository.branch} of {repository.source} moved meanwhile")

@@ -1,4 +1,7 @@
-"""Fetching a remote branch at an interval, in a thread of its own: a slow host delays no pass."""
+"""Fetching a remote branch in a thread of its own: a slow host delays no pass.
+
+It is fetched at an interval, and at once when it is known to have moved.
+"""
 
 import threading
 import time
@@ -32,11 +35,16 @@ class Fetching:
     def stop(self) -> None:
         """End, with a fetch in progress."""
         self._stopping.set()
+        self._mirror.is_fetch_wanted.set()
         self._mirror.close()
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stopping.wait(self._interval_s):
+        while True:
+            self._mirror.is_fetch_wanted.wait(self._interval_s)
+            self._mirror.is_fetch_wanted.clear()
+            if self._stopping.is_set():
+                return
             try:
                 # What fails is asked of the mirror, and told once for each outage.
                 with suppress(Problem):
