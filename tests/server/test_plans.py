@@ -3,6 +3,7 @@
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.server.conftest import ORGANIZATION, Device, Running
 from towline.reconciler.server import plans
@@ -79,6 +80,34 @@ def test_a_second_plan_at_the_same_time_is_refused(server: Running) -> None:
         answer = ask(server)
     assert answer.status_code == 503
     assert answer.json()["code"] == "busy"
+
+
+def test_a_plan_that_takes_too_long_ends_with_a_problem_and_makes_way(
+    server: Running, enrolled: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plans, "TIME_LIMIT_S", 0)
+    answer = ask(server)
+    assert (answer.status_code, answer.json()["code"]) == (422, "too-long")
+    monkeypatch.setattr(plans, "TIME_LIMIT_S", 60)
+    assert ask(server).status_code == 200
+
+
+def test_more_deployments_than_a_plan_plays_are_refused(
+    server: Running, enrolled: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plans, "DEPLOYMENTS_LIMIT", 2)
+    many = files(server)
+    for n in range(2):
+        many[f"deployments/{n}.yaml"] = MANIFEST.replace("name: app", f"name: app-{n}")
+    answer = ask(server, head={"commit": "f" * 40, "files": many})
+    assert (answer.status_code, answer.json()["code"]) == (422, "too-much")
+    assert "moves 3 Deployments" in answer.json()["detail"]
+
+
+def test_a_plan_ends_with_the_server(server: Running, enrolled: Device) -> None:
+    server.doorbell.is_closed = True
+    answer = ask(server)
+    assert (answer.status_code, answer.json()["code"]) == (503, "stopping")
 
 
 def test_a_plan_with_errors_is_not_recorded(server: Running, enrolled: Device) -> None:

@@ -1,11 +1,11 @@
 """Two Deployments that own one component of one device: an error, unless one replaces the other."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from itertools import combinations
 
 from sqlalchemy import Connection
 
-from towline.manifests.model import Deployment
+from towline.manifests.model import Deployment, Ownership
 from towline.reconciler.head import Head
 from towline.reconciler.plan import Said
 from towline.reconciler.store import plan_reading
@@ -14,25 +14,37 @@ NAMES_SHOWN = 5
 
 
 def conflicts(
-    connection: Connection, head: Head, changed: Collection[str], *, everything: bool
+    connection: Connection,
+    head: Head,
+    changed: Collection[str],
+    *,
+    everything: bool,
+    go_on: Callable[[], None] = lambda: None,
 ) -> dict[str, tuple[Said, ...]]:
     """By Deployment, those that it is in conflict with.
 
-    Asked of the pairs in which one of `changed` takes part, or of `everything`.
+    Asked of the pairs in which one of `changed` takes part, or of `everything`. `go_on` is called
+    for each pair and may raise.
     """
     found: dict[str, list[Said]] = {}
+    # Each pair of filters once: hundreds of Deployments may say the same.
+    known: dict[frozenset[Ownership], tuple[int, tuple[str, ...]]] = {}
     for one, other in combinations(sorted(head.deployments.values(), key=_name), 2):
         is_asked = everything or one.name in changed or other.name in changed
         if not is_asked or not _may_clash(one, other):
             continue
-        devices, names = plan_reading.common(
-            connection,
-            head.organization,
-            one.ownership,
-            other.ownership,
-            head.groups,
-            NAMES_SHOWN,
-        )
+        go_on()
+        pair = frozenset({one.ownership, other.ownership})
+        if pair not in known:
+            known[pair] = plan_reading.common(
+                connection,
+                head.organization,
+                one.ownership,
+                other.ownership,
+                head.groups,
+                NAMES_SHOWN,
+            )
+        devices, names = known[pair]
         if devices:
             for mine, theirs in ((one, other), (other, one)):
                 said = Said("Conflict", _words(theirs, devices, names))

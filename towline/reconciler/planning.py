@@ -1,6 +1,6 @@
 """Making a plan: put a head in force over a private store, rehearse, and tell what came of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
@@ -18,6 +18,7 @@ from towline.reconciler.store import plan_reading, runs
 from towline.reconciler.store.engine import Store
 from towline.reconciler.trial import Trial
 from towline.schemas import times
+from towline.schemas.problems import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,17 @@ class PlanOptions:
     names: bool = False
     only: tuple[str, ...] = ()
     """Deployments to tell of; empty: all."""
+    most_played: int | None = None
+    """More Deployments that the commit moves are refused."""
+    go_on: Callable[[], None] = lambda: None
+    """Called before each step; what it raises ends the plan."""
 
 
 def make_plan(store: Store, base: Head | None, read: HeadRead, options: PlanOptions) -> Plan:
     """What putting `read` in force would do to the fleet in `store`, which is used up by it.
 
-    `base` is what the manifests are compared with; None: nothing was ever in force.
+    `base` is what the manifests are compared with; None: nothing was ever in force. Raises Problem
+    where the commit moves more Deployments than may be played.
     """
     head = read.head
     errors = [Said("DoesNotLoad", str(error)) for error in read.loaded.errors]
@@ -87,6 +93,14 @@ def _held(base: Head | None, read: HeadRead) -> list[str]:
     return [held] if held else []
 
 
+def _refuse_too_many(played: int, most: int | None) -> None:
+    if most is not None and played > most:
+        raise Problem(
+            f"the commit moves {played} Deployments, and a plan here plays at most {most}",
+            remedy="split the commit, or run `towline plan` over an inventory file",
+        )
+
+
 class _Planner:
     """One rehearsal, from the store as it is to what is told of each Deployment."""
 
@@ -106,18 +120,27 @@ class _Planner:
             Obedient(),
             now=self.options.now,
             poll_interval_s=self.options.poll_interval_s,
+            go_on=self.options.go_on,
         )
         played = [name for name in before if self.trial.is_played(name, before[name].run)]
+        _refuse_too_many(len(played), self.options.most_played)
         stories = rehearsal.play(played)
         wanted = [name for name in before if not self.options.only or name in self.options.only]
         with self.store.read() as connection:
             teller = Teller(
                 connection, self.base, self.head, rehearsal.started_at, FAR, self.options.names
             )
-            told = [teller.tell(name, before[name], stories.get(name)) for name in wanted]
+            told = []
+            for name in wanted:
+                self.options.go_on()
+                told.append(teller.tell(name, before[name], stories.get(name)))
             changed = {each.name for each in told if each.change is not Change.NONE}
             clashes = conflicts(
-                connection, self.head, changed, everything=self.trial.is_fleet_changed
+                connection,
+                self.head,
+                changed,
+                everything=self.trial.is_fleet_changed,
+                go_on=self.options.go_on,
             )
         return tuple(
             replace(each, errors=(*each.errors, *clashes.get(each.name, ()))) for each in told

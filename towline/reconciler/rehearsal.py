@@ -6,7 +6,7 @@ succeed; a simulation plays ones that fail and take their time.
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -91,13 +91,18 @@ class Rehearsal:
         now: int,
         poll_interval_s: int,
         people_after_s: int = 0,
+        go_on: Callable[[], None] = lambda: None,
     ) -> None:
-        """People do what is asked of them after `people_after_s` seconds."""
+        """People do what is asked of them after `people_after_s` seconds.
+
+        `go_on` is called before each step; what it raises ends the rehearsal.
+        """
         self.store = store
         self.head = head
         self.devices = devices
         self.poll_interval_s = poll_interval_s
         self.people_after_s = people_after_s
+        self._go_on = go_on
         self.started_at = now + 1
         """Whatever happens in the rehearsal happens at this second or later."""
         self.now = self.started_at
@@ -121,7 +126,7 @@ class Rehearsal:
             if any(has_moved):
                 continue
             while (is_going_on := self._advance()) and self._only_devices_act():
-                pass
+                self._go_on()
             if not is_going_on:
                 break
         return self.stories
@@ -130,6 +135,7 @@ class Rehearsal:
         """As the live loop passes over a Deployment; True when anything moved."""
         has_moved = False
         while self._steps < STEPS_LIMIT:
+            self._go_on()
             self._steps += 1
             with self.store.write() as connection:
                 # Devices first, so that nothing is left to do after a step that only waits.

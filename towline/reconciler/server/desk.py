@@ -53,6 +53,8 @@ class Desk:
     """The certificate's fingerprint for join strings; None when a public CA vouches for it."""
     head: Callable[[], Head | None] = lambda: None
     """What is in force; None until the first commit was applied."""
+    is_stopping: Callable[[], bool] = lambda: False
+    """The server ends: whoever works for long gives it up."""
     repository: Repository | None = None
     """The fleet repository, to read its newest commit and to write one."""
 

@@ -1,10 +1,12 @@
 """The API for plans: the files of a commit come in, what its merge would do goes out.
 
 The rehearsal runs in a copy of the store on a worker's thread, one at a time: it costs as much
-memory as the store and a processor.
+memory as the store and a processor. It has until a deadline, and ends with the server.
 """
 
 import threading
+import time
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter
@@ -20,10 +22,14 @@ from towline.reconciler.store.people import Person
 from towline.reconciler.store.plans import record_plan
 from towline.reconciler.store.private_copy import copy_of_store
 from towline.schemas.identifiers import ID_GRAMMAR
+from towline.schemas.problems import Problem
 
 router = APIRouter(prefix="/api/v1/admin/ota/plan")
 
 Name = Annotated[str, Field(pattern=rf"^{ID_GRAMMAR}$")]
+TIME_LIMIT_S = 60
+DEPLOYMENTS_LIMIT = 200
+"""So many are played in about half of the time, over a small fleet."""
 _rehearsing = threading.Lock()
 
 
@@ -56,7 +62,10 @@ class PlanRequest(BaseModel):
 
 @router.post("")
 def plan(desk: AtDesk, person: Planner, body: PlanRequest) -> dict[str, Any]:
-    """What the merge of a commit would do now; 503 while another plan is made."""
+    """What the merge of a commit would do now; 503 while another plan is made.
+
+    422 where the commit moves too much for a plan or for its time.
+    """
     if not _rehearsing.acquire(blocking=False):
         raise Declined(503, "busy", "another plan is being made; try again in a moment")
     try:
@@ -80,12 +89,34 @@ def _make(desk: Desk, person: Person, body: PlanRequest) -> Plan:
         source="server",
         names=body.names,
         only=body.only,
+        most_played=DEPLOYMENTS_LIMIT,
+        go_on=_within_limit(desk),
     )
     store = copy_of_store(desk.store)
     try:
         return make_plan(store, base, body.head.read(person.organization, base), options)
+    except Problem as problem:
+        raise Declined(422, "too-much", str(problem)) from None
     finally:
         store.close()
+
+
+def _within_limit(desk: Desk) -> Callable[[], None]:
+    """Raises Declined once the time is over or the server ends."""
+    until = time.monotonic() + TIME_LIMIT_S
+
+    def go_on() -> None:
+        if desk.is_stopping():
+            raise Declined(503, "stopping", "the server is stopping")
+        if time.monotonic() >= until:
+            raise Declined(
+                422,
+                "too-long",
+                f"the plan was not done within {TIME_LIMIT_S} seconds; split the commit, or run"
+                " `towline plan` over an inventory file",
+            )
+
+    return go_on
 
 
 def _record(desk: Desk, person: Person, made: Plan) -> list[str]:

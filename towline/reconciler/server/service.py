@@ -241,5 +241,6 @@ def _desk(store: Store, settings: ServiceSettings, doorbell: Doorbell, fleet: Fl
         address=settings.address,
         certificate=certificate,
         head=fleet.head,
+        is_stopping=lambda: doorbell.is_closed,
         repository=fleet.repository,
     )

@@ -119,7 +119,9 @@ def claimed(
     equals = [claim for claim in claims if not claim.takes_over]
     if not equals:
         return taken_over(connection, claims, groups)
-    contested = or_(*(owned_by(connection, claim.owner, groups) for claim in equals))
+    # Each filter once: hundreds of Deployments may say the same.
+    owners = dict.fromkeys(claim.owner for claim in equals)
+    contested = or_(*(owned_by(connection, owner, groups) for owner in owners))
     names = [deployment, *(claim.deployment for claim in equals)]
     holder = func.coalesce(_holder(organization, component, names), "")
     return or_(taken_over(connection, claims, groups), and_(contested, not_(holder == deployment)))
