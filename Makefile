@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint format clean
+.PHONY: demo test soak lint format clean
 .DELETE_ON_ERROR:
 
 $(READY): pyproject.toml
@@ -16,6 +16,10 @@ demo: $(READY)  ## the whole story on this machine; KEEP=1 leaves the server up
 
 test: $(READY)  ## every test that .ci/run needs
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+soak: $(READY)  ## the long lives: as `test` plays them, twenty times as many
+	TOWLINE_SOAK=1 $(BIN)/python -m pytest -n 2 --timeout 14400 tests/reconciler/test_invariants.py \
+		tests/reconciler/test_replay.py tests/reconciler/test_waiting.py
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import and_, func, or_, select
 
 from tests.reconciler.simulation import ORGANIZATION, Simulation, manifest
+from tests.soaking import examples
 from towline.reconciler.acts import Act, NotAllowed
 from towline.reconciler.device_acts import DEVICE_VERBS, act_on_device
 from towline.reconciler.store import tables as t
@@ -276,4 +277,4 @@ class FleetLife(RuleBasedStateMachine):
 
 
 TestFleetLife = FleetLife.TestCase
-TestFleetLife.settings = settings(max_examples=10, stateful_step_count=12, deadline=None)
+TestFleetLife.settings = settings(max_examples=examples(8), stateful_step_count=12, deadline=None)

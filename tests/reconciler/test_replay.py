@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import delete, update
 
 from tests.reconciler.simulation import ORGANIZATION, Simulation, checksum, manifest
+from tests.soaking import examples
 from towline.reconciler.acts import NotAllowed
 from towline.reconciler.device_acts import DEVICE_VERBS, act_on_device
 from towline.reconciler.replay import Rebuilt, compare, older_runs, replay
@@ -139,7 +140,7 @@ class RecordedLife(RuleBasedStateMachine):
 
 TestRecordedLife = RecordedLife.TestCase
 TestRecordedLife.settings = settings(
-    max_examples=12,
+    max_examples=examples(10),
     stateful_step_count=12,
     deadline=None,
     # The explanation of a failure takes minutes here and hides it.

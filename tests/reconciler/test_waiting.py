@@ -25,6 +25,7 @@ from tests.reconciler.looking import (
     twin,
 )
 from tests.reconciler.simulation import Simulation, attempt_of, manifest
+from tests.soaking import examples
 from towline.reconciler.ingest import mark_fetched
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.labels import intern_labels
@@ -252,7 +253,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 def test_max_concurrent_holds_in_any_order_of_events(
     base: Simulation, tmp_path_factory: pytest.TempPathFactory, steps: Sequence[tuple[str, int]]
 ) -> None:
