@@ -8,7 +8,7 @@ from tests.reconciler.simulation import ORGANIZATION, POLL_S, Simulation, manife
 from tests.reconciler.test_follow import NOW, Fleet, app
 from towline.manifests.repository import Repository
 from towline.reconciler import loop
-from towline.reconciler.actions import Action, Grant
+from towline.reconciler.actions import Action, OpenBatch
 from towline.reconciler.decide import decide as real_decide
 from towline.reconciler.loop import LoopSettings, Reconciler, pass_over
 from towline.reconciler.snapshot import Snapshot
@@ -91,17 +91,17 @@ def test_a_step_that_was_committed_is_rung_for_though_a_later_one_fails(
     monkeypatch.setattr(fleet, "settle", lambda: None)
     fleet.commit(manifest("1.0.0", "  strategy: immediate\n"))
     rung: set[int] = set()
-    has_granted = False
+    has_opened = False
 
-    def fails_after_a_grant(world: Snapshot) -> list[Action]:
-        nonlocal has_granted
-        if has_granted:
+    def fails_after_a_batch_was_opened(world: Snapshot) -> list[Action]:
+        nonlocal has_opened
+        if has_opened:
             raise RuntimeError("the disk is full")
         actions = real_decide(world)
-        has_granted = any(isinstance(action, Grant) for action in actions)
+        has_opened = any(isinstance(action, OpenBatch) for action in actions)
         return actions
 
-    monkeypatch.setattr(loop, "decide", fails_after_a_grant)
+    monkeypatch.setattr(loop, "decide", fails_after_a_batch_was_opened)
     with pytest.raises(RuntimeError, match="disk"):
         pass_over(fleet.store, fleet.head, "app", fleet.now, POLL_S, rung.update)
     assert rung == {fleet.devices["till-1"].seq}
