@@ -6,8 +6,12 @@ import pytest
 from sqlalchemy import select
 
 from tests.reconciler.looking import AT_ONCE, installed, ship, state, target, twin
-from tests.reconciler.simulation import Simulation, checksum, manifest
+from tests.reconciler.simulation import ORGANIZATION, POLL_S, Simulation, checksum, manifest
+from towline.reconciler.explain_device import explain_device
+from towline.reconciler.showing import Sight
+from towline.reconciler.store import reading_devices
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.reading import Page
 
 ARMS = (
     "  experiment: {arms: [{name: a, weight: 50}, {name: b, weight: 50, targetVersion: '2.5.0',"
@@ -50,6 +54,20 @@ def test_each_arm_gets_its_own_release(fleet: Simulation) -> None:
     assert sorted(found) == ["a", "b"]
     wanted = dict.fromkeys(found["a"], "2.0.0") | dict.fromkeys(found["b"], "2.5.0")
     assert (installed(fleet), fleet.run().status) == (wanted, "completed")
+
+
+def test_each_device_is_told_the_version_of_its_own_arm(fleet: Simulation) -> None:
+    ship(fleet, manifest("2.0.0", SPLIT))
+    with fleet.store.read() as connection:
+        page, _ = reading_devices.devices(connection, ORGANIZATION, Page(), seen_after=0)
+        told = {each["id"]: each["components"]["app"]["desired"] for each in page}
+        device = min(arms(fleet)["b"])
+        explained = explain_device(
+            connection, ORGANIZATION, device, Sight(fleet.now, fleet.head, POLL_S)
+        )
+    assert {name for name, version in told.items() if version == "2.5.0"} == arms(fleet)["b"]
+    assert explained is not None
+    assert "Deployment app wants 2.5.0" in explained["text"]
 
 
 def test_arms_are_stable_over_revisions(fleet: Simulation) -> None:

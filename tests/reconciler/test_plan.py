@@ -13,6 +13,7 @@ from tests.reconciler.simulation import (
     RELEASE_KEY,
     ROOT,
     Simulation,
+    checksum,
     manifest,
     statement,
 )
@@ -38,6 +39,16 @@ def files_of(*documents: str, unsigned: tuple[str, ...] = ()) -> Files:
             files[path] = word.sign(RELEASE_KEY).to_bytes()
     files["trust/root/1.json"] = ROOT.sign(RELEASE_KEY)
     return files
+
+
+FREEZE = """apiVersion: towline/v1
+kind: Freeze
+metadata: {name: feast}
+spec:
+  windows: [{deny: {from: 2027-01-01, to: 2027-01-31}, timeZone: UTC}]
+  filters: {devices: [till-1]}
+  reason: feast
+"""
 
 
 @pytest.fixture
@@ -236,6 +247,29 @@ def test_a_plan_changes_nothing_in_the_store_it_copies(fleet: Simulation, plan_o
     assert fleet.targets() == before
 
 
+def test_the_arms_of_an_experiment_are_told_apart(plan_of: PlanOf) -> None:
+    arm = f"{{url: app-2.0.0.tar.gz, checksum: 'sha256:{checksum('2.0.0')}'}}"
+    split = (
+        "  strategy: immediate\n  experiment: {arms: [{name: a, weight: 50},"
+        f" {{name: b, weight: 50, targetVersion: '2.0.0', package: {arm}}}]}}\n"
+    )
+    signed = files_of(manifest("2.0.0"))
+    plan = only(plan_of(files={**signed, **files_of(manifest("1.0.0", split))}))
+    assert {move.after for move in plan.versions} == {"1.0.0", "2.0.0"}
+    assert sum(move.devices for move in plan.versions) == 8
+
+
+def test_who_goes_first_alone_is_not_whom_a_freeze_of_the_commit_stops(
+    fleet: Simulation, plan_of: PlanOf
+) -> None:
+    fleet.step(2)
+    freeze = FREEZE.encode()
+    files = {**files_of(manifest("1.0.0", "  safeMode: true\n  order: name\n")), "f.yaml": freeze}
+    alone = only(plan_of(files=files, names=True)).batches[0]
+    assert alone.names is not None
+    assert (alone.name, list(alone.names.shown)) == ("alone", ["till-2"])
+
+
 def test_the_document_is_versioned_and_sums_up(plan_of: PlanOf) -> None:
     document: Mapping[str, Any] = plan_of(manifest("1.0.0", "  strategy: immediate\n")).document()
     assert (document["apiVersion"], document["kind"]) == ("towline/v1", "Plan")
@@ -246,17 +280,9 @@ def test_the_document_is_versioned_and_sums_up(plan_of: PlanOf) -> None:
 
 def test_freezes_move_the_first_and_the_last_opening(fleet: Simulation, plan_of: PlanOf) -> None:
     assert only(plan_of(manifest("1.0.0"))).openings is None
-    freeze = """apiVersion: towline/v1
-kind: Freeze
-metadata: {name: feast}
-spec:
-  windows: [{deny: {from: 2027-01-01, to: 2027-01-31}, timeZone: UTC}]
-  filters: {devices: [till-1]}
-  reason: feast
-"""
     openings = only(
         plan_of(
-            manifest("1.0.0"), files={**files_of(manifest("1.0.0")), "freeze.yaml": freeze.encode()}
+            manifest("1.0.0"), files={**files_of(manifest("1.0.0")), "freeze.yaml": FREEZE.encode()}
         )
     ).openings
     assert openings is not None

@@ -40,6 +40,7 @@ def read_words(settings: Settings, words: Sequence[str]) -> Asked:
         commits.append(found)
     head = commits[1] if len(commits) > 1 else _commit(settings, "HEAD")
     if head is None:
+        WorkingCopy(settings.repository).git("rev-parse", "--git-dir")
         raise Problem(
             f"{settings.repository} has no commit yet",
             remedy="commit first, or plan what lies on the disk with --worktree",

@@ -77,5 +77,5 @@ def _tell_outcome(run: Mapping[str, Any], code: ExitCode) -> None:
         return
     for device in run["devices"]:
         if device["status"] in ("failed", "rolled_back"):
-            tell(f"  {device['device_id']}: {device['status']} {device['reason']}:"
-                 f" {device['error_message'] or 'no message'}")  # fmt: skip
+            why = ": ".join(filter(None, [device["reason"], device["error_message"]]))
+            tell(f"  {device['device_id']}: {device['status']} {why}")

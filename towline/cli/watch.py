@@ -124,7 +124,8 @@ def failing(devices: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def device_line(device: Mapping[str, Any]) -> str:
     """One failing device in words."""
-    return f"{device['device_id']}: {device['reason']}: {device['error_message'] or 'no message'}"
+    said = filter(None, [device["device_id"], device["reason"], device["error_message"]])
+    return ": ".join(said)
 
 
 def _watch_lines(client: Client, name: str | None, follow: bool) -> None:

@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, select, update
 
 from towline.reconciler import approving, reopening
+from towline.reconciler.holding import CLEARED_BY
 from towline.reconciler.refusals import NotAllowed, Unknown
 from towline.reconciler.reopening import GATES
 from towline.reconciler.run_changes import end_run, record_for, settle, turn_back
@@ -147,7 +148,8 @@ def _resume(connection: Connection, run: Row[Any], asked: Act, who: Person) -> s
             " `resume --accept` sets their verdicts aside"
         )
     if not gates and not lifted:
-        raise NotAllowed(f"the run is held by {', '.join(sorted(held))}, which resume cannot lift")
+        told = ", ".join(f"{each} (cleared by: {CLEARED_BY[each]})" for each in sorted(held))
+        raise NotAllowed(f"resume cannot lift what holds the run: {told}")
     _lift_pauses(connection, run, who)
     if "DeadlineExceeded" in held:
         runs.remove_holds(connection, run.organization, run.deployment, "DeadlineExceeded")

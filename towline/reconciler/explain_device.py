@@ -22,7 +22,7 @@ from towline.reconciler.holding import gravest_first
 from towline.reconciler.laid_over import with_overrides
 from towline.reconciler.offer import Offer
 from towline.reconciler.showing import Sight
-from towline.reconciler.store import freezes, reading_events, runs
+from towline.reconciler.store import arm_versions, freezes, reading_events, runs
 from towline.reconciler.store import reading_explain as rows_of
 from towline.reconciler.store.reading_events import EventFilter
 from towline.reconciler.within_budget import groups_in_full
@@ -125,6 +125,10 @@ class _Reading:
         target = rows_of.target_in(self.connection, run.seq, self.device.seq)
         if target is None:
             return part
+        if target.arm is not None and part.run is not None:
+            of_arms = arm_versions.versions_of(self.connection, [run.seq])
+            version = of_arms.get((run.seq, target.arm), part.run.version)
+            part = replace(part, run=replace(part.run, version=version))
         return self._with_target(replace(part, target=_target(target)), run, target)
 
     def _owned_by_run(self, run: Row[Any]) -> bool:

@@ -23,6 +23,7 @@ from towline.reconciler.lengths import about, counted
 from towline.schemas import times
 from towline.schemas.states import FINISHED_RUNS, LIVE_RUNS, RunState
 
+_ONLY_CANCEL = "`towline cancel {name} --reason …` ends it"
 _OTHER_WAYS = "`towline cancel {name} --reason …` ends it, `towline rollback {name} --reason …` too"
 
 
@@ -62,7 +63,8 @@ def explain_run(story: RunStory, now: int) -> dict[str, Any]:
     lines = [_title(shown), _wanted(story), f"Now: {decision}."]
     lines += [line for hold in shown["holds"] for line in _hold(hold, shown["name"])]
     if shown["holds"]:
-        lines.append(f"Or: {_OTHER_WAYS.format(name=shown['name'])}.")
+        ways = _OTHER_WAYS if shown["started_at"] else _ONLY_CANCEL
+        lines.append(f"Or: {ways.format(name=shown['name'])}.")
     lines += [_batch(batch) for batch in shown["batches"]]
     lines += [f"Silent: {_silence(each, now)}." for each in shown["silent"]]
     if shown["silent"]:

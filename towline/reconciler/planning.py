@@ -111,7 +111,7 @@ class _Planner:
     def tell(self) -> tuple[DeploymentPlan, ...]:
         """Everything, in order of names."""
         with self.store.write() as connection:
-            self.trial.set_labels(connection)
+            self.trial.put_in_force(connection)
             names = self.trial.names(connection)
             before = {name: self._before(connection, name) for name in names}
         rehearsal = Rehearsal(

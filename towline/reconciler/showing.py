@@ -19,6 +19,7 @@ from towline.reconciler.store import reading, reading_batches, reading_health
 from towline.reconciler.store.reading import DevicesShown, Page
 from towline.reconciler.store.reading_batches import when
 from towline.reconciler.store.reading_health import Silent
+from towline.schemas import times
 from towline.schemas.states import LIVE_RUNS, PASSED_BATCHES, BatchState, RunState
 
 _HEALTH = {
@@ -147,7 +148,7 @@ def _batches(
     is_live = RunState(run.status) in LIVE_RUNS
     for batch in opened:
         is_over = BatchState(batch["state"]) in PASSED_BATCHES or not is_live
-        current = "" if is_over else _waits_for(batch, waits)
+        current = "" if is_over else _waits_for(batch, waits, sight.now)
         shown.append(batch | {"waitsFor": current})
         waits = waits if is_over else f"batch {batch['name']}"
     for plan in _planned(run, opened, sight) if is_live else ():
@@ -156,8 +157,9 @@ def _batches(
     return shown
 
 
-def _waits_for(batch: Mapping[str, Any], waits: str) -> str:
-    if batch["state"] == BatchState.SOAKING and batch["soakedAt"]:
+def _waits_for(batch: Mapping[str, Any], waits: str, now: int) -> str:
+    soaks = batch["state"] == BatchState.SOAKING and batch["soakedAt"]
+    if soaks and times.from_rfc3339(batch["soakedAt"]) > now:
         return f"its soak, until {batch['soakedAt']}"
     return waits
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, select
 
 from towline.manifests.model import Deployment
 from towline.reconciler.head import Head
-from towline.reconciler.store import labels
+from towline.reconciler.store import freezes, labels
 from towline.reconciler.store import tables as t
 from towline.schemas.states import FINISHED_RUNS, RunState
 
@@ -45,8 +45,9 @@ class Trial:
         ).scalars()
         return sorted({*self.old, *self.head.deployments, *live})
 
-    def set_labels(self, connection: Connection) -> None:
-        """What the Device manifests say, where the commit changes it."""
+    def put_in_force(self, connection: Connection) -> None:
+        """The commit's Freezes, and what its Device manifests say where it changes that."""
+        freezes.replace(connection, self.head.organization, self.head.freezes.values())
         before = self.base.devices if self.base else {}
         after = self.head.devices
         touched = {name for name in {*before, *after} if before.get(name) != after.get(name)}

@@ -104,7 +104,11 @@ _GATE = (
     "`towline retry {name} --reason …` tries the failed devices again,"
     " `towline resume {name} --accept --reason …` sets their verdicts aside"
 )
-HOLDS |= dict.fromkeys(("ThresholdNotMet", "AnalysisFailed", "NoEvidence"), _GATE)
+HOLDS |= dict.fromkeys(("ThresholdNotMet", "NoEvidence"), _GATE)
+HOLDS["AnalysisFailed"] = (
+    "`towline retry {name} --reason …` asks the figures anew,"
+    " `towline resume {name} --accept --reason …` goes on without them"
+)
 
 
 def of_hold(reason: str, name: str) -> str:

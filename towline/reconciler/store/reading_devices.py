@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, and_, func, or_, select
 
+from towline.reconciler.store import arm_versions
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.reading import Page
 from towline.reconciler.store.reading_batches import when
@@ -62,6 +63,16 @@ def device(
     return documents[0] if documents else None
 
 
+def of_numbers(
+    connection: Connection, seqs: Sequence[int], *, seen_after: int
+) -> list[dict[str, Any]]:
+    """The devices of these numbers by id."""
+    rows = connection.execute(
+        _select_devices().where(t.edge_devices.c.seq.in_(seqs)).order_by(t.edge_devices.c.slug)
+    ).all()
+    return _documents(connection, rows, seen_after)
+
+
 def _select_devices() -> Any:
     return (
         select(
@@ -105,8 +116,11 @@ def _components(
     connection: Connection, seqs: Sequence[int]
 ) -> dict[int, dict[str, dict[str, Any]]]:
     found: dict[int, dict[str, dict[str, Any]]] = {}
-    for row in _newest_targets(connection, seqs):
-        found.setdefault(row.device_seq, {})[row.component] = _wanted(row)
+    newest = _newest_targets(connection, seqs)
+    of_arms = arm_versions.versions_of(connection, (row.run_seq for row in newest if row.arm))
+    for row in newest:
+        version = of_arms.get((row.run_seq, row.arm), row.target_version)
+        found.setdefault(row.device_seq, {})[row.component] = _wanted(row, version)
     for row in _installed(connection, seqs):
         mine = found.setdefault(row.device_seq, {})
         mine.setdefault(row.component, dict(_NOTHING_WANTED)).update(_runs(row))
@@ -170,9 +184,9 @@ def _newest_targets(connection: Connection, seqs: Sequence[int]) -> Sequence[Any
     ).all()
 
 
-def _wanted(row: Row[Any]) -> dict[str, Any]:
+def _wanted(row: Row[Any], version: str) -> dict[str, Any]:
     return _NOTHING_WANTED | {
-        "desired": row.target_version,
+        "desired": version,
         "state": row.status,
         "reason": row.reason,
         "message": row.error_message or "",
