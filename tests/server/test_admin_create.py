@@ -286,6 +286,43 @@ def test_an_unmerged_one_can_be_cancelled_and_made_again(fleet: Fleet) -> None:
     assert other["branch"] != answer["branch"]
 
 
+def test_a_pause_before_the_merge_holds_the_run_that_comes_of_it(fleet: Fleet) -> None:
+    answer = fleet.made(release=fleet.statement())
+    deployment = answer["deployment_id"]
+    refused = fleet.verb(deployment, "resume")
+    assert (refused.status_code, refused.json()["code"]) == (409, "not-allowed")
+    assert "allowed: pause, cancel" in refused.json()["detail"]
+    paused = fleet.verb(deployment, "pause").json()
+    assert (paused["status"], paused["reason"]) == ("paused", "PausedByUser")
+    assert fleet.get("/deployments", status="pending")["pagination"]["total_count"] == 0
+    (listed,) = fleet.get("/deployments", status="paused")["deployments"]
+    assert (listed["deployment_id"], listed["health"]) == (deployment, "paused")
+    assert fleet.verb(deployment, "pause").status_code == 409
+    assert fleet.verb(deployment, "start").json()["code"] == "waiting-for-merge"
+    fleet.merge(answer["branch"])
+    path = f"/deployments/{deployment}"
+    fleet.until(lambda: "branch" not in fleet.get(path))
+    fleet.until(lambda: fleet.get(path)["status"] == "paused")
+    assert fleet.verb(deployment, "resume").status_code == 200
+    fleet.until(lambda: fleet.get(path)["reason"] == "WaitingForStart")
+
+
+def test_a_pause_before_the_merge_may_end_by_a_resume_or_a_cancel(fleet: Fleet) -> None:
+    deployment = fleet.made()["deployment_id"]
+    assert fleet.verb(deployment, "pause").status_code == 200
+    assert fleet.verb(deployment, "resume").json()["status"] == "pending"
+    assert fleet.verb(deployment, "pause").status_code == 200
+    assert fleet.verb(deployment, "cancel").json()["status"] == "cancelled"
+    kinds = [event["kind"] for event in fleet.get("/events")["events"]]
+    assert kinds[-5:] == [
+        "deployment.requested",
+        "verb.pause",
+        "verb.resume",
+        "verb.pause",
+        "verb.cancel",
+    ]
+
+
 def test_where_the_policy_says_so_the_tracked_branch_gets_the_commit(fleet: Fleet) -> None:
     fleet.commit(policy=DIRECT)
     answer = fleet.made(release=fleet.statement())

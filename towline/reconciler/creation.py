@@ -34,6 +34,7 @@ from towline.reconciler.statements import find_offer
 from towline.reconciler.store import dirt, merge_requests, plan_reading, runs
 from towline.reconciler.store.causes import because
 from towline.reconciler.store.engine import Store
+from towline.reconciler.store.events import Event, record
 from towline.schemas import envelope, statement
 from towline.schemas.identifiers import author_uuid, run_uuid
 from towline.schemas.problems import Refused
@@ -106,6 +107,15 @@ def _create(site: Site, body: DeploymentBody) -> Created:
     made = replace(made, takes_place_of=placed.takes_place_of)
     with site.store.write() as connection:
         merge_requests.keep(connection, _row(connection, site, made))
+        event = Event(
+            "deployment.requested",
+            deployment=manifest.name,
+            run=run_id,
+            message=f"on branch {made.branch}",
+            cause=f"POST by {site.author.name}",
+            commit=made.commit,
+        )
+        record(connection, site.head.organization, site.now, event)
     return made
 
 

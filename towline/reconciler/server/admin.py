@@ -70,7 +70,8 @@ def get_deployment(
     with desk.store.read() as connection:
         run = reading.find_run(connection, person.organization, deployment)
         if run is None:
-            return unmerged.detail(admin_unmerged.find(connection, person, deployment))
+            row = admin_unmerged.find(connection, person, deployment)
+            return unmerged.detail(connection, row, wall_clock())
         return showing.deployment(connection, run, sight(desk), devices)
 
 

@@ -79,7 +79,8 @@ def act(
     asked = (body or VerbRequest()).act(verb)
     run = _find_run(desk, person, deployment)
     if run is None:
-        return admin_unmerged.act(desk, person, deployment, verb)
+        words = body.reason if body else ""
+        return admin_unmerged.act(desk, person, deployment, asked, words)
     with desk.store.read() as connection:
         fates = consequences(verb, standings(connection, run.seq))
     reason = body.reason if body else ""

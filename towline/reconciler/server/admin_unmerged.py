@@ -1,14 +1,16 @@
-"""Verbs on a Deployment that git does not want yet: it can be given up, and nothing else."""
+"""The calls about a Deployment that git does not want yet, and has no run."""
 
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from towline.reconciler import unmerged
-from towline.reconciler.server.desk import Declined, Desk
-from towline.reconciler.store import merge_requests
+from towline.reconciler import unmerged, waiting_acts
+from towline.reconciler.acts import Act
+from towline.reconciler.refusals import NotAllowed
+from towline.reconciler.server.desk import Declined, Desk, wall_clock
+from towline.reconciler.store import merge_requests, overrides
 from towline.reconciler.store.people import Person
-from towline.schemas.states import RunState, Verb
+from towline.schemas.states import Verb
 
 
 def find(connection: Connection, person: Person, deployment: str) -> Row[Any]:
@@ -19,18 +21,21 @@ def find(connection: Connection, person: Person, deployment: str) -> Row[Any]:
     return row
 
 
-def act(desk: Desk, person: Person, deployment: str, verb: Verb) -> dict[str, Any]:
-    """Cancel it; raises Declined for every other verb, with the compare link, or when it is 404."""
+def act(desk: Desk, person: Person, deployment: str, asked: Act, reason: str) -> dict[str, Any]:
+    """Carry out a verb; raises Declined, with the compare link where a merge is missing."""
+    now = wall_clock()
     with desk.store.write() as connection:
         row = find(connection, person, deployment)
-        if row.status != RunState.PENDING.value:
-            words = f"{verb} is not allowed: the deployment was cancelled before its merge"
-            raise Declined(409, "not-allowed", words)
-        if verb is not Verb.CANCEL:
-            words = f"{verb} is not allowed: {unmerged.waits_for(row)}; allowed: cancel"
-            raise Declined(409, "waiting-for-merge", words, compare=row.compare)
-        merge_requests.cancel(connection, row.id)
-        shown = unmerged.summary(find(connection, person, deployment))
+        try:
+            who = overrides.Person(person.name, reason, now)
+            waiting_acts.act(connection, row, asked, who)
+        except waiting_acts.WaitsForMerge as refused:
+            words = str(refused)
+            raise Declined(409, "waiting-for-merge", words, compare=row.compare) from None
+        except NotAllowed as refused:
+            raise Declined(409, "not-allowed", str(refused)) from None
+        shown = unmerged.summary(connection, find(connection, person, deployment), now)
     keys = ("deployment_id", "status", "reason", "message", "holds")
-    did = f"branch {row.branch} is left as it is: delete it, for a merge still deploys it"
+    left = f"branch {row.branch} is left as it is: delete it, for a merge still deploys it"
+    did = left if asked.verb is Verb.CANCEL else ""
     return {key: shown[key] for key in keys} | {"did": did, "devices": {}}

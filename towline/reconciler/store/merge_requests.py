@@ -25,19 +25,13 @@ def forget(connection: Connection, run_id: UUID) -> None:
 
 
 def waiting(
-    connection: Connection,
-    organization: str,
-    *,
-    status: RunState | None = None,
-    name: str | None = None,
+    connection: Connection, organization: str, name: str | None = None
 ) -> Sequence[Row[Any]]:
     """The rows whose run has not begun, newest first."""
     where = [
         merge_requests.c.organization == organization,
         merge_requests.c.id.not_in(select(runs.c.id)),
     ]
-    if status is not None:
-        where.append(merge_requests.c.status == status.value)
     if name is not None:
         where.append(merge_requests.c.name == name)
     order = (merge_requests.c.created_at.desc(), merge_requests.c.id)

@@ -133,7 +133,7 @@ def holds_by_run(
     ).all()
     return {
         row.seq: [
-            _hold(hold)
+            hold_document(hold)
             for hold in held
             if hold.deployment == row.deployment and hold.run_seq in (None, row.seq)
         ]
@@ -141,7 +141,8 @@ def holds_by_run(
     }
 
 
-def _hold(row: Row[Any]) -> dict[str, Any]:
+def hold_document(row: Row[Any]) -> dict[str, Any]:
+    """One hold as the API shows it."""
     return {
         "reason": row.reason,
         "message": row.message,
