@@ -20,6 +20,7 @@ from tests.server.test_device import device_seq
 from towline.manifests.load import load
 from towline.reconciler.head import CommitSeen, Head
 from towline.reconciler.store import tables as t
+from towline.schemas import times
 
 FLEET = b"""apiVersion: towline/v1
 kind: DeviceGroup
@@ -107,10 +108,11 @@ def test_batches_still_to_come_are_shown_with_what_they_wait_for(
 def test_a_soaking_batch_says_until_when(server: Running, add_run: AddRun) -> None:
     add_batch(server, add_run(), 0)
     with server.store.write() as connection:
-        values = {"state": "soaking", "soak_s": 3600, "last_verdict_at": NOW}
+        since = wall()
+        values = {"state": "soaking", "soak_s": 3600, "last_verdict_at": since}
         connection.execute(update(t.batches).values(**values))
     (batch,) = detail(server)["batches"]
-    assert batch["waitsFor"] == "its soak, until 2026-09-21T15:13:20Z"
+    assert batch["waitsFor"] == f"its soak, until {times.to_rfc3339(since + 3600)}"
 
 
 def test_a_batch_that_is_over_waits_for_nothing(server: Running, add_run: AddRun) -> None:

@@ -40,8 +40,9 @@ def waiting(
 
 def find(connection: Connection, organization: str, text: str) -> Row[Any] | None:
     """The one of that UUID, or the newest of the Deployment of that name."""
+    wanted = text.lower()
     rows = waiting(connection, organization)
-    return next((row for row in rows if text in (str(row.id), row.name)), None)
+    return next((row for row in rows if wanted in (str(row.id), row.name)), None)
 
 
 def cancel(connection: Connection, run_id: UUID) -> None:
