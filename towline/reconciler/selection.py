@@ -47,10 +47,10 @@ def open_batch(
         "soak_s": 0 if run.is_return else action.plan.soak_s,
         "opened_at": now,
     }
-    runs.insert_batch(connection, run.seq, action.number, batch)
     selection = _Selection(connection, head, manifest, run, seen_after)
     everyone = selection.choice(None)
     groups = selection.groups(everyone)
+    runs.insert_batch(connection, run.seq, action.number, batch)
     selection.skip_unfit(everyone, groups, action.number, now)
     fitting = count_devices(groups.get(Fit.FITS, []))
     members = grants.readmit_deferred(connection, run.seq, action.number) if action.is_last else 0

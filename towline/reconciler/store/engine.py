@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 
-from towline.reconciler.store import causes, migrate
+from towline.reconciler.store import causes, migrate, remembered
 from towline.schemas.problems import Problem
 
 BUSY_TIMEOUT_MS = 5000
@@ -33,6 +33,7 @@ class Store:
         with self._writing, self.engine.connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             causes.begin(connection, is_recorded=self._keeps_changes)
+            remembered.forget(connection)
             try:
                 yield connection
             except BaseException:
@@ -45,6 +46,7 @@ class Store:
         """A consistent view that never waits for the writer."""
         with self.engine.connect() as connection:
             connection.exec_driver_sql("BEGIN")
+            remembered.forget(connection)
             try:
                 yield connection
             finally:

@@ -23,6 +23,7 @@ from sqlalchemy import (
 
 from towline.manifests.model import Ownership
 from towline.reconciler.store.ownership import Claim, Groups, claimed, owned_by
+from towline.reconciler.store.remembered import remembered
 from towline.reconciler.store.tables import (
     component_versions,
     deployment_counts,
@@ -147,6 +148,10 @@ def has_more_than(connection: Connection, organization: str, run_seq: int) -> bo
 
 def conditions(connection: Connection, choice: Choice) -> list[ConditionGroup]:
     """The owned devices without a target in the run, grouped by condition."""
+    return remembered(connection, "conditions", choice, lambda: _ask(connection, choice))
+
+
+def _ask(connection: Connection, choice: Choice) -> list[ConditionGroup]:
     key = key_of(connection, choice).label("key")
     rows = connection.execute(
         select(key, func.count())

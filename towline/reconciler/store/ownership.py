@@ -23,6 +23,7 @@ from sqlalchemy import (
 from towline.manifests.filters import owns_labels
 from towline.manifests.model import DeviceGroup, Ownership
 from towline.reconciler.store.among import among
+from towline.reconciler.store.remembered import remembered
 from towline.reconciler.store.tables import edge_devices, label_sets, runs, targets
 from towline.schemas.states import TargetState
 
@@ -63,10 +64,17 @@ def owned_by(connection: Connection, owner: Ownership, groups: Groups) -> Column
 
 
 def _has_labels(connection: Connection, owner: Ownership) -> ColumnElement[bool]:
+    about = Ownership(labels=owner.labels, expressions=owner.expressions)
+    return remembered(connection, "labels", about, lambda: _ask_labels(connection, about))
+
+
+def _ask_labels(connection: Connection, owner: Ownership) -> ColumnElement[bool]:
     rows = connection.execute(select(label_sets.c.id, label_sets.c.digest)).all()
     known = _known(owner)
     _look_at_new(connection, owner, known, [row.id for row in rows if row.digest not in known])
     matching = [row.id for row in rows if known[row.digest]]
+    if len(matching) == len(rows):
+        return true()
     column: ColumnElement[int] = edge_devices.c.label_set_id
     if len(matching) * RARE > len(rows):
         # Not by the index: most of the table in the order of labels is slower than all of it.
