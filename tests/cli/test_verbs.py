@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from tests.server import conftest as serving
-from tests.server.conftest import NOW, AddRun, Device, Running, add_target
+from tests.server.conftest import NOW, AddRun, Device, Running, add_target, run_values
 from tests.server.test_device import device_seq
 from towline.cli import main
 from towline.cli.exit_codes import ExitCode
@@ -114,6 +114,8 @@ def test_a_rollback_counts_who_goes_back(
 def test_one_device_goes_back_and_the_way_forward_is_said(
     server: Running, enrolled: Device, add_run: AddRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    before = run_values(server, "hello")["offer"] | {"sha256": "aa" * 32}
+    add_run(turn=0, status="completed", target_version="0.9.0", offer=before)
     came = {"from_version": "0.9.0", "from_sha256": "aa" * 32}
     add_target(server, add_run(), device_seq(server), status="completed", **came)
     assert main.run(["rollback", "hello", "--device", "pi-0001", *WHY]) == ExitCode.OK
