@@ -89,7 +89,7 @@ def _head(settings: Settings, asked: Asked) -> Any:
     if unknown:
         raise Problem(
             f"there is no Deployment {', '.join(unknown)}",
-            remedy="`towline validate` lists the Deployments",
+            remedy="`towline get deployments -o name` lists those in force",
         )
     return read.head
 
