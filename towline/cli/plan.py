@@ -101,7 +101,8 @@ def _refuse_unknown(asked: Asked, document: dict[str, Any]) -> None:
     if unknown and not document["errors"]:
         raise Problem(
             f"there is no Deployment and no commit {', '.join(unknown)}",
-            remedy="names come after the commits; `towline get deployments -o name` lists those in force",
+            remedy="names come after the commits;"
+            " `towline get deployments -o name` lists those in force",
         )
 
 
