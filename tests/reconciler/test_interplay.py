@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 from tests.reconciler.simulation import ORGANIZATION, PlayedDevice, Simulation, attempt_of, manifest
 from tests.reconciler.waking import shown
 from towline.reconciler import loop
-from towline.reconciler.acts import Act
+from towline.reconciler.acts import Act, NotAllowed
 from towline.reconciler.device_acts import act_on_device
 from towline.reconciler.ingest import mark_fetched
 from towline.reconciler.store import dirt
@@ -223,3 +223,31 @@ def test_a_device_that_is_retried_in_a_passed_batch_prepares_at_once(tmp_path: P
             )
         ).scalar_one()
     assert reason == "Staged"
+
+
+def test_an_emergency_pause_is_laid_beside_the_hold_that_stands(tmp_path: Path) -> None:
+    fleet = home(tmp_path, 4)
+    batches = "[{name: half, size: 50%, approval: manual}]"
+    fleet.commit(manifest("2.0.0", f"  strategy: {{type: batches, batches: {batches}}}\n"))
+    fleet.step(4)
+    assert shown(fleet) == ("paused", "WaitingForApproval")
+    with pytest.raises(NotAllowed):
+        fleet.verb(Verb.PAUSE)
+    fleet.verb(Act(Verb.PAUSE, beside_holds=True))
+    fleet.verb(Verb.APPROVE)
+    fleet.step(4)
+    assert shown(fleet) == ("paused", "PausedByUser")
+    fleet.verb(Verb.RESUME)
+    fleet.step(4)
+    assert fleet.run().status == "completed"
+
+
+def test_a_completed_run_that_heals_can_be_paused_and_resumed(tmp_path: Path) -> None:
+    fleet = home(tmp_path, 3)
+    fleet.verb(Act(Verb.PAUSE, beside_holds=True))
+    fleet.enrol("till-late")
+    fleet.step(4)
+    assert "app" not in fleet.devices["till-late"].installed
+    fleet.verb(Verb.RESUME)
+    fleet.step(4)
+    assert "app" in fleet.devices["till-late"].installed

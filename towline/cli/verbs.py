@@ -36,7 +36,10 @@ def pause(
     """Grant nothing new; grants that have not begun to install are taken back."""
     if everything is (name is not None):
         raise typer.BadParameter("name one Deployment, or give --all")
-    options: dict[str, Any] = {} if length is None else {"pause_s": seconds(length)}
+    # An emergency stop outlasts whatever holds the run now.
+    options: dict[str, Any] = {"beside_holds": True}
+    if length is not None:
+        options["pause_s"] = seconds(length)
     if name is not None:
         _act(Verb.PAUSE, name, reason, **options)
     elif not _pause_all(connect(), reason, options):
@@ -112,14 +115,13 @@ def _pause_all(client: Client, reason: str, options: dict[str, Any]) -> bool:
 
 
 def _pause_one(run: dict[str, Any], reason: str, options: dict[str, Any]) -> bool:
-    """One that is held already grants nothing and stays as it is.
+    """One that a person paused already stays as it is.
 
     Each has a connection of its own: what broke with one must not break the next.
     """
     title = f"{run['name']} {run['target_version']}"
-    if run["holds"]:
-        hold = run["holds"][0]
-        give(f"{title}: is held already: {hold['reason']}; cleared by {hold['clearedBy']}")
+    if any(hold["reason"] == "PausedByUser" for hold in run["holds"]):
+        give(f"{title}: is paused already; cleared by resume")
         return True
     try:
         path = f"/deployments/{run['id']}/{Verb.PAUSE}"

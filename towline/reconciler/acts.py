@@ -39,6 +39,8 @@ class Act:
     """pause: it ends by itself after so long."""
     through_windows: bool = False
     """approve: a return need not wait for its devices' windows."""
+    beside_holds: bool = False
+    """pause: also where other holds stand, and over a run that is over and still heals."""
 
 
 def act(
@@ -60,7 +62,7 @@ def act(
     with store.write() as connection:
         because(connection, f"{asked.verb} by {author}", now)
         run = find_run(connection, organization, run_id)
-        _check(run, asked.verb)
+        _check(run, asked, _held(connection, run))
         check_newest(connection, run)
         touched = _carry_out(connection, run, asked, who)
         event = Event(f"verb.{asked.verb}", reason=reason[:50], message=reason)
@@ -80,9 +82,15 @@ def find_run(connection: Connection, organization: str, run_id: UUID) -> Row[Any
     return row
 
 
-def _check(run: Row[Any], verb: Verb) -> None:
-    status = RunState(run.status)
-    if status not in VERBS[verb]:
+def _check(run: Row[Any], asked: Act, held: set[str]) -> None:
+    """By the table of verbs; a pause that was laid beside it can be lifted there, too."""
+    status, verb = RunState(run.status), asked.verb
+    is_pause_beside = asked.beside_holds and "PausedByUser" not in held
+    beside = {
+        Verb.PAUSE: is_pause_beside and status in (RunState.PAUSED, RunState.COMPLETED),
+        Verb.RESUME: status is RunState.COMPLETED and bool(held.intersection(PAUSES)),
+    }
+    if status not in VERBS[verb] and not beside.get(verb):
         allowed = [str(v) for v, states in VERBS.items() if status in states]
         words = ", ".join(allowed) or "nothing; a finished run is final"
         raise NotAllowed(f"{verb} is not allowed while the run is {status}; allowed: {words}")

@@ -42,6 +42,8 @@ class VerbRequest(BaseModel):
     """The same as manifests write it: `4h`."""
     through_windows: bool = False
     """approve only: a return need not wait for its devices' windows."""
+    beside_holds: bool = False
+    """pause only: also where other holds stand, and over a run that is over and still heals."""
 
     @model_validator(mode="after")
     def _one_length(self) -> "VerbRequest":
@@ -56,10 +58,11 @@ class VerbRequest(BaseModel):
             ("accept", self.accept, Verb.RESUME),
             ("for", pause_s is not None, Verb.PAUSE),
             ("through_windows", self.through_windows, Verb.APPROVE),
+            ("beside_holds", self.beside_holds, Verb.PAUSE),
         ):
             if is_given and verb is not its_verb:
                 raise Declined(422, "bad-field", f"{option} is an option of {its_verb}, not {verb}")
-        return acts.Act(verb, self.accept, pause_s, self.through_windows)
+        return acts.Act(verb, self.accept, pause_s, self.through_windows, self.beside_holds)
 
 
 class DeviceVerbRequest(BaseModel):
