@@ -20,11 +20,11 @@ from towline.manifests.repository import Repository
 from towline.reconciler.head_reading import root_chain
 from towline.reconciler.loop import LoopSettings, Reconciler
 from towline.reconciler.server import tls
+from towline.reconciler.server.dashboard.page import PATH as PAGE
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.followed import fetching, open_repository
 from towline.reconciler.server.service import FleetView, Service, ServiceSettings
 from towline.reconciler.server.tls import Certificate
-from towline.reconciler.server.web import PATH as PAGE
 from towline.reconciler.store import people, repositories
 from towline.reconciler.store.engine import Store, open_store
 from towline.reconciler.store.people import Role

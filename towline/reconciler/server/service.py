@@ -27,10 +27,10 @@ from towline.reconciler.server import (
     packages,
     plans,
     replays,
-    web,
     wire,
 )
 from towline.reconciler.server.admission import Admission
+from towline.reconciler.server.dashboard import web as dashboard
 from towline.reconciler.server.desk import AtDesk, Desk, install_problems
 from towline.reconciler.server.device import DeviceProtocol
 from towline.reconciler.server.doorbell import Doorbell
@@ -218,7 +218,7 @@ def people(desk: Desk) -> FastAPI:
     app.include_router(admin_tokens.router)
     app.include_router(plans.router)
     app.include_router(replays.router)
-    app.include_router(web.router)
+    dashboard.install(app)
 
     @app.get("/healthz")
     def healthz(desk: AtDesk) -> dict[str, str]:

@@ -96,6 +96,21 @@ def find_person(connection: Connection, token: str, now: int) -> Person | None:
     ).first()
     if row is None or not hmac.compare_digest(row.digest, secret_digest(parts[2])):
         return None
+    return _person(row)
+
+
+def find_person_by_id(connection: Connection, token_id: str, now: int) -> Person | None:
+    """Whom the token of that id speaks for; None when it is unknown, expired or revoked.
+
+    For who has shown the token before.
+    """
+    row = connection.execute(
+        select(admin_tokens).where(admin_tokens.c.id == token_id, _is_live(now))
+    ).first()
+    return _person(row) if row is not None else None
+
+
+def _person(row: Row[Any]) -> Person:
     return Person(row.name, row.organization, Role(row.role), row.id, row.last_used_at)
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select
 
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.reading_batches import batches_by_run, holds_by_run, when
@@ -199,6 +199,19 @@ def _targets(connection: Connection, run_seq: int, shown: DevicesShown) -> list[
     if shown is DevicesShown.NONE:
         return []
     statement = (
+        select_targets()
+        .where(t.targets.c.run_seq == run_seq)
+        .order_by(t.targets.c.batch, t.edge_devices.c.slug)
+    )
+    if shown is DevicesShown.FAILING:
+        is_bad = t.targets.c.status.in_([state.value for state in _BAD])
+        statement = statement.where(is_bad).limit(FAILING_LIMIT)
+    return [target_document(row) for row in connection.execute(statement)]
+
+
+def select_targets() -> Select[Any]:
+    """The rows that `target_document` shows, of all runs."""
+    return (
         select(
             t.targets,
             t.edge_devices.c.slug,
@@ -215,16 +228,11 @@ def _targets(connection: Connection, run_seq: int, shown: DevicesShown) -> list[
         .outerjoin(
             t.component_versions, t.component_versions.c.id == t.device_components.c.version_id
         )
-        .where(t.targets.c.run_seq == run_seq)
-        .order_by(t.targets.c.batch, t.edge_devices.c.slug)
     )
-    if shown is DevicesShown.FAILING:
-        is_bad = t.targets.c.status.in_([state.value for state in _BAD])
-        statement = statement.where(is_bad).limit(FAILING_LIMIT)
-    return [_target(row) for row in connection.execute(statement)]
 
 
-def _target(row: Row[Any]) -> dict[str, Any]:
+def target_document(row: Row[Any]) -> dict[str, Any]:
+    """One device of a run, with the contract's keys and ours."""
     return {
         "device_id": row.slug,
         "device_name": row.slug,

@@ -37,6 +37,8 @@ class EventFilter:
     """Only of Deployments, the repository and failing devices."""
     with_machine: bool = False
     """Those for replay, too."""
+    before: int | None = None
+    """Only with a lower number: how a page goes on to older ones."""
 
 
 def events(
@@ -60,6 +62,8 @@ def _conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
         where.append(t.events.c.device == wanted.device)
     if wanted.after:
         where.append(t.events.c.id > wanted.after)
+    if wanted.before is not None:
+        where.append(t.events.c.id < wanted.before)
     if wanted.since is not None:
         where.append(t.events.c.at >= wanted.since)
     if wanted.is_important:
@@ -93,6 +97,7 @@ def _document(group: list[Row[Any]]) -> dict[str, Any]:
     first, last = sorted((group[0], group[-1]), key=lambda row: int(row.id))
     return {
         "id": last.id,
+        "firstId": first.id,
         "at": when(first.at),
         "lastAt": when(last.at),
         "count": len(group),

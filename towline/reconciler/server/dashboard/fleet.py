@@ -1,0 +1,127 @@
+"""The pages of the fleet: all devices at a glance and by search, one device, and events."""
+
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from towline.reconciler.explain_device import explain_device
+from towline.reconciler.server.dashboard.page import page
+from towline.reconciler.server.dashboard.reception import AtPage
+from towline.reconciler.server.desk import AtDesk, Declined
+from towline.reconciler.server.sight import sight
+from towline.reconciler.store import reading_devices, reading_events, reading_fleet
+from towline.reconciler.store.reading_events import EventFilter
+from towline.reconciler.store.reading_fleet import FleetFilter, Presence
+from towline.schemas.fields import MOST
+from towline.schemas.identifiers import is_id
+
+DEVICES_SHOWN = 50
+EVENTS_SHOWN = 100
+DEVICE_EVENTS_SHOWN = 30
+
+router = APIRouter()
+Text = Annotated[str, Query(max_length=300)]
+
+
+@router.get("/fleet")
+def show_fleet(
+    request: Request,
+    desk: AtDesk,
+    visitor: AtPage,
+    q: Text = "",
+    label: Text = "",
+    presence: Annotated[str, Query(pattern="^(online|offline|never|)$")] = "",
+    after: Text = "",
+) -> Response:
+    """Figures, versions, and the devices that fit what the address asks for."""
+    organization, seen_after = visitor[0].organization, desk.seen_after()
+    wanted = FleetFilter(q.strip(), _labels(label), Presence(presence) if presence else None, after)
+    with desk.store.read() as connection:
+        devices, total, onward = reading_fleet.devices_part(
+            connection, organization, wanted, DEVICES_SHOWN, seen_after
+        )
+        values: dict[str, Any] = {
+            "counts": reading_fleet.presence_counts(connection, organization, seen_after)
+            | reading_fleet.trouble_counts(connection, organization),
+            "versions": reading_fleet.versions(connection, organization),
+            "devices": devices,
+            "total": total,
+        }
+    query = {"q": q, "label": label, "presence": presence}
+    values |= query | {
+        "is_filtered": any(query.values()),
+        "first_part": f"?{urlencode(query)}" if after else "",
+        "next_part": f"?{urlencode(query | {'after': onward})}" if onward else "",
+    }
+    return page(request, "fleet.html", values, visitor=visitor)
+
+
+def _labels(text: str) -> dict[str, str]:
+    """`site=berlin,ring=a`; raises Declined for anything else."""
+    found = {}
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        key, equals, value = part.partition("=")
+        if not equals or not is_id(key.strip()):
+            raise Declined(422, "bad-field", "Labels are written KEY=VALUE, with a comma between.")
+        found[key.strip()] = value.strip()
+    return found
+
+
+@router.get("/devices/{device}")
+def show_device(request: Request, desk: AtDesk, visitor: AtPage, device: str) -> Response:
+    """One device's story, what it runs and is to run, its facts, labels and events."""
+    organization = visitor[0].organization
+    with desk.store.read() as connection:
+        found = reading_devices.device(
+            connection, organization, device, seen_after=desk.seen_after()
+        )
+        if found is None:
+            raise Declined(404, "not-found", f"There is no device {device[:80]}.")
+        story = explain_device(connection, organization, found["id"], sight(desk))
+        wanted = EventFilter(device=found["id"])
+        events = reading_events.events(connection, organization, wanted, DEVICE_EVENTS_SHOWN)
+    assert story is not None
+    values = {
+        "device": found,
+        "story": story,
+        "sentences": story["text"].split("\nLately:\n")[0].split("\n"),
+        "events": events[::-1],
+    }
+    return page(request, "device.html", values, visitor=visitor)
+
+
+@router.get("/events")
+def show_events(
+    request: Request,
+    desk: AtDesk,
+    visitor: AtPage,
+    deployment: Text = "",
+    device: Text = "",
+    everything: Annotated[str, Query(alias="all", max_length=3)] = "",
+    before: Annotated[int | None, Query(ge=1, le=MOST)] = None,
+) -> Response:
+    """What happened, newest first."""
+    is_all = everything == "yes" or bool(device)
+    wanted = EventFilter(
+        deployment.strip() or None,
+        device.strip() or None,
+        is_important=not is_all,
+        before=before,
+    )
+    with desk.store.read() as connection:
+        events = reading_events.events(
+            connection, visitor[0].organization, wanted, EVENTS_SHOWN + 1
+        )[::-1]
+    shown = events[:EVENTS_SHOWN]
+    query = {"deployment": deployment, "device": device, "all": everything}
+    values = query | {
+        "events": shown,
+        "is_all": is_all,
+        "before": before,
+        "next_part": f"?{urlencode(query | {'before': shown[-1]['firstId']})}"
+        if len(events) > EVENTS_SHOWN
+        else "",
+    }
+    return page(request, "events.html", values, visitor=visitor)

@@ -1,0 +1,44 @@
+"""The dashboard at /admin/edge/ota put together: its pages, its style sheet, script and icon."""
+
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import FileResponse, Response
+
+from towline.reconciler.server.dashboard import acting, deployments, fleet, reception, refusals
+from towline.reconciler.server.dashboard.page import HEADERS, PATH
+from towline.reconciler.server.dashboard.visits import Visits
+from towline.reconciler.server.desk import Declined
+
+_STATIC = Path(__file__).parent / "static"
+_KINDS = {
+    "style.css": "text/css; charset=utf-8",
+    "live.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+
+
+def install(app: FastAPI) -> None:
+    """Add the pages to the application for people."""
+    app.state.visits = Visits()
+    own = APIRouter()
+    own.add_api_route("/static/{name}", static)
+    rest = APIRouter()
+    rest.add_api_route("/{rest:path}", nothing_here)
+    routers = (own, reception.router, fleet.router, deployments.router, acting.router, rest)
+    for router in routers:
+        app.include_router(router, prefix=PATH, include_in_schema=False)
+    refusals.install_pages(app)
+
+
+def static(name: str) -> Response:
+    """A file of the pages; asked for anew each time, so that it fits the page after an upgrade."""
+    if name not in _KINDS:
+        raise Declined(404, "not-found", "")
+    headers = HEADERS | {"Cache-Control": "no-cache"}
+    return FileResponse(_STATIC / name, media_type=_KINDS[name], headers=headers)
+
+
+def nothing_here(request: Request) -> Response:
+    """Every other address under the dashboard's."""
+    raise Declined(404, "not-found", f"Nothing is at {request.url.path[:80]}.")
