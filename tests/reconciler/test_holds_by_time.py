@@ -99,7 +99,7 @@ def test_stale_git_holds_after_the_policys_time_and_git_back_lifts_it(fleet: Sim
     fleet.now += 1
     fleet.settle()
     assert shown(fleet) == ("paused", "GitStale")
-    with pytest.raises(NotAllowed, match="GitStale, which resume cannot lift"):
+    with pytest.raises(NotAllowed, match="resume cannot lift what holds the run: GitStale"):
         ask(fleet, Verb.RESUME)
     with fleet.store.write() as connection:
         repositories.change(connection, ORGANIZATION, last_fetch_at=fleet.now)

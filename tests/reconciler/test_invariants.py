@@ -6,6 +6,7 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -268,7 +269,11 @@ class FleetLife(RuleBasedStateMachine):
         for name in self.specs:
             with suppress(NotAllowed):
                 fleet.verb(Verb.RESUME, name)
-        fleet.step(40)
+        for _ in range(40):
+            fleet.step()
+            if all(fleet.run(name).status == "completed" for name in self.specs):
+                break
+        fleet.step(3)
         for name in self.specs:
             run = fleet.run(name)
             assert (run.status, run.target_version) == ("completed", "99.0.0"), run
@@ -278,3 +283,4 @@ class FleetLife(RuleBasedStateMachine):
 
 TestFleetLife = FleetLife.TestCase
 TestFleetLife.settings = settings(max_examples=examples(8), stateful_step_count=12, deadline=None)
+pytestmark = pytest.mark.timeout(1200)
