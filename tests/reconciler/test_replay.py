@@ -140,7 +140,7 @@ class RecordedLife(RuleBasedStateMachine):
 
 TestRecordedLife = RecordedLife.TestCase
 TestRecordedLife.settings = settings(
-    max_examples=examples(10),
+    max_examples=examples(5),
     stateful_step_count=12,
     deadline=None,
     # The explanation of a failure takes minutes here and hides it.

@@ -253,7 +253,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-@settings(max_examples=examples(8), deadline=None)
+@settings(max_examples=examples(4), deadline=None)
 def test_max_concurrent_holds_in_any_order_of_events(
     base: Simulation, tmp_path_factory: pytest.TempPathFactory, steps: Sequence[tuple[str, int]]
 ) -> None:
