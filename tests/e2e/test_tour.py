@@ -90,7 +90,7 @@ def test_a_release_arrives_and_a_bad_one_goes_no_further_than_the_canary(
     assert "HealthCheckFailed" in fleet.towline("explain", canary)
     assert "HealthCheckFailed" not in fleet.towline("explain", other)
 
-    refused = towline(fleet, "pause", "hello", "--reason", "too late")
+    refused = towline(fleet, "start", "hello", "--reason", "too late")
     assert refused.returncode == 1
     assert "resume" in refused.stderr
     assert "cancelled" in fleet.towline("cancel", "hello", "--reason", "it is dark")
