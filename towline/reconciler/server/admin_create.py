@@ -108,9 +108,7 @@ def _declining() -> Iterator[None]:
         raise Declined(503, "repository", problem.what) from None
 
 
-def _answer(
-    desk: Desk, person: Person, body: DeploymentBody, created: Created
-) -> dict[str, Any]:
+def _answer(desk: Desk, person: Person, body: DeploymentBody, created: Created) -> dict[str, Any]:
     began_at = None if created.compare else _begun(desk, person.organization, created.id)
     manifest = created.manifest
     answer: dict[str, Any] = {
