@@ -18,7 +18,7 @@ from tests.server.conftest import (
 )
 from tests.server.test_device import device_seq
 from tests.server.visiting import PAGE, Guest
-from towline.reconciler.server.dashboard.gate_words import errors_allowed, gate_words
+from towline.reconciler.gate_words import errors_allowed, gate_words
 from towline.reconciler.store import counters
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.events import Event, record

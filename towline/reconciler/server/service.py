@@ -27,6 +27,7 @@ from towline.reconciler.server import (
     packages,
     plans,
     replays,
+    streams,
     wire,
 )
 from towline.reconciler.server.admission import Admission
@@ -35,6 +36,7 @@ from towline.reconciler.server.desk import AtDesk, Desk, install_problems
 from towline.reconciler.server.device import DeviceProtocol
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.inlet import Inlet
+from towline.reconciler.server.live import Live
 from towline.reconciler.server.packages import Packages
 from towline.reconciler.server.served_documents import ServedDocuments
 from towline.reconciler.server.sessions import Sessions
@@ -109,8 +111,9 @@ class Service:
             poll_interval_s=settings.poll_interval_s,
         )
         self.desk = _desk(store, settings, doorbell, fleet)
-        self.application = Application(protocol, Packages(settings.packages), people(self.desk))
-        self._server = Server(self._config(), doorbell)
+        application = people(self.desk)
+        self.application = Application(protocol, Packages(settings.packages), application)
+        self._server = Server(self._config(), doorbell, application.state.live)
 
     def run(self, listener: socket.socket) -> None:
         """Serve on a bound socket until the end; blocks."""
@@ -141,11 +144,12 @@ class Service:
 
 
 class Server(uvicorn.Server):
-    """Opens the doorbell on its loop, and answers parked polls before it waits for the others."""
+    """Opens the doorbell on its loop; ends polls and streams that wait before it waits itself."""
 
-    def __init__(self, config: uvicorn.Config, doorbell: Doorbell) -> None:
+    def __init__(self, config: uvicorn.Config, doorbell: Doorbell, live: Live) -> None:
         super().__init__(config)
         self._doorbell = doorbell
+        self._live = live
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -168,6 +172,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End."""
         self._doorbell.close()
+        self._live.close()
         await super().shutdown(sockets)
 
 
@@ -212,12 +217,14 @@ def people(desk: Desk) -> FastAPI:
     """The application for people: API, page, health."""
     app = FastAPI(title="Towline", version=towline.__version__, docs_url=None, redoc_url=None)
     app.state.desk = desk
+    app.state.live = Live(desk.store, desk.seen_after)
     install_problems(app)
     app.include_router(admin_create.router)
     app.include_router(admin.router)
     app.include_router(admin_tokens.router)
     app.include_router(plans.router)
     app.include_router(replays.router)
+    app.include_router(streams.router)
     dashboard.install(app)
 
     @app.get("/healthz")

@@ -37,6 +37,8 @@ class EventFilter:
     """Only of Deployments, the repository and failing devices."""
     with_machine: bool = False
     """Those for replay, too."""
+    without_devices: bool = False
+    """None of a single device, not even of failing ones."""
     before: int | None = None
     """Only with a lower number: how a page goes on to older ones."""
 
@@ -69,6 +71,8 @@ def _conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
     if wanted.is_important:
         of_devices = or_(*(kind.startswith(word) for word in _OF_DEVICES))
         where.append(or_(not_(of_devices), kind.in_(_FAILING)))
+    if wanted.without_devices:
+        where += [not_(kind.startswith(word)) for word in _OF_DEVICES]
     if not wanted.with_machine:
         where.append(not_(kind.startswith(_MACHINE)))
     return [and_(*where)] if where else []

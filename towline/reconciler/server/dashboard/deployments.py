@@ -10,7 +10,7 @@ from pydantic import BeforeValidator
 from sqlalchemy import Connection, Row
 
 from towline.reconciler import showing, ways_out
-from towline.reconciler.server.dashboard.gate_words import gate_words
+from towline.reconciler.gate_words import gate_words
 from towline.reconciler.server.dashboard.offered import QUICK, device_offered, offered
 from towline.reconciler.server.dashboard.page import PATH, page
 from towline.reconciler.server.dashboard.reception import AtPage

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, Response, StreamingResponse
 
+from towline.reconciler.server import streams
 from towline.reconciler.server.dashboard import acting, deployments, fleet, reception, refusals
 from towline.reconciler.server.dashboard.page import HEADERS, PATH
+from towline.reconciler.server.dashboard.reception import AtPage
 from towline.reconciler.server.dashboard.visits import Visits
-from towline.reconciler.server.desk import Declined
+from towline.reconciler.server.desk import AtDesk, Declined
 
 _STATIC = Path(__file__).parent / "static"
 _KINDS = {
@@ -23,6 +25,7 @@ def install(app: FastAPI) -> None:
     app.state.visits = Visits()
     own = APIRouter()
     own.add_api_route("/static/{name}", static)
+    own.add_api_route("/stream", stream_page, response_class=StreamingResponse)
     rest = APIRouter()
     rest.add_api_route("/{rest:path}", nothing_here)
     routers = (own, reception.router, fleet.router, deployments.router, acting.router, rest)
@@ -37,6 +40,20 @@ def static(name: str) -> Response:
         raise Declined(404, "not-found", "")
     headers = HEADERS | {"Cache-Control": "no-cache"}
     return FileResponse(_STATIC / name, media_type=_KINDS[name], headers=headers)
+
+
+def stream_page(
+    request: Request,
+    desk: AtDesk,
+    visitor: AtPage,
+    deployment: streams.Name = None,
+    device: streams.Name = None,
+    last_event: streams.LastEvent = "",
+    last_event_id: streams.LastEventSeen = "",
+) -> Response:
+    """The API's stream for who is signed in: a page's script can send no token."""
+    seen = last_event or last_event_id
+    return streams.stream(request, desk, visitor[0], deployment, device, seen)
 
 
 def nothing_here(request: Request) -> Response:

@@ -1,0 +1,43 @@
+"""What a live view is made of: counts only, from the counters, never a row per device."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+
+from towline.reconciler.store import tables as t
+from towline.schemas.states import LIVE_RUNS
+
+LIVE_RUNS_LIMIT = 100
+
+
+def newest_event(connection: Connection) -> int:
+    """The number of the last event, of whatever organization; 0 when there is none."""
+    return connection.execute(select(func.max(t.events.c.id))).scalar_one() or 0
+
+
+def counts_by_batch(connection: Connection, run_seq: int) -> dict[int, dict[str, int]]:
+    """By batch: how many of the run's devices are in which state."""
+    counts = t.deployment_counts.c
+    rows = connection.execute(
+        select(counts.batch, counts.status, func.sum(counts.n))
+        .where(counts.run_seq == run_seq, counts.n > 0)
+        .group_by(counts.batch, counts.status)
+    )
+    found: dict[int, dict[str, int]] = {}
+    for batch, status, n in rows:
+        found.setdefault(batch, {})[status] = n
+    return found
+
+
+def live_runs(connection: Connection, organization: str) -> list[Row[Any]]:
+    """The newest runs that are not over."""
+    rows = connection.execute(
+        select(t.runs)
+        .where(
+            t.runs.c.organization == organization,
+            t.runs.c.status.in_([state.value for state in LIVE_RUNS]),
+        )
+        .order_by(t.runs.c.seq.desc())
+        .limit(LIVE_RUNS_LIMIT)
+    )
+    return list(rows.all())
