@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
-
-from tests.server.conftest import Running
 
 PAGE = "/admin/edge/ota"
 
@@ -63,10 +61,17 @@ class Page(HTMLParser):
         return found
 
 
+class Reached(Protocol):
+    """A server as its tests reach it."""
+
+    client: httpx.Client
+    tokens: dict[str, str]
+
+
 class Guest:
     """One browser."""
 
-    def __init__(self, server: Running) -> None:
+    def __init__(self, server: Reached) -> None:
         self.client = server.client
         self.client.cookies.clear()
         self.tokens = server.tokens

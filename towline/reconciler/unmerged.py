@@ -5,6 +5,7 @@ run, whose id is theirs already, so that whoever reads a list or a detail need n
 difference.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,6 +48,12 @@ def deployments(
         connection, organization, rest, sight, status=status, name=name
     )
     return [*mine, *shown], total + len(waiting)
+
+
+def counts(connection: Connection, organization: str, now: int) -> dict[str, int]:
+    """How many of them are in which state."""
+    rows = merge_requests.waiting(connection, organization)
+    return dict(Counter(state(connection, row, now)[0].value for row in rows))
 
 
 def summary(connection: Connection, row: Row[Any], now: int) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from towline.reconciler.store.events import Event, record
 from towline.reconciler.store.overrides import Person
 from towline.schemas.states import VERBS, Verb
 
-_ALLOWED = (Verb.PAUSE, Verb.RESUME, Verb.CANCEL)
+ALLOWED = (Verb.PAUSE, Verb.RESUME, Verb.CANCEL)
+"""What needs no run."""
 
 
 class WaitsForMerge(NotAllowed):
@@ -36,9 +37,9 @@ class _Owner:
 def act(connection: Connection, row: Row[Any], asked: Act, who: Person) -> None:
     """Carry out a verb; raises WaitsForMerge, or NotAllowed when the state does not allow it."""
     status, _ = unmerged.state(connection, row, who.now)
-    verbs = [verb for verb in _ALLOWED if status in VERBS[verb]]
+    verbs = [verb for verb in ALLOWED if status in VERBS[verb]]
     allowed = ", ".join(verbs) or "nothing; it was cancelled before its merge"
-    if asked.verb not in _ALLOWED and verbs:
+    if asked.verb not in ALLOWED and verbs:
         words = f"{asked.verb} is not allowed: {unmerged.waits_for(row)}; allowed: {allowed}"
         raise WaitsForMerge(words)
     if asked.verb not in verbs:

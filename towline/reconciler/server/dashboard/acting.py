@@ -3,33 +3,26 @@
 The act is the one of the API; what the state refuses is a page that says what is allowed.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import ValidationError
-from sqlalchemy import Connection, Row
 
 from towline.reconciler import showing
-from towline.reconciler.consequences import consequences
 from towline.reconciler.device_acts import DEVICE_VERBS
 from towline.reconciler.reopening import GATES
 from towline.reconciler.server import admin_acts
 from towline.reconciler.server.admin_acts import DeviceVerbRequest, VerbRequest
-from towline.reconciler.server.dashboard.deployments import controls, find_run
-from towline.reconciler.server.dashboard.offered import (
-    allowed_words,
-    device_offered,
-    what_it_does,
-)
+from towline.reconciler.server.dashboard.offered import allowed_words, device_offered
 from towline.reconciler.server.dashboard.page import PATH, page, see_other
 from towline.reconciler.server.dashboard.reception import Acting, AtPage, Form, Visitor
+from towline.reconciler.server.dashboard.subject import Subject, find_run, find_subject
 from towline.reconciler.server.desk import AtDesk, Declined, Desk
 from towline.reconciler.server.sight import sight
 from towline.reconciler.store import reading_targets
 from towline.reconciler.store.people import Person, Role
-from towline.reconciler.store.reading import DevicesShown
-from towline.reconciler.store.reading_acts import standings
 from towline.schemas.states import Verb
 
 NAMED_ABOVE = 10
@@ -55,20 +48,25 @@ def act(
     person, visit = visitor
     asked = _request(verb, form)
     with desk.store.read() as connection:
-        run = find_run(connection, person, deployment)
-        is_large = verb is Verb.ROLLBACK and _concerned(connection, run, verb) > NAMED_ABOVE
-    problem = _form_problem(form, run, is_large=is_large)
+        found = find_subject(connection, desk, person, deployment)
+        is_large = verb is Verb.ROLLBACK and found.concerned(connection, verb) > NAMED_ABOVE
+    name, status = found.shown["name"], found.shown["status"]
+    problem = _form_problem(form, name, is_large=is_large)
     if problem:
         return _confirmation(request, desk, visitor, deployment, verb, problem, form)
-    if form.get("seen") != run.status:
-        raise _refused(desk, run, f"The run is {run.status} meanwhile; look again.")
+    if form.get("seen") != status:
+        raise _refused(found, f"The run is {status} meanwhile; look again.")
     try:
-        done = admin_acts.act(desk, person, str(run.id), verb, asked)
+        done = admin_acts.act(desk, person, found.id, verb, asked)
     except Declined as declined:
-        raise _refused(desk, run, declined.detail) if declined.status == 409 else declined from None
+        if declined.status != 409:
+            raise
+        with desk.store.read() as connection:
+            found = find_subject(connection, desk, person, found.id)
+        raise _refused(found, declined.detail) from None
     did = f": {done['did']}" if done["did"] else ""
-    visit.notice = f"{verb} of {run.deployment} was done{did}."
-    return see_other(f"{PATH}/deployments/{run.id}")
+    visit.notice = f"{verb} of {name} was done{did}."
+    return see_other(f"{PATH}/deployments/{found.id}")
 
 
 def _operators_only(person: Person) -> None:
@@ -93,25 +91,17 @@ def _request(verb: Verb, form: dict[str, str]) -> VerbRequest:
     return asked
 
 
-def _form_problem(form: dict[str, str], run: Row[Any], *, is_large: bool) -> str:
+def _form_problem(form: dict[str, str], name: str, *, is_large: bool) -> str:
     if not form.get("reason", "").strip():
         return "Say why: the reason is recorded with your name."
-    if is_large and form.get("name", "").strip() != run.deployment:
-        return f"Type the name of the Deployment, {run.deployment}, to send its devices back."
+    if is_large and form.get("name", "").strip() != name:
+        return f"Type the name of the Deployment, {name}, to send its devices back."
     return ""
 
 
-def _concerned(connection: Connection, run: Row[Any], verb: Verb) -> int:
-    fates = consequences(verb, standings(connection, run.seq))
-    return sum(n for _, n in fates.counts)
-
-
-def _refused(desk: Desk, run: Row[Any], detail: str) -> Declined:
-    with desk.store.read() as connection:
-        shown = showing.summary(connection, run, sight(desk))
-    return Declined(
-        409, "not-allowed", f"{detail.rstrip('.')}. Allowed now: {allowed_words(shown)}."
-    )
+def _refused(found: Subject, detail: str) -> Declined:
+    words = f"{detail.rstrip('.')}. Allowed now: {allowed_words(found.verbs)}."
+    return Declined(409, "not-allowed", words)
 
 
 def _confirmation(
@@ -124,16 +114,16 @@ def _confirmation(
     form: dict[str, str] | None = None,
 ) -> Response:
     with desk.store.read() as connection:
-        run = find_run(connection, visitor[0], deployment)
-        shown = showing.deployment(connection, run, sight(desk), DevicesShown.NONE)
-        if verb not in controls(connection, run, shown):
-            raise _refused(desk, run, f"{verb} does nothing while the run is {run.status}")
-        fates = consequences(verb, standings(connection, run.seq))
-        concerned = sum(n for _, n in fates.counts)
+        found = find_subject(connection, desk, visitor[0], deployment)
+        shown = found.shown
+        if verb not in found.verbs:
+            raise _refused(found, f"{verb} does nothing while the run is {shown['status']}")
+        sentences = found.sentences(connection, verb)
+        concerned = found.concerned(connection, verb)
     values = {
         "run": shown,
         "verb": verb,
-        "sentences": what_it_does(verb, shown, fates),
+        "sentences": sentences,
         "asks_accept": verb is Verb.RESUME and _is_gated(shown),
         "asks_windows": verb is Verb.APPROVE and shown["isReturn"],
         "asks_name": verb is Verb.ROLLBACK and concerned > NAMED_ABOVE,
@@ -143,7 +133,7 @@ def _confirmation(
     return page(request, "confirm.html", values, visitor=visitor, status=422 if problem else 200)
 
 
-def _is_gated(shown: dict[str, Any]) -> bool:
+def _is_gated(shown: Mapping[str, Any]) -> bool:
     return any(hold["reason"] in GATES for hold in shown["holds"])
 
 

@@ -1,5 +1,6 @@
 """The pages of Deployments: the list of runs, and one run with its batches and devices."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -9,15 +10,20 @@ from fastapi.responses import Response
 from pydantic import BeforeValidator
 from sqlalchemy import Connection, Row
 
-from towline.reconciler import showing, ways_out
+from towline.reconciler import unmerged, ways_out
 from towline.reconciler.gate_words import gate_words
-from towline.reconciler.server.dashboard.offered import QUICK, device_offered, offered
+from towline.reconciler.server.dashboard.offered import (
+    QUICK,
+    device_offered,
+    offered,
+    unmerged_offered,
+)
 from towline.reconciler.server.dashboard.page import PATH, page
-from towline.reconciler.server.dashboard.reception import AtPage
-from towline.reconciler.server.desk import AtDesk, Declined
+from towline.reconciler.server.dashboard.reception import AtPage, Visitor
+from towline.reconciler.server.dashboard.subject import Subject, find_subject, is_newest
+from towline.reconciler.server.desk import AtDesk
 from towline.reconciler.server.sight import sight
 from towline.reconciler.store import (
-    reading,
     reading_devices,
     reading_events,
     reading_explain,
@@ -25,13 +31,12 @@ from towline.reconciler.store import (
     reading_targets,
     targets,
 )
-from towline.reconciler.store.people import Person
-from towline.reconciler.store.reading import DevicesShown, Page
+from towline.reconciler.store.reading import Page
 from towline.reconciler.store.reading_events import EventFilter
 from towline.reconciler.store.reading_targets import FAILING, TargetFilter
 from towline.reconciler.verdict import tally
 from towline.schemas.fields import MOST
-from towline.schemas.states import LIVE_RUNS, RunState, TargetState, Verb
+from towline.schemas.states import LIVE_RUNS, RunState, TargetState
 
 PAGE_SIZE = 20
 DEVICES_SHOWN = 50
@@ -51,18 +56,20 @@ def show_list(
     status: Annotated[RunState | None, EMPTY_IS_NONE] = None,
     number: Annotated[int, Query(alias="page", ge=1, le=1_000_000)] = 1,
 ) -> Response:
-    """Runs, newest first, by status."""
+    """What waits for its merge, then runs, newest first, by status."""
     organization = visitor[0].organization
     with desk.store.read() as connection:
-        runs, total = showing.deployments(
-            connection, organization, Page(number, PAGE_SIZE), sight(desk), status=status
+        here = sight(desk)
+        runs, total = unmerged.deployments(
+            connection, organization, Page(number, PAGE_SIZE), here, status=status
         )
+        waiting = Counter(unmerged.counts(connection, organization, here.now))
         newest = reading_targets.newest_run_ids(connection, organization, {r["name"] for r in runs})
         values = {
             "runs": [_listed(run, is_newest=run["id"] in newest) for run in runs],
             "status": status,
             "statuses": list(RunState),
-            "counts": reading_fleet.run_counts(connection, organization),
+            "counts": waiting + Counter(reading_fleet.run_counts(connection, organization)),
             "pages": Page(number, PAGE_SIZE).document(total),
             "repository": reading_devices.repository(connection, organization),
             "is_live": any(run["status"] in LIVE_RUNS for run in runs),
@@ -71,8 +78,13 @@ def show_list(
 
 
 def _listed(run: dict[str, Any], *, is_newest: bool) -> dict[str, Any]:
-    quick = [verb for verb in offered(run | {"progress": {}}) if verb in QUICK]
-    return run | {"quick": quick if is_newest else []}
+    is_waiting = "branch" in run
+    verbs = unmerged_offered(run) if is_waiting else offered(run) if is_newest else []
+    return run | {
+        "quick": [verb for verb in verbs if verb in QUICK],
+        "is_waiting": is_waiting,
+        "compare": run.get("compare", ""),
+    }
 
 
 @router.get("/deployments/{deployment}")
@@ -88,11 +100,13 @@ def show_deployment(
     """One run."""
     wanted = TargetFilter((state,) if state else (), begins.strip(), after)
     with desk.store.read() as connection:
-        run = find_run(connection, visitor[0], deployment)
-        shown = showing.deployment(connection, run, sight(desk), DevicesShown.NONE)
+        found = find_subject(connection, desk, visitor[0], deployment)
+        if found.run is None:
+            return _show_unmerged(request, visitor, found)
+        shown, run = found.shown, found.run
         values = {
             "run": shown,
-            "controls": controls(connection, run, shown),
+            "controls": found.verbs,
             "state": state,
             "states": list(TargetState),
             "begins": begins,
@@ -102,23 +116,10 @@ def show_deployment(
     return page(request, "deployment.html", values, visitor=visitor)
 
 
-def find_run(connection: Connection, person: Person, deployment: str) -> Row[Any]:
-    """The run of that UUID or the newest of that name; raises Declined, also for others' runs."""
-    run = reading.find_run(connection, person.organization, deployment)
-    if run is None:
-        raise Declined(404, "not-found", f"There is no deployment {deployment[:80]}.")
-    return run
-
-
-def is_newest(connection: Connection, run: Row[Any]) -> bool:
-    """False when a newer run of the Deployment took its place."""
-    newest = reading.find_run(connection, run.organization, run.deployment)
-    return newest is not None and newest.seq == run.seq
-
-
-def controls(connection: Connection, run: Row[Any], shown: Mapping[str, Any]) -> list[Verb]:
-    """The verbs that can do something to the run now."""
-    return offered(shown) if is_newest(connection, run) else []
+def _show_unmerged(request: Request, visitor: Visitor, found: Subject) -> Response:
+    """One that git does not want yet."""
+    values = {"run": found.shown, "controls": found.verbs}
+    return page(request, "unmerged.html", values, visitor=visitor)
 
 
 def _told(connection: Connection, run: Row[Any], shown: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,13 +4,14 @@ The verbs that a state allows come from the table of states; of those only what 
 now is offered. `acts` decides in the end, and refuses with its own words.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from towline.reconciler.acts import PAUSES
 from towline.reconciler.consequences import COUNTED, Consequences
 from towline.reconciler.lengths import counted
 from towline.reconciler.reopening import GATES
+from towline.reconciler.waiting_acts import ALLOWED
 from towline.schemas.states import LIVE_RUNS, VERBS, RunState, TargetState, Verb
 
 _RESUMABLE = {*PAUSES, *GATES, "DeadlineExceeded"}
@@ -48,6 +49,11 @@ def offered(shown: Mapping[str, Any]) -> list[Verb]:
     return [verb for verb in _ORDER if status in VERBS[verb] and can.get(verb, True)]
 
 
+def unmerged_offered(shown: Mapping[str, Any]) -> list[Verb]:
+    """The verbs that do something to a Deployment that git does not want yet."""
+    return [verb for verb in offered(shown) if verb in ALLOWED]
+
+
 def device_offered(device: Mapping[str, Any]) -> list[Verb]:
     """The verbs that do something to one device of a run."""
     state = TargetState(device["status"])
@@ -58,9 +64,9 @@ def device_offered(device: Mapping[str, Any]) -> list[Verb]:
     return []
 
 
-def allowed_words(shown: Mapping[str, Any]) -> str:
+def allowed_words(verbs: Sequence[Verb]) -> str:
     """`pause, cancel`, for who asked for something else."""
-    return ", ".join(map(str, offered(shown))) or "nothing; this run is final"
+    return ", ".join(map(str, verbs)) or "nothing; this run is final"
 
 
 def what_it_does(verb: Verb, shown: Mapping[str, Any], fates: Consequences) -> list[str]:
@@ -86,6 +92,20 @@ def what_it_does(verb: Verb, shown: Mapping[str, Any], fates: Consequences) -> l
             held = ", ".join(hold["reason"] for hold in shown["holds"])
             return [f"The run goes on past {held or 'its windows'}; {waiting} did not begin yet."]
     raise AssertionError(verb)
+
+
+def what_it_does_unmerged(verb: Verb, shown: Mapping[str, Any]) -> list[str]:
+    """The same for a Deployment that git does not want yet."""
+    branch = shown["branch"]
+    match verb:
+        case Verb.PAUSE:
+            return [f"Once branch {branch} is merged, its run begins paused."]
+        case Verb.RESUME:
+            return [f"Once branch {branch} is merged, its run begins as the manifest says."]
+    return [
+        "Nobody waits for it any more.",
+        f"Branch {branch} is left as it is: delete it, for a merge still deploys it.",
+    ]
 
 
 _COUNTED_ALSO = {
