@@ -4,7 +4,7 @@ An act is laid over git and recorded with its author and reason; the next pass a
 never edited.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
@@ -41,6 +41,10 @@ class Act:
     """approve: a return need not wait for its devices' windows."""
     beside_holds: bool = False
     """pause: also where other holds stand, and over a run that is over and still heals."""
+
+    def options(self) -> dict[str, Any]:
+        """What was asked beside the verb, for the record."""
+        return {name: value for name, value in asdict(self).items() if value and name != "verb"}
 
 
 def act(

@@ -31,7 +31,7 @@ from towline.reconciler.creating_reach import reach
 from towline.reconciler.head import Head
 from towline.reconciler.refusals import NotAllowed
 from towline.reconciler.statements import find_offer
-from towline.reconciler.store import dirt, merge_requests, plan_reading, runs
+from towline.reconciler.store import audit, dirt, merge_requests, plan_reading, runs
 from towline.reconciler.store.causes import because
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.events import Event, record
@@ -107,6 +107,8 @@ def _create(site: Site, body: DeploymentBody) -> Created:
     made = replace(made, takes_place_of=placed.takes_place_of)
     with site.store.write() as connection:
         merge_requests.keep(connection, _row(connection, site, made))
+        where = {"commit": made.commit, "branch": made.branch}
+        audit.tell(connection, deployment=manifest.name, on=str(run_id), **where)
         event = Event(
             "deployment.requested",
             deployment=manifest.name,
@@ -277,6 +279,7 @@ def _begin_again(site: Site, body: DeploymentBody, name: str, devices: int) -> C
         if body.start == "manual":
             runs.set_on_run(connection, run.seq, start_requested=False)
         dirt.mark(connection, head.organization, name)
+        audit.tell(connection, deployment=name, on=str(run.id), commit=head.commit.sha)
     branch = site.repository.branch
     return Created(
         run.id, manifest, devices, head.commit.sha, branch, "", touched=frozenset(touched)

@@ -110,7 +110,7 @@ def _send_back(
         raise NotAllowed(
             f"the device cannot go back to {previous_version}; available: {target.from_version}"
         )
-    pins.pin(connection, target, run.revision)
+    pins.pin(connection, target, run.revision, who.name)
     ways_back.send_back(connection, run.seq, [target.device_seq], who.now)
 
 

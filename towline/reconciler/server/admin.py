@@ -176,17 +176,19 @@ def get_repository(desk: AtDesk, person: Viewer) -> dict[str, Any]:
 @router.post("/repository/accept")
 def accept_commit(desk: AtDesk, person: Administrator, body: AcceptRequest) -> dict[str, Any]:
     """Let a held commit be applied."""
-    try:
-        acts.accept_commit(
-            desk.store,
-            person.organization,
-            body.commit,
-            author=person.name,
-            reason=body.reason,
-            now=wall_clock(),
-        )
-    except acts.NotAllowed as refused:
-        raise Declined(409, "not-allowed", str(refused)) from None
+    act = desk.doing(person, "repository.accept", on=body.commit, reason=body.reason)
+    with act as store:
+        try:
+            acts.accept_commit(
+                store,
+                person.organization,
+                body.commit,
+                author=person.name,
+                reason=body.reason,
+                now=wall_clock(),
+            )
+        except acts.NotAllowed as refused:
+            raise Declined(409, "not-allowed", str(refused)) from None
     desk.wake()
     return {"status": "accepted", "commit": body.commit}
 
@@ -199,13 +201,8 @@ def create_join_token(
     wanted = body or JoinRequest()
     if not all(is_id(key) and _is_label(value) for key, value in wanted.labels.items()):
         raise Declined(422, "bad-field", "labels: keys are ids, values at most 63 characters")
-    join = desk.new_join_string(
-        person.organization,
-        request.headers.get("host", ""),
-        labels=wanted.labels,
-        max_uses=wanted.max_uses,
-        author=person.name,
-    )
+    host = request.headers.get("host", "")
+    join = desk.new_join_string(person, host, labels=wanted.labels, max_uses=wanted.max_uses)
     return {"join": join}
 
 

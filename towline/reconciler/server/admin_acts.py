@@ -80,16 +80,27 @@ def act(
 ) -> dict[str, Any]:
     """Carry out a verb on a run: its state then, and in counts what became of its devices."""
     asked = (body or VerbRequest()).act(verb)
+    reason = body.reason if body else ""
     run = _find_run(desk, person, deployment)
     if run is None:
-        words = body.reason if body else ""
-        return admin_unmerged.act(desk, person, deployment, asked, words)
+        return admin_unmerged.act(desk, person, deployment, asked, reason)
     with desk.store.read() as connection:
         fates = consequences(verb, standings(connection, run.seq))
-    reason = body.reason if body else ""
-    with _declining(deployment):
+    did = str(fates) if verb in COUNTED else ""
+    with (
+        desk.doing(
+            person,
+            f"deployment.{verb}",
+            deployment=run.deployment,
+            on=str(run.id),
+            reason=reason,
+            did=did,
+            **asked.options(),
+        ) as store,
+        _declining(deployment),
+    ):
         touched = acts.act(
-            desk.store,
+            store,
             person.organization,
             run.id,
             asked,
@@ -99,7 +110,6 @@ def act(
         )
     desk.ring(touched)
     desk.wake()
-    did = str(fates) if verb in COUNTED else ""
     return _after(desk, person, run) | {"did": did, "devices": fates.document()}
 
 
@@ -129,9 +139,20 @@ def act_on_device(
         slug = reading_devices.find_slug(connection, person.organization, device)
     if slug is None:
         raise Declined(404, "not-found", f"there is no device {device[:80]}")
-    with _declining(deployment):
+    with (
+        desk.doing(
+            person,
+            f"device.{verb}",
+            deployment=run.deployment,
+            device=slug,
+            on=str(run.id),
+            reason=asked.reason,
+            previous_version=asked.previous_version,
+        ) as store,
+        _declining(deployment),
+    ):
         touched = device_acts.act_on_device(
-            desk.store,
+            store,
             person.organization,
             run.id,
             slug,

@@ -70,15 +70,16 @@ def _create(desk: Desk, person: Person, body: DeploymentBody) -> Created:
         raise Declined(503, "not-ready", "no commit of the fleet repository is in force yet")
     if head.organization != person.organization:
         raise Declined(404, "not-found", "this server follows no repository of your organization")
-    site = Site(
-        store=desk.store,
-        repository=repository,
-        head=head,
-        author=signature_of(person),
-        now=wall_clock(),
-        seen_after=desk.seen_after(),
-    )
-    with _declining():
+    asked = {"name": body.deployment_name, "target_version": body.target_version}
+    with desk.doing(person, "deployment.create", **asked) as store, _declining():
+        site = Site(
+            store=store,
+            repository=repository,
+            head=head,
+            author=signature_of(person),
+            now=wall_clock(),
+            seen_after=desk.seen_after(),
+        )
         created = create(site, body)
     desk.ring(set(created.touched))
     desk.wake()

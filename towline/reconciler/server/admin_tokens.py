@@ -1,15 +1,17 @@
 """The API for admin tokens: who may come to the desk, until when, and in which role.
 
-A token is shown once, when it is created; each act is an event with its author.
+A token is shown once, when it is created; each act is an event with its author, and in the audit.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from towline.reconciler.server.desk import Administrator, AtDesk, Declined, wall_clock
-from towline.reconciler.store import people
+from towline.reconciler.store import audit, people
 from towline.reconciler.store.events import Event, record
 from towline.reconciler.store.people import Role
 
@@ -47,7 +49,8 @@ def create_token(desk: AtDesk, person: Administrator, body: TokenRequest) -> dic
     if not body.name.isprintable() or body.name != body.name.strip():
         raise Declined(422, "bad-field", "name: one line without spaces around it")
     now = wall_clock()
-    with desk.store.write() as connection:
+    wanted = {"name": body.name, "role": body.role.value, "expires_in_s": body.expires_in_s}
+    with desk.doing(person, "token.create", **wanted) as store, store.write() as connection:
         token = people.create_admin_token(
             connection,
             person.organization,
@@ -57,6 +60,7 @@ def create_token(desk: AtDesk, person: Administrator, body: TokenRequest) -> dic
             expires_at=None if body.expires_in_s is None else now + body.expires_in_s,
         )
         token_id = token.split("_")[1]
+        audit.tell(connection, on=token_id)
         event = Event(
             "token.created",
             message=f"{token_id} ({body.name}), {body.role}",
@@ -71,19 +75,25 @@ def revoke_token(
     desk: AtDesk, person: Administrator, token_id: str, body: RevokeRequest
 ) -> dict[str, Any]:
     """End a token for good; 409 when it has ended already or nobody could come after it."""
-    now = wall_clock()
+    act = desk.doing(person, "token.revoke", on=token_id, reason=body.reason)
+    with act as store, _declining(token_id), store.write() as connection:
+        now = wall_clock()
+        revoked = people.revoke_admin_token(connection, person.organization, token_id, now)
+        event = Event(
+            "token.revoked",
+            reason=body.reason[:50],
+            message=f"{token_id} ({revoked['name']}): {body.reason}",
+            cause=f"revoke by {person.name}",
+        )
+        record(connection, person.organization, now, event)
+    return revoked
+
+
+@contextmanager
+def _declining(token_id: str) -> Iterator[None]:
     try:
-        with desk.store.write() as connection:
-            revoked = people.revoke_admin_token(connection, person.organization, token_id, now)
-            event = Event(
-                "token.revoked",
-                reason=body.reason[:50],
-                message=f"{token_id} ({revoked['name']}): {body.reason}",
-                cause=f"revoke by {person.name}",
-            )
-            record(connection, person.organization, now, event)
+        yield
     except people.UnknownToken:
         raise Declined(404, "not-found", f"there is no token {token_id[:80]}") from None
     except people.NotRevocable as refused:
         raise Declined(409, "not-allowed", str(refused)) from None
-    return revoked

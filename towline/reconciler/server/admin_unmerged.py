@@ -8,7 +8,7 @@ from towline.reconciler import unmerged, waiting_acts
 from towline.reconciler.acts import Act
 from towline.reconciler.refusals import NotAllowed
 from towline.reconciler.server.desk import Declined, Desk, wall_clock
-from towline.reconciler.store import merge_requests, overrides
+from towline.reconciler.store import audit, merge_requests, overrides
 from towline.reconciler.store.people import Person
 from towline.schemas.states import Verb
 
@@ -24,8 +24,10 @@ def find(connection: Connection, person: Person, deployment: str) -> Row[Any]:
 def act(desk: Desk, person: Person, deployment: str, asked: Act, reason: str) -> dict[str, Any]:
     """Carry out a verb; raises Declined, with the compare link where a merge is missing."""
     now = wall_clock()
-    with desk.store.write() as connection:
+    deed = desk.doing(person, f"deployment.{asked.verb}", reason=reason, **asked.options())
+    with deed as store, store.write() as connection:
         row = find(connection, person, deployment)
+        audit.tell(connection, deployment=row.name, on=str(row.id))
         try:
             who = overrides.Person(person.name, reason, now)
             waiting_acts.act(connection, row, asked, who)

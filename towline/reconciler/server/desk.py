@@ -1,8 +1,9 @@
 """The desk where people are received: who they are, what they may do, and how they are refused."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
@@ -13,8 +14,10 @@ from starlette.exceptions import HTTPException
 from towline.manifests.repository import Repository
 from towline.reconciler.head import Head
 from towline.reconciler.observe import SEEN_POLLS
+from towline.reconciler.server.request_ids import request_id
 from towline.reconciler.server.wire import problem_document
 from towline.reconciler.store import access, people
+from towline.reconciler.store.audit import Deed, DeedStore
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.people import Person, Role
 from towline.schemas.enrolment import JoinString
@@ -62,14 +65,34 @@ class Desk:
         """Devices that were not seen after this time are offline."""
         return wall_clock() - SEEN_POLLS * self.poll_interval_s
 
-    def new_join_string(
+    @contextmanager
+    def doing(
         self,
-        organization: str,
-        host: str,
+        person: Person,
+        action: str,
         *,
-        labels: Mapping[str, str],
-        max_uses: int,
-        author: str,
+        deployment: str | None = None,
+        device: str | None = None,
+        on: str = "",
+        **detail: object,
+    ) -> Iterator[DeedStore]:
+        """Let a person act: gives the store to do it in, whose audit tells of it.
+
+        `on` is what else it is done to. What the state refuses (Declined with 409) is told, too.
+        """
+        deed = Deed(person, action, wall_clock(), deployment, device, on, detail)
+        store = DeedStore(self.store, deed)
+        try:
+            yield store
+        except Declined as declined:
+            if declined.status == 409:
+                deed.refuse(declined.detail)
+                store.keep()
+            raise
+        store.keep()
+
+    def new_join_string(
+        self, person: Person, host: str, *, labels: Mapping[str, str], max_uses: int
     ) -> str:
         """A line that brings devices here, valid for one hour.
 
@@ -78,18 +101,17 @@ class Desk:
         roots = self.roots()
         if not roots:
             raise Declined(503, "not-ready", "no commit of the fleet repository is in force yet")
-        with self.store.write() as connection:
+        wanted: dict[str, Any] = {"labels": dict(labels), "max_uses": max_uses}
+        with (
+            self.doing(person, "join-token.create", **wanted) as store,
+            store.write() as connection,
+        ):
             token = access.create_join_token(
-                connection,
-                organization,
-                labels=labels,
-                max_uses=max_uses,
-                author=author,
-                now=wall_clock(),
+                connection, person.organization, author=person.name, now=wall_clock(), **wanted
             )
         line = JoinString(
             server=self.address or f"https://{host}",
-            organization=organization,
+            organization=person.organization,
             token=token,
             root=root_fingerprint(roots[0]),
             certificate=self.certificate,
@@ -127,7 +149,7 @@ def _require(role: Role) -> Callable[[Request], Person]:
             raise Declined(401, "token", "an admin token is needed: Authorization: Bearer TOKEN")
         if not person.role.may_act_as(role):
             raise Declined(403, "role", f"this needs the role {role}; the token has {person.role}")
-        return person
+        return replace(person, request=request_id(request))
 
     return person_of
 

@@ -121,13 +121,15 @@ def _within_limit(desk: Desk) -> Callable[[], None]:
 
 def _record(desk: Desk, person: Person, made: Plan) -> list[str]:
     """Keep the figures of every Deployment that the commit moves; returns their names."""
-    now = wall_clock()
     moved = [
         each
         for each in made.deployments
         if each.change in (Change.ADD, Change.CHANGE, Change.RETURN)
     ]
-    with desk.store.write() as connection:
+    now = wall_clock()
+    names = [each.name for each in moved]
+    deed = desk.doing(person, "plan.record", on=made.head, deployments=names)
+    with deed as store, store.write() as connection:
         for each in moved:
             assert each.revision_after is not None
             record_plan(
@@ -151,4 +153,4 @@ def _record(desk: Desk, person: Person, made: Plan) -> list[str]:
             for each in moved
         ]
         record(connection, made.organization, now, *events)
-    return [each.name for each in moved]
+    return names

@@ -27,7 +27,7 @@ from towline.reconciler.server.service import FleetView, Service, ServiceSetting
 from towline.reconciler.server.tls import Certificate
 from towline.reconciler.store import people, repositories
 from towline.reconciler.store.engine import Store, open_store
-from towline.reconciler.store.people import Role
+from towline.reconciler.store.people import Person, Role
 from towline.schemas import root as roots
 from towline.schemas.keys import PrivateKey
 from towline.schemas.problems import Problem, Refused
@@ -271,12 +271,9 @@ def _lines(service: Service, settings: ServeSettings, port: int) -> list[str]:
         f"  token  {settings.data / TOKEN_FILE}",
     ]
     if settings.is_lan:
+        nobody = Person("towline serve", settings.organization, Role.ADMIN, "", None)
         join = service.desk.new_join_string(
-            settings.organization,
-            own.removeprefix("https://"),
-            labels={},
-            max_uses=1,
-            author="serve --lan",
+            nobody, own.removeprefix("https://"), labels={}, max_uses=1
         )
         lines += [
             "Paste this on a device (one use, one hour):",

@@ -21,6 +21,7 @@ from towline.manifests.repository import Repository
 from towline.reconciler.head import Head
 from towline.reconciler.server import (
     admin,
+    admin_audit,
     admin_create,
     admin_tokens,
     device,
@@ -38,6 +39,7 @@ from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.inlet import Inlet
 from towline.reconciler.server.live import Live
 from towline.reconciler.server.packages import Packages
+from towline.reconciler.server.request_ids import RequestIds
 from towline.reconciler.server.served_documents import ServedDocuments
 from towline.reconciler.server.sessions import Sessions
 from towline.reconciler.server.tls import Certificate
@@ -218,10 +220,12 @@ def people(desk: Desk) -> FastAPI:
     app = FastAPI(title="Towline", version=towline.__version__, docs_url=None, redoc_url=None)
     app.state.desk = desk
     app.state.live = Live(desk.store, desk.seen_after)
+    app.add_middleware(RequestIds)
     install_problems(app)
     app.include_router(admin_create.router)
     app.include_router(admin.router)
     app.include_router(admin_tokens.router)
+    app.include_router(admin_audit.router)
     app.include_router(plans.router)
     app.include_router(replays.router)
     app.include_router(streams.router)

@@ -52,6 +52,8 @@ class Person:
     token_id: str
     last_used_at: int | None
     """As it was noted, in seconds since the epoch."""
+    request: str = ""
+    """The id of the request in which the person speaks, for the audit."""
 
     def is_use_due(self, now: int) -> bool:
         """True when this use of the token is to be noted."""

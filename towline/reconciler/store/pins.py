@@ -6,10 +6,10 @@ from sqlalchemy import Connection, Row, select, update
 
 from towline.reconciler.store.tables import device_components, targets
 
-_UNPINNED = {"pin_version": None, "pin_sha256": None, "pin_revision": None}
+_UNPINNED = dict.fromkeys(("pin_version", "pin_sha256", "pin_revision", "pinned_by"))
 
 
-def pin(connection: Connection, target: Row[Any], revision: str) -> None:
+def pin(connection: Connection, target: Row[Any], revision: str, author: str) -> None:
     """Keep what the target's device comes from, as long as `revision` is wanted."""
     connection.execute(
         update(device_components)
@@ -21,6 +21,7 @@ def pin(connection: Connection, target: Row[Any], revision: str) -> None:
             pin_version=target.from_version,
             pin_sha256=target.from_sha256,
             pin_revision=revision,
+            pinned_by=author,
         )
     )
 

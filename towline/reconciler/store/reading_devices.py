@@ -129,13 +129,13 @@ def _components(
 
 def _runs(row: Row[Any]) -> dict[str, Any]:
     """What a plan from an exported inventory needs beside the version."""
-    is_pinned = row.pin_version is not None
+    pin = {"version": row.pin_version, "sha256": row.pin_sha256, "by": row.pinned_by}
     return {
         "current": row.version,
         "sha256": row.sha256,
         "rollbackIndex": row.rollback_index,
         "knownBad": row.known_bad,
-        "pin": {"version": row.pin_version, "sha256": row.pin_sha256} if is_pinned else None,
+        "pin": pin if row.pin_version is not None else None,
     }
 
 
@@ -206,6 +206,7 @@ def _installed(connection: Connection, seqs: Sequence[int]) -> Sequence[Any]:
             t.device_components.c.known_bad,
             t.device_components.c.pin_version,
             t.device_components.c.pin_sha256,
+            t.device_components.c.pinned_by,
             t.component_versions.c.version,
         )
         .outerjoin(

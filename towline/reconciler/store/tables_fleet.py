@@ -84,6 +84,7 @@ device_components = Table(
     Column("pin_version", Version),
     Column("pin_sha256", Digest),
     Column("pin_revision", Digest),
+    Column("pinned_by", String(255)),
     Column("known_bad", Digest),
     Column("reported_at", Number),
     Index(None, "version_id", "device_seq"),

@@ -88,16 +88,26 @@ admin_tokens = Table(
 audit = Table(
     "audit",
     metadata,
-    Column("seq", Number, primary_key=True),
+    Column("id", Number, primary_key=True),
     Column("at", Number, nullable=False),
     Column("organization", Slug, nullable=False),
-    Column("actor", String(255), nullable=False),
+    Column("person", String(255), nullable=False),
+    Column("token_id", String(16), nullable=False),
+    Column("role", Word, nullable=False),
     Column("action", Word, nullable=False),
+    Column("deployment", Slug),
+    Column("device", Slug),
     Column("object", Text, nullable=False),
-    Column("data", Document, nullable=False),
-    Column("prev_hash", Digest, nullable=False),
-    Column("hash", Digest, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("result", Word, nullable=False),
+    Column("request", String(64), nullable=False),
+    Index(None, "organization", "id"),
+    Index(None, "organization", "deployment", "id"),
 )
+"""What people did, one row for each act; triggers refuse to change or remove one.
+
+`detail` is canonical JSON as text, the same bytes on both engines.
+"""
 
 merge_requests = Table(
     "merge_requests",

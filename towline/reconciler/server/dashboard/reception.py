@@ -7,6 +7,7 @@ A form is taken only from the visit's own pages: it carries the visit's secret, 
 import hmac
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated
 from urllib.parse import parse_qs, quote
 
@@ -16,6 +17,7 @@ from fastapi.responses import Response
 from towline.reconciler.server.dashboard.page import PATH, page, see_other
 from towline.reconciler.server.dashboard.visits import LIFE_S, Visit, Visits
 from towline.reconciler.server.desk import AtDesk, Declined, desk_of, recognise, wall_clock
+from towline.reconciler.server.request_ids import request_id
 from towline.reconciler.store import people
 from towline.reconciler.store.people import Person, Role
 
@@ -60,7 +62,7 @@ def visitor_of(request: Request) -> Visitor:
         person = people.find_person_by_id(connection, visit.token_id, now)
     if person is None:
         raise NotSignedIn
-    return person, visit
+    return replace(person, request=request_id(request)), visit
 
 
 def _acting(role: Role) -> Callable[[Request, dict[str, str]], Visitor]:
@@ -121,16 +123,18 @@ def sign_in(request: Request, desk: AtDesk, form: Form) -> Response:
     if person is None:
         return sign_in_page(request, onward, "This token is unknown, expired or revoked.", 401)
     answer = see_other(_inside(onward))
-    cookie = _visits(request).begin(person.token_id, wall_clock())
+    with desk.doing(replace(person, request=request_id(request)), "dashboard.sign-in"):
+        cookie = _visits(request).begin(person.token_id, wall_clock())
     _set_cookie(answer, VISIT_COOKIE, cookie, LIFE_S)
     answer.delete_cookie(FORM_COOKIE, path=PATH, secure=True, httponly=True, samesite="strict")
     return answer
 
 
 @router.post("/sign-out")
-def sign_out(request: Request, _: Leaving) -> Response:
+def sign_out(request: Request, desk: AtDesk, visitor: Leaving) -> Response:
     """End the visit."""
-    _visits(request).end(request.cookies.get(VISIT_COOKIE, ""))
+    with desk.doing(visitor[0], "dashboard.sign-out"):
+        _visits(request).end(request.cookies.get(VISIT_COOKIE, ""))
     answer = see_other(f"{PATH}/sign-in")
     answer.delete_cookie(VISIT_COOKIE, path=PATH, secure=True, httponly=True, samesite="strict")
     return answer

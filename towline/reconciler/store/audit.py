@@ -1,0 +1,113 @@
+"""The audit: what each person did, when and why; one row for each act, kept for good.
+
+Whoever lets a person act opens a `Deed` and gives its store to what carries the act out: the row is
+written in the transaction that the act changes something in. A refusal leaves a row, too.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, insert
+
+from towline.reconciler.store.engine import Store
+from towline.reconciler.store.people import Person
+from towline.reconciler.store.tables import audit
+from towline.schemas import strict_json
+
+DONE, REFUSED = "done", "refused"
+_KEY = "towline.deed"
+
+
+@dataclass(slots=True)
+class Deed:
+    """One act of one person; what it was about may become known while it is done."""
+
+    person: Person
+    action: str
+    """A dotted word, such as `deployment.pause`."""
+    at: int
+    """Seconds since the epoch."""
+    deployment: str | None = None
+    device: str | None = None
+    object: str = ""
+    """What else it was done to: a token's id, a commit."""
+    detail: dict[str, Any] = field(default_factory=dict)
+    result: str = DONE
+    is_kept: bool = False
+
+    def refuse(self, why: str) -> None:
+        """It was not done; what it would have been about stays."""
+        self.result = REFUSED
+        self.detail = {**self.detail, "refusal": why}
+
+    def row(self) -> dict[str, Any]:
+        """As the audit keeps it; what was not given is left out of the detail."""
+        detail = {key: value for key, value in self.detail.items() if value not in (None, "", {})}
+        return {
+            "at": self.at,
+            "organization": self.person.organization,
+            "person": self.person.name,
+            "token_id": self.person.token_id,
+            "role": self.person.role.value,
+            "action": self.action,
+            "deployment": self.deployment,
+            "device": self.device,
+            "object": self.object,
+            "detail": strict_json.canonical(detail).decode(),
+            "result": self.result,
+            "request": self.person.request,
+        }
+
+
+class DeedStore(Store):
+    """The store in which a deed is done: its first write transaction leaves the deed's row."""
+
+    def __init__(self, store: Store, deed: Deed) -> None:
+        # Its transactions are those of the store behind it, lock included.
+        self.engine = store.engine
+        self._store = store
+        self._deed = deed
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """As the store's, with the row in it when it commits."""
+        with self._store.write() as connection:
+            connection.info[_KEY] = self._deed
+            try:
+                yield connection
+                is_first = not self._deed.is_kept
+                if is_first:
+                    connection.execute(insert(audit), self._deed.row())
+            finally:
+                del connection.info[_KEY]
+        self._deed.is_kept = self._deed.is_kept or is_first
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """As the store's."""
+        return self._store.read()
+
+    def keep(self) -> None:
+        """Leave the row if no transaction has left it."""
+        if not self._deed.is_kept:
+            with self.write():
+                pass
+
+
+def tell(
+    connection: Connection,
+    *,
+    deployment: str | None = None,
+    device: str | None = None,
+    on: str = "",
+    **detail: object,
+) -> None:
+    """Add to the deed in whose transaction this is; without one nothing is kept."""
+    deed: Deed | None = connection.info.get(_KEY)
+    if deed is None:
+        return
+    deed.deployment = deployment or deed.deployment
+    deed.device = device or deed.device
+    deed.object = on or deed.object
+    deed.detail = {**deed.detail, **detail}

@@ -1,0 +1,83 @@
+"""What people read of the audit: who did what, newest first, in pages by key."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, Connection, Row, or_, select
+
+from towline.reconciler.store.reading_batches import when
+from towline.reconciler.store.tables import audit
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Which acts are wanted; None asks for nothing."""
+
+    person: str | None = None
+    """A person's name or a token's id."""
+    deployment: str | None = None
+    device: str | None = None
+    action: str | None = None
+    """`deployment.pause`, or the part before the dot."""
+    since: int | None = None
+    """From this time on, in seconds since the epoch."""
+    until: int | None = None
+    """Before this time."""
+    before: int | None = None
+    """Only with a lower id: where the page before ended."""
+
+
+def acts(
+    connection: Connection, organization: str, wanted: AuditFilter, limit: int
+) -> tuple[list[dict[str, Any]], int | None]:
+    """At most `limit` acts of the organization, newest first, and the `before` of the next page.
+
+    Each is `{id, at, person, token, role, action, deployment, device, object, detail, result,
+    request}`; `result` is `done` or `refused`, `detail` has the `reason` that the person gave. The
+    second value is None on the last page.
+    """
+    where = [audit.c.organization == organization, *_conditions(wanted)]
+    rows = connection.execute(
+        select(audit).where(*where).order_by(audit.c.id.desc()).limit(limit + 1)
+    ).all()
+    shown = rows[:limit]
+    return [_document(row) for row in shown], shown[-1].id if len(rows) > limit else None
+
+
+def _conditions(wanted: AuditFilter) -> list[ColumnElement[bool]]:
+    columns = audit.c
+    where: list[ColumnElement[bool]] = []
+    if wanted.person is not None:
+        where.append(or_(columns.person == wanted.person, columns.token_id == wanted.person))
+    if wanted.action is not None:
+        of_kind = columns.action.startswith(f"{wanted.action}.", autoescape=True)
+        where.append(or_(columns.action == wanted.action, of_kind))
+    for column in (columns.deployment, columns.device):
+        value = getattr(wanted, column.name)
+        if value is not None:
+            where.append(column == value)
+    if wanted.since is not None:
+        where.append(columns.at >= wanted.since)
+    if wanted.until is not None:
+        where.append(columns.at < wanted.until)
+    if wanted.before is not None:
+        where.append(columns.id < wanted.before)
+    return where
+
+
+def _document(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "at": when(row.at),
+        "person": row.person,
+        "token": row.token_id,
+        "role": row.role,
+        "action": row.action,
+        "deployment": row.deployment,
+        "device": row.device,
+        "object": row.object,
+        "detail": orjson.loads(row.detail),
+        "result": row.result,
+        "request": row.request,
+    }
