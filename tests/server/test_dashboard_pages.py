@@ -302,8 +302,8 @@ def test_the_arms_of_an_experiment_stand_side_by_side(server: Running, add_run: 
         add_target(server, run, seq, batch=0, arm=arm, status="completed", verified_at=NOW + 30)
     shown = Guest(server).sign_in("viewer").get("/deployments/hello")
     for words in (
-        "Experiment candidate ✓ completed 1",
-        "current ✓ completed 1",
+        "Experiment candidate 1.0.0 ✓ completed 1",
+        "current 1.0.0 ✓ completed 1",
         "half of its devices took 30 s or less",
     ):
         assert words in shown.text

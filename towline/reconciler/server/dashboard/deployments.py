@@ -1,7 +1,7 @@
 """The pages of Deployments: the list of runs, and one run with its batches and devices."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -12,6 +12,9 @@ from sqlalchemy import Connection, Row
 
 from towline.reconciler import unmerged, ways_out
 from towline.reconciler.gate_words import gate_words
+from towline.reconciler.server.dashboard.chart import chart
+from towline.reconciler.server.dashboard.chart import rows as chart_rows
+from towline.reconciler.server.dashboard.failures import failure
 from towline.reconciler.server.dashboard.offered import (
     QUICK,
     device_offered,
@@ -19,19 +22,23 @@ from towline.reconciler.server.dashboard.offered import (
     unmerged_offered,
 )
 from towline.reconciler.server.dashboard.page import PATH, page
+from towline.reconciler.server.dashboard.provenance import provenance
 from towline.reconciler.server.dashboard.reception import AtPage, Visitor
 from towline.reconciler.server.dashboard.subject import Subject, find_subject, is_newest
-from towline.reconciler.server.desk import AtDesk
+from towline.reconciler.server.desk import AtDesk, wall_clock
 from towline.reconciler.server.sight import sight
 from towline.reconciler.store import (
+    arm_versions,
     reading_devices,
     reading_events,
     reading_explain,
     reading_fleet,
+    reading_pace,
     reading_targets,
     targets,
 )
 from towline.reconciler.store.reading import Page
+from towline.reconciler.store.reading_batches import when
 from towline.reconciler.store.reading_events import EventFilter
 from towline.reconciler.store.reading_targets import FAILING, TargetFilter
 from towline.reconciler.verdict import tally
@@ -42,6 +49,7 @@ PAGE_SIZE = 20
 DEVICES_SHOWN = 50
 FAILING_SHOWN = 20
 EVENTS_SHOWN = 15
+CHART_SPANS = 60
 EMPTY_IS_NONE = BeforeValidator(lambda text: text or None)
 """What a form sends for "all"."""
 
@@ -111,6 +119,8 @@ def show_deployment(
             "states": list(TargetState),
             "begins": begins,
             **_told(connection, run, shown),
+            **_pace(connection, run, shown["progress"]["total_devices"]),
+            **provenance(connection, desk, request.app.state.manifest_texts, run),
             **_devices(connection, run, wanted),
         }
     return page(request, "deployment.html", values, visitor=visitor)
@@ -129,6 +139,7 @@ def _told(connection: Connection, run: Row[Any], shown: Mapping[str, Any]) -> di
     way_out = ways_out.of_run(run.reason, run.deployment)
     return {
         "is_newest": is_newest(connection, run),
+        "arms": _arms(connection, run, shown["arms"]),
         "is_live": run.status in LIVE_RUNS,
         "subject": reading_explain.subject_of(connection, run),
         "batches": [
@@ -143,6 +154,30 @@ def _told(connection: Connection, run: Row[Any], shown: Mapping[str, Any]) -> di
         "way_out": way_out if not shown["holds"] and run.status in LIVE_RUNS else "",
         "events": events[::-1],
     }
+
+
+def _arms(
+    connection: Connection, run: Row[Any], arms: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The sides of an experiment with what each delivers and how many of its verdicts passed."""
+    versions = arm_versions.versions_of(connection, [run.seq]) if arms else {}
+    found = []
+    for arm in arms:
+        passed = arm["counts"].get(TargetState.COMPLETED, 0)
+        verdicts = passed + sum(arm["counts"].get(state, 0) for state in FAILING)
+        version = versions.get((run.seq, arm["arm"]), run.target_version)
+        found.append({**arm, "version": version, "passed": passed, "verdicts": verdicts})
+    return found
+
+
+def _pace(connection: Connection, run: Row[Any], total: int) -> dict[str, Any]:
+    """The chart and its table; nothing before the run has begun."""
+    if run.started_at is None:
+        return {"chart": "", "chart_rows": [], "total": total}
+    end = max(run.started_at + 1, run.completed_at or wall_clock())
+    moments = reading_pace.pace(connection, run.seq, run.started_at, end, CHART_SPANS)
+    shown = [{"at": when(each.at), "moment": each} for each in chart_rows(moments)]
+    return {"chart": chart(moments, total), "chart_rows": shown, "total": total}
 
 
 def _devices(connection: Connection, run: Row[Any], wanted: TargetFilter) -> dict[str, Any]:
@@ -166,4 +201,9 @@ def _devices(connection: Connection, run: Row[Any], wanted: TargetFilter) -> dic
 
 def _failing(device: dict[str, Any], run: Row[Any]) -> dict[str, Any]:
     meaning, way_out = ways_out.of_target(device["reason"], run.deployment, device["device_id"])
-    return device | {"meaning": meaning, "way_out": way_out, "acts": device_offered(device)}
+    return device | {
+        "meaning": meaning,
+        "way_out": way_out,
+        "acts": device_offered(device),
+        "failure": failure(device["reason"], device["error_message"] or ""),
+    }

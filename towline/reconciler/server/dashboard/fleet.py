@@ -11,7 +11,7 @@ from towline.reconciler.server.dashboard.page import page
 from towline.reconciler.server.dashboard.reception import AtPage
 from towline.reconciler.server.desk import AtDesk, Declined
 from towline.reconciler.server.sight import sight
-from towline.reconciler.store import reading_devices, reading_events, reading_fleet
+from towline.reconciler.store import reading_devices, reading_events, reading_fleet, reading_history
 from towline.reconciler.store.reading_events import EventFilter
 from towline.reconciler.store.reading_fleet import FleetFilter, Presence
 from towline.schemas.fields import MOST
@@ -20,6 +20,8 @@ from towline.schemas.identifiers import is_id
 DEVICES_SHOWN = 50
 EVENTS_SHOWN = 100
 DEVICE_EVENTS_SHOWN = 30
+HISTORY_SHOWN = 20
+JOURNAL_SHOWN = 40
 
 router = APIRouter()
 Text = Annotated[str, Query(max_length=300)]
@@ -81,12 +83,16 @@ def show_device(request: Request, desk: AtDesk, visitor: AtPage, device: str) ->
             raise Declined(404, "not-found", f"There is no device {device[:80]}.")
         story = explain_device(connection, organization, found["id"], sight(desk))
         wanted = EventFilter(device=found["id"])
+        history = reading_history.of_device(connection, found["seq"], HISTORY_SHOWN)
+        journal = reading_history.journal(connection, organization, found["id"], JOURNAL_SHOWN)
         events = reading_events.events(connection, organization, wanted, DEVICE_EVENTS_SHOWN)
     assert story is not None
     values = {
         "device": found,
         "story": story,
         "sentences": story["text"].split("\nLately:\n")[0].split("\n"),
+        "history": history,
+        "journal": journal,
         "events": events[::-1],
     }
     return page(request, "device.html", values, visitor=visitor)

@@ -11,6 +11,7 @@ from towline.reconciler.server.dashboard.page import HEADERS, PATH
 from towline.reconciler.server.dashboard.reception import AtPage
 from towline.reconciler.server.dashboard.visits import Visits
 from towline.reconciler.server.desk import AtDesk, Declined
+from towline.reconciler.server.manifest_texts import ManifestTexts
 
 _STATIC = Path(__file__).parent / "static"
 _KINDS = {
@@ -23,6 +24,8 @@ _KINDS = {
 def install(app: FastAPI) -> None:
     """Add the pages to the application for people."""
     app.state.visits = Visits()
+    repository = app.state.desk.repository
+    app.state.manifest_texts = ManifestTexts(repository) if repository is not None else None
     own = APIRouter()
     own.add_api_route("/static/{name}", static)
     own.add_api_route("/stream", stream_page, response_class=StreamingResponse)
