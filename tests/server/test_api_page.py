@@ -6,7 +6,14 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from towline.reconciler.creating import DeploymentBody
-from towline.reconciler.server import admin, admin_create, admin_tokens, plans, replays
+from towline.reconciler.server import (
+    admin,
+    admin_create,
+    admin_old_devices,
+    admin_tokens,
+    plans,
+    replays,
+)
 
 PREFIX = "/api/v1/admin/ota"
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
@@ -14,7 +21,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8
 
 def test_every_call_stands_on_the_page() -> None:
     app = FastAPI()
-    for module in (admin_create, admin, admin_tokens, plans, replays):
+    for module in (admin_create, admin, admin_tokens, admin_old_devices, plans, replays):
         app.include_router(module.router)
     calls = {
         f"{method.upper()} {path.removeprefix(PREFIX)}"

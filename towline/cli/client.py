@@ -50,6 +50,10 @@ class Client:
         """POST under the admin API."""
         return self._call("POST", path, json=body)
 
+    def put(self, path: str, **body: Any) -> dict[str, Any]:
+        """PUT under the admin API."""
+        return self._call("PUT", path, json=body)
+
     def pages(self, path: str, key: str, **query: Any) -> Iterator[dict[str, Any]]:
         """All items of a list, page by page."""
         page = 1

@@ -24,11 +24,11 @@ def create(
     max_uses: Annotated[int, typer.Option(help="so many devices may use it", min=1)] = 1,
 ) -> None:
     """Print one join string; it is good for an hour."""
-    body = {"labels": _labels(label or []), "max_uses": max_uses}
+    body = {"labels": given_labels(label or []), "max_uses": max_uses}
     give(connect().post("/join-tokens", **body)["join"])
 
 
-def _labels(texts: list[str]) -> dict[str, str]:
+def given_labels(texts: list[str]) -> dict[str, str]:
     pairs = [text.partition("=") for text in texts]
     for text, (key, equals, value) in zip(texts, pairs, strict=True):
         if not (key and equals and value):

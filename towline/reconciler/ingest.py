@@ -165,7 +165,8 @@ def _find(connection: Connection, device_seq: int, attempt: Attempt) -> Row[Any]
     ).first()
 
 
-def _may_move(target: Row[Any], after: TargetState) -> bool:
+def may_move(target: Row[Any], after: TargetState) -> bool:
+    """Whether a report may bring a target there; what may not is no news, or comes too late."""
     before = TargetState(target.status)
     if after in REPORTED_MOVES[before]:
         # A download whose grant was taken back meanwhile counts for nothing; an install does.
@@ -183,7 +184,7 @@ def _move(
         return False
     if target.goes_back:
         attempt = _way_back(target, attempt)
-    if not _may_move(target, attempt.state):
+    if not may_move(target, attempt.state):
         return False
     values: dict[str, Any] = {"reason": attempt.reason, "progress": attempt.progress}
     if attempt.state in ENDED:

@@ -15,6 +15,7 @@ from towline.reconciler.server import wire
 from towline.reconciler.server.admission import Admission, refusal
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.inlet import Inlet
+from towline.reconciler.server.old_devices import STATUS_CALL, OldDevices
 from towline.reconciler.server.served_documents import Content, Poll, ServedDocuments
 from towline.reconciler.server.sessions import Session, Sessions
 from towline.reconciler.server.wire import Answer, Receive, Scope, Send, problem
@@ -24,7 +25,6 @@ from towline.schemas.problems import Refused
 PREFIX = "/api/v1/ota/"
 WAIT_LIMIT_S = 60
 _NONCE = re.compile(r"[A-Za-z0-9_-]{22}")
-_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
 _ROOT = re.compile(r"[1-9]\d{0,5}")
 _NO_SESSION = problem(401, "session", "open a new session")
 
@@ -40,6 +40,7 @@ class DeviceProtocol:
         documents: ServedDocuments,
         doorbell: Doorbell,
         inlet: Inlet,
+        old_devices: OldDevices,
         roots: Callable[[], Sequence[bytes]],
         poll_interval_s: int,
     ) -> None:
@@ -48,6 +49,7 @@ class DeviceProtocol:
         self._documents = documents
         self._doorbell = doorbell
         self._inlet = inlet
+        self._old_devices = old_devices
         self._roots = roots
         self._poll_interval_s = poll_interval_s
 
@@ -75,6 +77,10 @@ class DeviceProtocol:
                 return await self._enrol(scope, receive)
             case "GET", _ if call.startswith("root/"):
                 return self._root(call.removeprefix("root/"))
+            case "GET", "check-update":
+                return await self._old_devices.check(scope)
+            case "POST", _ if (found := STATUS_CALL.fullmatch(call)) is not None:
+                return await self._old_devices.status(scope, receive, found[1])
         return problem(404, "not-found", "there is no such call")
 
     def _root(self, number: str) -> Answer:
@@ -115,12 +121,12 @@ class DeviceProtocol:
             return problem(400, "bad-field", "Towline-Nonce: 22 characters of base64url")
         if not (sequence.isascii() and sequence.isdecimal() and len(sequence) < 17):
             return problem(400, "bad-field", "Towline-Sequence: a whole number")
-        if _HOST.fullmatch(headers.get("host", "")) is None:
+        if (packages_url := wire.packages_url(scope)) is None:
             return problem(400, "bad-field", "Host")
         if not (roots := self._roots()):
             return problem(503, "not-ready", "no commit of the fleet repository is in force yet")
         self._inlet.seen(session.device_seq, int(time.time()))
-        content = await self._changed_content(scope, receive, headers, session)
+        content = await self._changed_content(scope, receive, packages_url, session)
         if not self._sessions.is_live(session):
             # Revoked, or replaced by a newer session, while the poll was parked.
             return _NO_SESSION
@@ -133,11 +139,10 @@ class DeviceProtocol:
         return Answer(200, body, (("etag", content.etag), ("cache-control", "no-store")))
 
     async def _changed_content(
-        self, scope: Scope, receive: Receive, headers: dict[str, str], session: Session
+        self, scope: Scope, receive: Receive, packages_url: str, session: Session
     ) -> Content | None:
         """The content once it differs from what the device has, None when the wait is over."""
-        known = headers.get("if-none-match")
-        packages_url = f"https://{headers['host']}/packages/"
+        known = wire.headers_of(scope).get("if-none-match")
         loop = asyncio.get_running_loop()
         until = loop.time() + _wait_s(scope["query_string"])
         gone = None

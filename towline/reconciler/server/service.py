@@ -23,6 +23,7 @@ from towline.reconciler.server import (
     admin,
     admin_audit,
     admin_create,
+    admin_old_devices,
     admin_tokens,
     device,
     packages,
@@ -38,6 +39,7 @@ from towline.reconciler.server.device import DeviceProtocol
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.inlet import Inlet
 from towline.reconciler.server.live import Live
+from towline.reconciler.server.old_devices import OldDevices
 from towline.reconciler.server.packages import Packages
 from towline.reconciler.server.request_ids import RequestIds
 from towline.reconciler.server.served_documents import ServedDocuments
@@ -109,6 +111,7 @@ class Service:
             ),
             doorbell=doorbell,
             inlet=self._inlet,
+            old_devices=OldDevices(store, doorbell, self._inlet, fleet.roots, fleet.wake),
             roots=fleet.roots,
             poll_interval_s=settings.poll_interval_s,
         )
@@ -225,6 +228,7 @@ def people(desk: Desk) -> FastAPI:
     app.include_router(admin_create.router)
     app.include_router(admin.router)
     app.include_router(admin_tokens.router)
+    app.include_router(admin_old_devices.router)
     app.include_router(admin_audit.router)
     app.include_router(plans.router)
     app.include_router(replays.router)

@@ -1,5 +1,6 @@
 """HTTP as the raw ASGI parts of the server speak it: bodies with a limit, answers, problems."""
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -11,6 +12,8 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
 
 DEVICE_BODY_LIMIT = 64 * 1024
 PERSON_BODY_LIMIT = 1024 * 1024
@@ -76,6 +79,12 @@ def headers_of(scope: Scope) -> dict[str, str]:
     """The request's headers by lower-case name."""
     pairs: Iterable[tuple[bytes, bytes]] = scope["headers"]
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
+
+
+def packages_url(scope: Scope) -> str | None:
+    """Where the server's packages lie, as the caller reached it; None for a Host that is none."""
+    host = headers_of(scope).get("host", "")
+    return f"https://{host}/packages/" if _HOST.fullmatch(host) else None
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:

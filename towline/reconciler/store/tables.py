@@ -17,6 +17,7 @@ from towline.reconciler.store.tables_fleet import (
     label_sets,
     organizations,
 )
+from towline.reconciler.store.tables_old_devices import device_tokens, old_device_leaves
 from towline.reconciler.store.tables_rollout import (
     IS_AWAY,
     analyses,
@@ -61,6 +62,7 @@ __all__ = [
     "device_components",
     "device_groups",
     "device_state",
+    "device_tokens",
     "dirty_deployments",
     "dirty_devices",
     "edge_devices",
@@ -76,6 +78,7 @@ __all__ = [
     "manifests",
     "merge_requests",
     "metadata",
+    "old_device_leaves",
     "organizations",
     "overrides",
     "plans",

@@ -1,0 +1,153 @@
+"""The contract's two calls for old devices: check-update and status, with a token each.
+
+Unlike an agent's poll each call asks the store: these devices are few, and keep no session.
+docs/device-protocol.md describes the calls.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import parse_qs
+from uuid import UUID
+
+from towline.reconciler import old_devices
+from towline.reconciler.old_devices import Look, StepRefused, UnknownTarget
+from towline.reconciler.server import wire
+from towline.reconciler.server.doorbell import Doorbell
+from towline.reconciler.server.inlet import Inlet
+from towline.reconciler.server.wire import Answer, Receive, Scope, json_answer, problem
+from towline.reconciler.store import device_tokens
+from towline.reconciler.store.device_tokens import OldDevice
+from towline.reconciler.store.engine import Store
+from towline.schemas import envelope, strict_json
+from towline.schemas.problems import Refused
+from towline.schemas.reports import MESSAGE_LIMIT
+from towline.schemas.root import Role, parse_payload
+from towline.schemas.states import TargetState
+
+SCHEME = "TargetToken "
+STATUS_CALL = re.compile(r"deployments/([^/]{1,80})/status")
+GRANT_WAIT_S = 2.0
+"""A device that can be granted now need not wait for its next check."""
+_NOTHING = {"update_available": False}
+
+
+class OldDevices:
+    """Answers both calls; `check` and `status` belong to the event loop's thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        doorbell: Doorbell,
+        inlet: Inlet,
+        roots: Callable[[], Sequence[bytes]],
+        wake: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._doorbell = doorbell
+        self._inlet = inlet
+        self._roots = roots
+        self._wake = wake
+
+    async def check(self, scope: Scope) -> Answer:
+        """What the device is to install, if anything."""
+        device = await asyncio.to_thread(self._identify, scope)
+        if isinstance(device, Answer):
+            return device
+        packages_url = wire.packages_url(scope)
+        if packages_url is None:
+            return problem(400, "bad-field", "Host")
+        if not (roots := self._roots()):
+            return problem(503, "not-ready", "no commit of the fleet repository is in force yet")
+        release = parse_payload(envelope.parse(roots[-1]).payload).release
+        rings = self._doorbell.count(device.seq)
+        seen = await asyncio.to_thread(self._look, device, release, packages_url)
+        if seen.may_be_granted:
+            await self._doorbell.wait(device.seq, rings, GRANT_WAIT_S)
+            seen = await asyncio.to_thread(self._look, device, release, packages_url)
+        self._inlet.seen(device.seq, int(time.time()))
+        if seen.component:
+            self._inlet.fetched(device.seq, (seen.component,))
+        return json_answer(200, seen.offer or _NOTHING, ("cache-control", "no-store"))
+
+    def _look(self, device: OldDevice, release: Role, packages_url: str) -> Look:
+        now = int(time.time())
+        with self._store.read() as connection:
+            seen = old_devices.look(connection, device.seq, release, packages_url, now)
+        if seen.says_anything:
+            with self._store.write() as connection:
+                touched = old_devices.tell(connection, device.seq, seen, now)
+            self._tell_others(touched)
+        return seen
+
+    async def status(self, scope: Scope, receive: Receive, deployment: str) -> Answer:
+        """Take in one step of the device's update."""
+        body = await wire.read_body(receive, wire.DEVICE_BODY_LIMIT)
+        return await asyncio.to_thread(self._take, scope, body, deployment)
+
+    def _take(self, scope: Scope, body: bytes, deployment: str) -> Answer:
+        device = self._identify(scope)
+        if isinstance(device, Answer):
+            return device
+        read = _read(body)
+        if isinstance(read, Answer):
+            return read
+        word, said = read
+        try:
+            run_id = UUID(deployment)
+            with self._store.write() as connection:
+                now = int(time.time())
+                touched = old_devices.step(connection, device.seq, run_id, word, said, now)
+        except (ValueError, UnknownTarget):
+            words = f"{device.slug} has no part in a deployment {deployment}"
+            return problem(404, "not-found", words)
+        except StepRefused as refused:
+            return problem(409, "not-allowed", str(refused))
+        self._tell_others(touched)
+        return json_answer(200, {"status": "success", "message": f"Status updated to {word}"})
+
+    def _tell_others(self, touched: set[int]) -> None:
+        self._doorbell.ring(touched)
+        self._wake()
+
+    def _identify(self, scope: Scope) -> OldDevice | Answer:
+        """Whose token it is, or the problem that the call is answered with."""
+        token = wire.headers_of(scope).get("authorization", "")
+        if not token.startswith(SCHEME):
+            return _unknown("a token is needed: Authorization: TargetToken TOKEN")
+        with self._store.read() as connection:
+            device = device_tokens.find(connection, token.removeprefix(SCHEME))
+        if device is None:
+            return _unknown("this token is unknown, was replaced, or its device is revoked")
+        if not device.is_let_in:
+            words = f"{device.organization} lets no old devices in; an admin may:"
+            return problem(403, "old-devices", f"{words} towline device token allow")
+        asked = parse_qs(scope["query_string"].decode("latin-1")).get("device_id", [""])
+        if asked == [""]:
+            return problem(422, "bad-field", "device_id is missing")
+        if not device.is_called(asked[-1]):
+            return problem(403, "wrong-device", "the token is of another device than device_id")
+        return device
+
+
+def _unknown(words: str) -> Answer:
+    answer = problem(401, "token", words)
+    headers = (("www-authenticate", "TargetToken"),)
+    return Answer(answer.status, answer.body, headers, answer.content_type)
+
+
+def _read(body: bytes) -> tuple[TargetState, str] | Answer:
+    """The word and what the device says to it."""
+    try:
+        document: dict[str, Any] = strict_json.parse_object(body)
+    except Refused as refused:
+        return problem(400, refused.code, str(refused))
+    said = document.get("error_message") or ""
+    if not isinstance(said, str):
+        return problem(422, "bad-field", "error_message: a text or null")
+    word = document.get("status")
+    if word not in list(old_devices.WORDS):
+        return problem(422, "bad-field", f"status: one of {', '.join(old_devices.WORDS)}")
+    return TargetState(word), said[:MESSAGE_LIMIT]
