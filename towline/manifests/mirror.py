@@ -79,6 +79,11 @@ class Mirror(Repository):
         with self._reading():
             return super().commit(sha)
 
+    def history(self, sha: str, limit: int) -> list[Commit]:
+        """As `Repository.history`."""
+        with self._reading():
+            return super().history(sha, limit)
+
     def is_ancestor(self, old: str, new: str) -> bool:
         """As `Repository.is_ancestor`."""
         with self._reading():

@@ -91,8 +91,15 @@ class Repository:
             *("show", "-s", "--no-show-signature", "--no-notes", "--encoding=UTF-8"),
             *(f"--format={_FORMAT}", f"{_checked(sha)}^{{commit}}"),
         )
-        full, name, email, time, subject = text.rstrip("\n").split("\0", 4)
-        return Commit(full, name, email, subject, int(time))
+        return _commit(text.rstrip("\n"))
+
+    def history(self, sha: str, limit: int) -> list[Commit]:
+        """At most `limit` commits from `sha` back, each merge as one; raises Problem."""
+        text = self._run(
+            *("log", "--first-parent", "--no-show-signature", "--no-notes", "--encoding=UTF-8"),
+            *(f"--max-count={limit}", f"--format={_FORMAT}", _checked(sha)),
+        )
+        return [_commit(line) for line in text.splitlines()]
 
     def is_ancestor(self, old: str, new: str) -> bool:
         """True when `new` is `old` or descends from it; an `old` that is gone is none."""
@@ -139,6 +146,12 @@ class Repository:
 
     def _problem(self, error: GitError) -> Problem:
         return git_problem(error, self.path, self.folder)
+
+
+def _commit(line: str) -> Commit:
+    """From a line of _FORMAT."""
+    full, name, email, time, subject = line.split("\0", 4)
+    return Commit(full, name, email, subject, int(time))
 
 
 def is_fleet_file(path: str) -> bool:

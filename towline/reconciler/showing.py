@@ -63,8 +63,15 @@ def deployments(
 
 def summary(connection: Connection, run: Row[Any], sight: Sight) -> dict[str, Any]:
     """What a list says of one run."""
-    (shown,) = _shown(connection, [run], reading.summaries(connection, [run]), sight)
+    (shown,) = summaries(connection, [run], sight)
     return shown
+
+
+def summaries(
+    connection: Connection, rows: Sequence[Row[Any]], sight: Sight
+) -> list[dict[str, Any]]:
+    """The same of several runs."""
+    return _shown(connection, rows, reading.summaries(connection, rows), sight)
 
 
 def deployment(

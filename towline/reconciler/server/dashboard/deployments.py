@@ -33,13 +33,13 @@ from towline.reconciler.store import (
     reading_events,
     reading_explain,
     reading_fleet,
-    reading_pace,
     reading_targets,
     targets,
 )
 from towline.reconciler.store.reading import Page
 from towline.reconciler.store.reading_batches import when
 from towline.reconciler.store.reading_events import EventFilter
+from towline.reconciler.store.reading_pace import Moment
 from towline.reconciler.store.reading_targets import FAILING, TargetFilter
 from towline.reconciler.verdict import tally
 from towline.schemas.fields import MOST
@@ -49,7 +49,6 @@ PAGE_SIZE = 20
 DEVICES_SHOWN = 50
 FAILING_SHOWN = 20
 EVENTS_SHOWN = 15
-CHART_SPANS = 60
 EMPTY_IS_NONE = BeforeValidator(lambda text: text or None)
 """What a form sends for "all"."""
 
@@ -119,7 +118,10 @@ def show_deployment(
             "states": list(TargetState),
             "begins": begins,
             **_told(connection, run, shown),
-            **_pace(connection, run, shown["progress"]["total_devices"]),
+            **_pace(
+                request.app.state.paces.of_run(connection, run, wall_clock()),
+                shown["progress"]["total_devices"],
+            ),
             **provenance(connection, desk, request.app.state.manifest_texts, run),
             **_devices(connection, run, wanted),
         }
@@ -170,12 +172,8 @@ def _arms(
     return found
 
 
-def _pace(connection: Connection, run: Row[Any], total: int) -> dict[str, Any]:
-    """The chart and its table; nothing before the run has begun."""
-    if run.started_at is None:
-        return {"chart": "", "chart_rows": [], "total": total}
-    end = max(run.started_at + 1, run.completed_at or wall_clock())
-    moments = reading_pace.pace(connection, run.seq, run.started_at, end, CHART_SPANS)
+def _pace(moments: Sequence[Moment], total: int) -> dict[str, Any]:
+    """The chart and its table."""
     shown = [{"at": when(each.at), "moment": each} for each in chart_rows(moments)]
     return {"chart": chart(moments, total), "chart_rows": shown, "total": total}
 

@@ -15,7 +15,7 @@ from towline.reconciler.waiting_acts import ALLOWED
 from towline.schemas.states import LIVE_RUNS, VERBS, RunState, TargetState, Verb
 
 _RESUMABLE = {*PAUSES, *GATES, "DeadlineExceeded"}
-_APPROVABLE = {
+APPROVABLE = {
     "WaitingForApproval",
     "AnalysisInconclusive",
     "PlanStale",
@@ -42,7 +42,7 @@ def offered(shown: Mapping[str, Any]) -> list[Verb]:
     can = {
         Verb.START: shown["reason"] == "WaitingForStart",
         Verb.RESUME: bool(reasons & _RESUMABLE),
-        Verb.APPROVE: bool(reasons & _APPROVABLE) or (shown["isReturn"] and status in LIVE_RUNS),
+        Verb.APPROVE: bool(reasons & APPROVABLE) or (shown["isReturn"] and status in LIVE_RUNS),
         Verb.RETRY: status is not RunState.PAUSED or bool(reasons & set(GATES)),
         Verb.ROLLBACK: shown["started_at"] is not None and not shown["goesBack"],
     }

@@ -48,6 +48,7 @@ def page(
         "person": person,
         "csrf": visit.csrf if visit else "",
         "notice": visit.take_notice() if visit else "",
+        "may_administer": person is not None and person.role.may_act_as(Role.ADMIN),
         "may_act": person is not None and person.role.may_act_as(Role.OPERATOR),
         "here": request.url.path,
     }

@@ -86,6 +86,7 @@ def _refuse_other_sites(request: Request) -> None:
 AtPage = Annotated[Visitor, Depends(visitor_of)]
 Leaving = Annotated[Visitor, Depends(_acting(Role.VIEWER))]
 Acting = Annotated[Visitor, Depends(_acting(Role.OPERATOR))]
+Administering = Annotated[Visitor, Depends(_acting(Role.ADMIN))]
 
 
 def sign_in_page(request: Request, onward: str, refused: str = "", status: int = 200) -> Response:

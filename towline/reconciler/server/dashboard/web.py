@@ -6,7 +6,17 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
 
 from towline.reconciler.server import streams
-from towline.reconciler.server.dashboard import acting, deployments, fleet, reception, refusals
+from towline.reconciler.server.dashboard import (
+    acting,
+    approvals,
+    audit,
+    deployments,
+    fleet,
+    git,
+    reception,
+    refusals,
+)
+from towline.reconciler.server.dashboard.paces import Paces
 from towline.reconciler.server.dashboard.page import HEADERS, PATH
 from towline.reconciler.server.dashboard.reception import AtPage
 from towline.reconciler.server.dashboard.visits import Visits
@@ -24,6 +34,7 @@ _KINDS = {
 def install(app: FastAPI) -> None:
     """Add the pages to the application for people."""
     app.state.visits = Visits()
+    app.state.paces = Paces()
     repository = app.state.desk.repository
     app.state.manifest_texts = ManifestTexts(repository) if repository is not None else None
     own = APIRouter()
@@ -31,8 +42,8 @@ def install(app: FastAPI) -> None:
     own.add_api_route("/stream", stream_page, response_class=StreamingResponse)
     rest = APIRouter()
     rest.add_api_route("/{rest:path}", nothing_here)
-    routers = (own, reception.router, fleet.router, deployments.router, acting.router, rest)
-    for router in routers:
+    pages = (reception, fleet, approvals, git, audit, deployments, acting)
+    for router in (own, *(each.router for each in pages), rest):
         app.include_router(router, prefix=PATH, include_in_schema=False)
     refusals.install_pages(app)
 
