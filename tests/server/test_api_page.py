@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from towline.reconciler.creating import DeploymentBody
 from towline.reconciler.server import (
     admin,
+    admin_audit,
     admin_create,
     admin_old_devices,
     admin_tokens,
@@ -21,7 +22,15 @@ PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8
 
 def test_every_call_stands_on_the_page() -> None:
     app = FastAPI()
-    for module in (admin_create, admin, admin_tokens, admin_old_devices, plans, replays):
+    for module in (
+        admin_create,
+        admin,
+        admin_audit,
+        admin_tokens,
+        admin_old_devices,
+        plans,
+        replays,
+    ):
         app.include_router(module.router)
     calls = {
         f"{method.upper()} {path.removeprefix(PREFIX)}"

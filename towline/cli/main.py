@@ -35,6 +35,7 @@ COMMANDS = (
     ("explain", "towline.cli.explain:explain", "Tell what blocks, and the way out.", LOOK),
     ("watch", "towline.cli.watch:watch", "Watch rollouts as they happen.", LOOK),
     ("wait", "towline.cli.wait:wait", "Wait for a rollout's outcome.", LOOK),
+    ("audit", "towline.cli.audit:app", "Who did what, when and why.", LOOK),
     ("replay", "towline.cli.replay:replay", "Rebuild from events what stood at a time.", LOOK),
     ("start", "towline.cli.verbs:start", "Begin a run that waits for it.", ACT),
     ("pause", "towline.cli.verbs:pause", "Grant nothing new.", ACT),
