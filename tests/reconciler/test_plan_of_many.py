@@ -52,5 +52,6 @@ def test_a_filter_that_many_claim_by_is_asked_once_in_a_statement(
     claimed = counted(monkeypatch, ownership, "_holder")
     asked = counted(monkeypatch, ownership, "owned_by")
     plan_of_many(tmp_path)
-    # A statement asks for the Deployment's own filters, and once for the five that claim, too.
-    assert 0 < len(asked) <= 2 * len(claimed)
+    # A statement asks for the Deployment's own filters, and once for the five that claim, too;
+    # some ask for its own alone.
+    assert 0 < len(asked) <= 3 * len(claimed)

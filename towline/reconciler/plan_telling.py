@@ -26,8 +26,8 @@ from towline.reconciler.plan import (
 from towline.reconciler.plan_changes import key_changes, strategy_text
 from towline.reconciler.plan_warnings import QUIET, errors_of, warnings_of
 from towline.reconciler.rehearsal import Story
-from towline.reconciler.store import plan_reading, runs
-from towline.reconciler.store.plan_reading import RehearsedGroup
+from towline.reconciler.store import plan_groups, plan_reading, runs
+from towline.reconciler.store.plan_groups import RehearsedGroup
 from towline.schemas import times
 from towline.schemas.states import TargetState
 from towline.schemas.windows import install_need_s, opening_if_known
@@ -104,7 +104,7 @@ class Teller:
         """Add what the rehearsal showed."""
         is_same_run = before.run is not None and before.run.seq == run.seq
         sizes = _sizes(run.offer)
-        groups = plan_reading.groups(
+        groups = plan_groups.groups(
             self.connection, run, since=self.since, seen_after=self.seen_after, wanted=sizes
         )
         moved = [group for group in groups if group.status is TargetState.COMPLETED]

@@ -16,6 +16,7 @@ from towline.reconciler.plan_telling import Before, Teller
 from towline.reconciler.rehearsal import Rehearsal
 from towline.reconciler.store import plan_reading, runs
 from towline.reconciler.store.engine import Store
+from towline.reconciler.store.private_copy import without_orders
 from towline.reconciler.trial import Trial
 from towline.schemas import times
 from towline.schemas.problems import Problem
@@ -110,6 +111,7 @@ class _Planner:
 
     def tell(self) -> tuple[DeploymentPlan, ...]:
         """Everything, in order of names."""
+        without_orders(self.store)
         with self.store.write() as connection:
             self.trial.put_in_force(connection)
             names = self.trial.names(connection)

@@ -144,7 +144,15 @@ class _Selection:
             if is_free(self.manifest, self.run, group) and (group.is_seen or not only_seen)
         ]
         entry = Entry(batch, TargetState.PENDING, "Selected", now)
-        return select_devices(self.connection, choice, wanted, entry, order=self.order, limit=limit)
+        return select_devices(
+            self.connection,
+            choice,
+            wanted,
+            entry,
+            order=self.order,
+            limit=limit,
+            is_everyone=len(wanted) == sum(map(len, groups.values())),
+        )
 
     def select_alone(
         self, choice: Choice, groups: Mapping[Fit, list[ConditionGroup]], batch: int, now: int

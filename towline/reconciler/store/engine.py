@@ -21,10 +21,11 @@ BUSY_TIMEOUT_MS = 5000
 class Store:
     """Where the reconciler keeps everything; `read` and `write` begin its transactions."""
 
-    def __init__(self, engine: Engine, *, keeps_changes: bool = True) -> None:
-        """`keeps_changes`: what is written is recorded, so that it can be rebuilt."""
+    def __init__(self, engine: Engine, *, is_private: bool = False) -> None:
+        """`is_private`: to try things on. Nobody else writes to it, and nothing is replayed."""
         self.engine = engine
-        self._keeps_changes = keeps_changes
+        self._is_private = is_private
+        remembered.watch(engine)
         self._writing = threading.RLock()
 
     @contextmanager
@@ -32,12 +33,13 @@ class Store:
         """A transaction that commits at the end of the block and rolls back on an exception."""
         with self._writing, self.engine.connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
-            causes.begin(connection, is_recorded=self._keeps_changes)
-            remembered.forget(connection)
+            causes.begin(connection, is_recorded=not self._is_private)
+            self._look_anew(connection)
             try:
                 yield connection
             except BaseException:
                 connection.rollback()
+                remembered.forget(connection)
                 raise
             connection.commit()
 
@@ -46,11 +48,16 @@ class Store:
         """A consistent view that never waits for the writer."""
         with self.engine.connect() as connection:
             connection.exec_driver_sql("BEGIN")
-            remembered.forget(connection)
+            self._look_anew(connection)
             try:
                 yield connection
             finally:
                 connection.rollback()
+
+    def _look_anew(self, connection: Connection) -> None:
+        """Others may have written since."""
+        if not self._is_private:
+            remembered.forget(connection)
 
     def close(self) -> None:
         """Close all connections."""

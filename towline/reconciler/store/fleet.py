@@ -30,6 +30,7 @@ from towline.reconciler.store.tables import (
     device_components,
     device_state,
     edge_devices,
+    label_sets,
     targets,
 )
 from towline.schemas.states import ACTIVE_TARGETS
@@ -128,8 +129,13 @@ _CHECKSUM, _BAD, _INDEX, _RELEASE = 1, 2, 4, 8
 
 def count_owned(connection: Connection, choice: Choice) -> int:
     """How many devices the filters own, in the run or not."""
-    statement = select(func.count()).select_from(edge_devices).where(owned(connection, choice))
-    return connection.execute(statement).scalar_one()
+
+    def ask() -> int:
+        statement = select(func.count()).select_from(edge_devices).where(owned(connection, choice))
+        return connection.execute(statement).scalar_one()
+
+    about = (choice.organization, choice.owner, choice.within, choice.groups)
+    return remembered(connection, "owned", about, [edge_devices, label_sets], ask)
 
 
 def has_more_than(connection: Connection, organization: str, run_seq: int) -> bool:
@@ -148,10 +154,18 @@ def has_more_than(connection: Connection, organization: str, run_seq: int) -> bo
 
 def conditions(connection: Connection, choice: Choice) -> list[ConditionGroup]:
     """The owned devices without a target in the run, grouped by condition."""
-    return remembered(connection, "conditions", choice, lambda: _ask(connection, choice))
+    return remembered(connection, "conditions", choice, _MADE_OF, lambda: _ask(connection, choice))
+
+
+_MADE_OF = (
+    edge_devices, label_sets, device_state, device_components, component_versions, targets,
+)  # fmt: skip
+"""Of a run only what never changes is asked."""
 
 
 def _ask(connection: Connection, choice: Choice) -> list[ConditionGroup]:
+    if not has_more_than(connection, choice.organization, choice.run_seq):
+        return []
     key = key_of(connection, choice).label("key")
     rows = connection.execute(
         select(key, func.count())
@@ -208,10 +222,11 @@ def owned(connection: Connection, choice: Choice) -> ColumnElement[bool]:
 
 def _in_organization(choice: Choice) -> ColumnElement[bool]:
     organization: ColumnElement[str] = edge_devices.c.organization
-    if not (choice.owner.devices or (choice.within and choice.within.devices)):
-        # Not by the index: the whole table in the order of names is far slower than in its own.
-        organization = organization.concat("")
-    return organization == choice.organization
+    if choice.owner.devices or (choice.within and choice.within.devices):
+        return organization == choice.organization
+    # Not by an index, nor out of one alone, which names and labels would ask of SQLite: what is
+    # joined lies in the order of the table, and in any other most of a large fleet is a jump each.
+    return and_(organization.concat("") == choice.organization, edge_devices.c.slug != "")
 
 
 def is_new(connection: Connection, choice: Choice) -> ColumnElement[bool]:

@@ -13,6 +13,7 @@ import orjson
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import sqlite
 
+from towline.reconciler.store import remembered
 from towline.reconciler.store.tables import (
     component_versions,
     device_components,
@@ -129,6 +130,7 @@ def fill(connection: Connection, rows: Rows) -> None:
     _insert(connection, edge_devices, _DEVICE, rows.devices)
     _insert(connection, device_state, ("device_seq", "last_seen", "facts"), rows.states)
     _insert(connection, device_components, _PART, rows.parts)
+    remembered.forget(connection)
 
 
 def _digest(labels: str) -> str:

@@ -3,17 +3,13 @@
 The counters move with the states, as they do for a single report.
 """
 
+from collections import Counter
+
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
 
 from towline.reconciler.store import counters
-from towline.reconciler.store.tables import (
-    batches,
-    component_versions,
-    deployment_counts,
-    device_components,
-    runs,
-    targets,
-)
+from towline.reconciler.store.counters import Standing
+from towline.reconciler.store.tables import batches, deployment_counts, runs, targets
 from towline.schemas.states import ACTIVE_TARGETS, TargetState
 
 _ACTIVE = [state.value for state in ACTIVE_TARGETS]
@@ -24,20 +20,20 @@ def complete(connection: Connection, run_seq: int, *, only_granted: bool, now: i
 
     `only_granted` leaves those alone that were not granted.
     """
-    waits = [and_(targets.c.run_seq == run_seq, _lacks_verdict())]
+    counts = deployment_counts.c
+    waits = [
+        targets.c.run_seq == run_seq,
+        _lacks_verdict(targets.c.status, targets.c.verified_at.is_(None)),
+    ]
+    counted = [
+        counts.run_seq == run_seq,
+        _lacks_verdict(counts.status, counts.is_verified.is_(False)),
+    ]
     if only_granted:
         waits.append(targets.c.granted_at.is_not(None))
-    counts = deployment_counts.c
-    is_unverified = and_(
-        counts.status == TargetState.COMPLETED.value, counts.is_verified.is_(False)
-    )
-    counted = [counts.run_seq == run_seq, or_(counts.status.in_(_ACTIVE), is_unverified)]
-    if only_granted:
         counted.append(counts.is_granted)
-    groups = connection.execute(
-        select(counts.batch, func.sum(counts.n)).where(*counted).group_by(counts.batch)
-    ).all()
-    if not groups:
+    waiting = connection.execute(select(deployment_counts).where(*counted)).all()
+    if not waiting:
         return 0
     connection.execute(
         update(targets)
@@ -45,21 +41,29 @@ def complete(connection: Connection, run_seq: int, *, only_granted: bool, now: i
         .values(
             status=TargetState.COMPLETED.value,
             reason="",
-            from_version=func.coalesce(targets.c.from_version, _installed_version()),
-            from_sha256=func.coalesce(targets.c.from_sha256, _installed_sha256()),
             granted_at=func.coalesce(targets.c.granted_at, now),
             completed_at=now,
             verified_at=now,
         )
     )
-    moved = sum(int(row[1]) for row in groups)
-    counters.recount(connection, run_seq)
+    moved: Counter[Standing] = Counter()
+    for row in waiting:
+        before = Standing(*(getattr(row, name) for name in Standing._fields))
+        moved[before] -= row.n
+        moved[_completed(before)] += row.n
+    counters.add(connection, run_seq, moved)
     connection.execute(
         update(batches)
-        .where(batches.c.run_seq == run_seq, batches.c.number.in_({row[0] for row in groups}))
+        .where(batches.c.run_seq == run_seq, batches.c.number.in_({row.batch for row in waiting}))
         .values(last_verdict_at=now)
     )
-    return moved
+    return sum(row.n for row in waiting)
+
+
+def _completed(standing: Standing) -> Standing:
+    return standing._replace(
+        status=TargetState.COMPLETED.value, reason="", is_granted=True, is_verified=True
+    )
 
 
 def unfinished(
@@ -87,28 +91,8 @@ def unfinished(
     )
 
 
-def _lacks_verdict() -> ColumnElement[bool]:
-    is_unverified = and_(
-        targets.c.status == TargetState.COMPLETED.value, targets.c.verified_at.is_(None)
-    )
-    return or_(targets.c.status.in_(_ACTIVE), is_unverified)
-
-
-def _installed_version() -> ColumnElement[str | None]:
-    return (
-        select(component_versions.c.version)
-        .join(device_components, device_components.c.version_id == component_versions.c.id)
-        .where(*_of_target())
-        .scalar_subquery()
-    )
-
-
-def _installed_sha256() -> ColumnElement[str | None]:
-    return select(device_components.c.sha256).where(*_of_target()).scalar_subquery()
-
-
-def _of_target() -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return (
-        device_components.c.device_seq == targets.c.device_seq,
-        device_components.c.component == targets.c.component,
-    )
+def _lacks_verdict(
+    status: ColumnElement[str], is_unverified: ColumnElement[bool]
+) -> ColumnElement[bool]:
+    is_completed = status == TargetState.COMPLETED.value
+    return or_(status.in_(_ACTIVE), and_(is_completed, is_unverified))

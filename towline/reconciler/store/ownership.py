@@ -65,7 +65,9 @@ def owned_by(connection: Connection, owner: Ownership, groups: Groups) -> Column
 
 def _has_labels(connection: Connection, owner: Ownership) -> ColumnElement[bool]:
     about = Ownership(labels=owner.labels, expressions=owner.expressions)
-    return remembered(connection, "labels", about, lambda: _ask_labels(connection, about))
+    return remembered(
+        connection, "labels", about, [label_sets], lambda: _ask_labels(connection, about)
+    )
 
 
 def _ask_labels(connection: Connection, owner: Ownership) -> ColumnElement[bool]:

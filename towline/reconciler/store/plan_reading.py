@@ -1,17 +1,15 @@
-"""What a rehearsed run came to, counted: one statement over its targets, and a few names."""
+"""What a plan tells beside the counts of a rehearsed run: names, zones, past lengths, owners."""
 
 import statistics
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 
 from towline.manifests.model import DeviceGroup, Ownership
 from towline.manifests.model_policy import Freeze
 from towline.reconciler.store.ownership import owned_by
+from towline.reconciler.store.plan_groups import is_told
 from towline.reconciler.store.tables import (
-    device_state,
     edge_devices,
     repositories,
     runs,
@@ -23,21 +21,6 @@ from towline.schemas.windows import Window
 
 PAST_RUNS = 20
 PAST_INSTALLS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class RehearsedGroup:
-    """So many targets of a run that are alike."""
-
-    batch: int
-    status: TargetState
-    reason: str
-    from_version: str | None
-    sha256: str | None
-    is_kept: bool
-    """The release lies on the device already, as its previous one."""
-    is_offline: bool
-    n: int
 
 
 def commit_in_force(connection: Connection, organization: str) -> str | None:
@@ -56,42 +39,6 @@ def commit_in_force(connection: Connection, organization: str) -> str | None:
     return None if row[0] is None else str(row[0])
 
 
-def groups(
-    connection: Connection, run: Row[Any], *, since: int, seen_after: int, wanted: Collection[str]
-) -> list[RehearsedGroup]:
-    """The targets that came to their end at `since` or later, and all that are skipped.
-
-    `wanted` are the checksums of the run's releases.
-    """
-    is_offline = case(
-        (func.coalesce(device_state.c.last_seen, 0) < seen_after, 1),
-        else_=0,
-    )
-    # Only a return can find its release lying by.
-    is_kept = case((_lies_by(wanted) if run.is_return else false(), 1), else_=0)
-    keys = (
-        targets.c.batch,
-        targets.c.status,
-        targets.c.reason,
-        targets.c.from_version,
-        targets.c.sha256,
-        is_kept.label("is_kept"),
-        is_offline.label("is_offline"),
-    )
-    rows = connection.execute(
-        select(*keys, func.count())
-        .join(device_state, device_state.c.device_seq == targets.c.device_seq)
-        .where(targets.c.run_seq == run.seq, _counts(since))
-        .group_by(*keys)
-    )
-    return [
-        RehearsedGroup(
-            row[0], TargetState(row[1]), row[2], row[3], row[4], bool(row[5]), bool(row[6]), row[7]
-        )
-        for row in rows
-    ]
-
-
 def names(
     connection: Connection, run_seq: int, where: ColumnElement[bool], *, since: int, limit: int
 ) -> tuple[str, ...]:
@@ -99,7 +46,7 @@ def names(
     rows = connection.execute(
         select(edge_devices.c.slug)
         .join(targets, targets.c.device_seq == edge_devices.c.seq)
-        .where(targets.c.run_seq == run_seq, _counts(since), where)
+        .where(targets.c.run_seq == run_seq, is_told(since), where)
         .order_by(edge_devices.c.slug)
         .limit(limit)
     )
@@ -114,31 +61,6 @@ def in_batch(number: int) -> ColumnElement[bool]:
 def skipped_as(reason: str) -> ColumnElement[bool]:
     """The targets skipped for one reason."""
     return and_(targets.c.status == TargetState.SKIPPED.value, targets.c.reason == reason)
-
-
-def _counts(since: int) -> ColumnElement[bool]:
-    return or_(
-        targets.c.completed_at >= since,
-        targets.c.status.in_([TargetState.SKIPPED.value, TargetState.PENDING.value]),
-    )
-
-
-def _lies_by(wanted: Collection[str]) -> ColumnElement[bool]:
-    """The newest install that the device completed replaced the wanted release."""
-    former = targets.alias("former")
-    newest = (
-        select(former.c.from_sha256)
-        .where(
-            former.c.device_seq == targets.c.device_seq,
-            former.c.component == targets.c.component,
-            former.c.run_seq < targets.c.run_seq,
-            former.c.status == TargetState.COMPLETED.value,
-        )
-        .order_by(former.c.run_seq.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    return newest.in_(wanted)
 
 
 def zones(

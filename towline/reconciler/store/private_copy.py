@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
-from towline.reconciler.store import migrate, views
+from towline.reconciler.store import migrate, remembered, views
 from towline.reconciler.store.engine import Store
-from towline.reconciler.store.tables import metadata
+from towline.reconciler.store.tables import metadata, targets
 from towline.schemas.problems import Problem
 
 _PRAGMAS = ("journal_mode=MEMORY", "synchronous=OFF", "temp_store=MEMORY", "foreign_keys=OFF")
@@ -38,6 +38,14 @@ def copy_of(path: Path) -> Store:
     return store
 
 
+def without_orders(store: Store) -> None:
+    """Drop what finds a few targets in order: who only ever asks whole batches writes faster."""
+    with store.engine.begin() as connection:
+        for index in sorted(targets.indexes, key=lambda each: str(each.name)):
+            if "position" in index.columns:
+                index.drop(connection, checkfirst=True)
+
+
 def copy_of_store(store: Store) -> Store:
     """A copy of an open store, as of now."""
     path = store.engine.url.database
@@ -50,6 +58,7 @@ def overwrite(store: Store, source: Store) -> None:
     with source.engine.connect() as taken, store.engine.connect() as given:
         original: Any = taken.connection.driver_connection
         original.backup(given.connection.driver_connection)
+        remembered.forget(given)
 
 
 def empty_copy() -> Store:
@@ -74,4 +83,4 @@ def _store(memory: sqlite3.Connection) -> Store:
         return memory
 
     engine = create_engine("sqlite://", creator=give, poolclass=StaticPool)
-    return Store(engine, keeps_changes=False)
+    return Store(engine, is_private=True)

@@ -1,40 +1,53 @@
-"""What a transaction has asked already: the same question is not asked twice before it writes.
+"""What was asked already: the same question is not asked twice before what it is about is written.
 
 A pass observes and then performs in one transaction; both ask which devices fit. Nobody else can
-write in between, so that an answer is true until this connection itself has written.
+write in between, so that an answer is true until this connection itself writes to a table that the
+answer comes from. In a private copy, to which nobody else ever writes, it outlives transactions.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy.sql.dml import UpdateBase
 
 Answer = TypeVar("Answer")
-_KEY = "remembered"
+_ANSWERS, _WRITES = "remembered", "writes"
+
+
+def watch(engine: Engine) -> None:
+    """Count what the engine's connections write.
+
+    Statements of text alone are not seen: whoever writes by them calls `forget`.
+    """
+    event.listen(engine, "before_execute", _count_write)
 
 
 def forget(connection: Connection) -> None:
-    """A transaction begins."""
-    connection.info.pop(_KEY, None)
+    """Another transaction may have written, or this one is taken back."""
+    connection.info.pop(_ANSWERS, None)
 
 
-def remembered(connection: Connection, what: str, about: Any, ask: Callable[[], Answer]) -> Answer:
-    """The answer to `what` asked `about` something that can be compared; asked at most once."""
-    written = _written(connection)
-    if written is None:
-        return ask()
-    known: dict[str, list[tuple[int, Any, Any]]] = connection.info.setdefault(_KEY, {})
-    answers = [each for each in known.get(what, []) if each[0] == written]
-    for _, same, answer in answers:
+def remembered(
+    connection: Connection, what: str, about: Any, of: Sequence[Table], ask: Callable[[], Answer]
+) -> Answer:
+    """The answer to `what` asked `about` something that can be compared, read from `of`."""
+    writes: Counter[str] = connection.info.setdefault(_WRITES, Counter())
+    stand = [writes[table.name] for table in of]
+    known: dict[str, list[tuple[Any, list[int], Any]]] = connection.info.setdefault(_ANSWERS, {})
+    answers = [each for each in known.get(what, []) if each[1] == stand]
+    for same, _, answer in answers:
         if same == about:
             found: Answer = answer
             return found
     answer = ask()
-    known[what] = [*answers, (written, about, answer)]
+    known[what] = [*answers, (about, stand, answer)]
     return answer
 
 
-def _written(connection: Connection) -> int | None:
-    """Rows that the connection has written so far; None where the engine does not tell."""
-    changes = getattr(connection.connection.driver_connection, "total_changes", None)
-    return changes if isinstance(changes, int) else None
+def _count_write(connection: Connection, statement: Any, *_: Any) -> None:
+    if isinstance(statement, UpdateBase):
+        assert isinstance(statement.table, Table)
+        writes: Counter[str] = connection.info.setdefault(_WRITES, Counter())
+        writes[statement.table.name] += 1

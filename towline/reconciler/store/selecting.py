@@ -64,11 +64,13 @@ def select_devices(
     order: Affine | None,
     limit: int | None = None,
     only: int | None = None,
+    is_everyone: bool = False,
 ) -> int:
     """Give up to `limit` devices of these groups a target, in order; returns how many got one.
 
     `only`: this one device or none. `order` is the run's; None orders by name. A device that
-    another run took meanwhile is left out.
+    another run took meanwhile is left out. `is_everyone`: the groups are all that the transaction
+    saw, so that nobody's condition need be asked once more.
     """
     if not groups:
         return 0
@@ -76,7 +78,7 @@ def select_devices(
         # All of them: in the order of the table, which is by far the cheapest to write.
         limit = None
     # Whoever is in the run already conflicts, so that nothing is read of what is written.
-    fitting = _fitting(connection, choice, groups, order)
+    fitting = _fitting(connection, choice, groups, order, is_everyone=is_everyone)
     chosen = fitting if limit is None else _first(connection, choice, fitting, order, limit)
     if only is not None:
         chosen = chosen.where(edge_devices.c.seq == only)
@@ -127,15 +129,23 @@ def _fitting(
     choice: Choice,
     groups: Sequence[ConditionGroup],
     order: Affine | None,
+    *,
+    is_everyone: bool = False,
 ) -> Select[Any]:
     """The same, and devices that are in the run already."""
     key = key_of(connection, choice)
     releases = {group.condition.release for group in groups}
-    release = release_index(choice, key) if len(releases) > 1 else literal(_number(*releases))
+    is_one = len(releases) == 1
+    release = literal(_number(*releases)) if is_one else release_index(choice, key)
+    parts = (
+        [owned(connection, choice)]
+        if is_everyone
+        else [owned(connection, choice), key.in_(keys_of(groups))]
+    )
     return (
         select(edge_devices.c.seq, _position(order).label("position"), release.label("release"))
-        .select_from(joined(choice))
-        .where(owned(connection, choice), key.in_(keys_of(groups)))
+        .select_from(edge_devices if is_one and is_everyone else joined(choice))
+        .where(*parts)
     )
 
 
