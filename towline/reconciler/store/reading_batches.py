@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, or_, select
+from sqlalchemy import Connection, Row, func, or_, select
 
+from towline.reconciler.store import reading_lengths
 from towline.reconciler.store import tables as t
 from towline.schemas import times
 from towline.schemas.states import LIVE_RUNS, TargetState
+
+_COUNT = t.deployment_counts.c
 
 
 def when(seconds: int | None) -> str | None:
@@ -25,9 +28,9 @@ def batches_by_run(
         .order_by(t.batches.c.run_seq, t.batches.c.number)
     ).all()
     counted = connection.execute(
-        select(t.targets.c.run_seq, t.targets.c.batch, t.targets.c.status, func.count())
-        .where(t.targets.c.run_seq.in_(run_seqs))
-        .group_by(t.targets.c.run_seq, t.targets.c.batch, t.targets.c.status)
+        select(_COUNT.run_seq, _COUNT.batch, _COUNT.status, func.sum(_COUNT.n))
+        .where(_COUNT.run_seq.in_(run_seqs), _COUNT.n > 0)
+        .group_by(_COUNT.run_seq, _COUNT.batch, _COUNT.status)
     )
     counts: dict[tuple[int, int], dict[str, int]] = {}
     for run_seq, batch, status, n in counted:
@@ -64,51 +67,26 @@ def arms_by_batch(connection: Connection, run_seq: int) -> dict[int | None, list
 
     `{"arm", "counts", "medianSeconds"}`; without an experiment there is one arm, which is None.
     """
+    counts: dict[tuple[int | None, str], dict[str, int]] = {}
+    verified: dict[tuple[int, str], int] = {}
+    rows = connection.execute(select(t.deployment_counts).where(_COUNT.run_seq == run_seq))
+    for row in rows:
+        for batch in (row.batch, None):
+            states = counts.setdefault((batch, row.arm), {})
+            states[row.status] = states.get(row.status, 0) + row.n
+        if row.is_verified and row.status == TargetState.COMPLETED.value:
+            key = (row.batch, row.arm)
+            verified[key] = verified.get(key, 0) + row.n
+    lengths = reading_lengths.medians(connection, run_seq, verified)
     found: dict[int | None, list[dict[str, Any]]] = {}
-    for by_batch in (True, False):
-        keys = [t.targets.c.batch, t.targets.c.arm] if by_batch else [t.targets.c.arm]
-        counts: dict[tuple[Any, ...], dict[str, int]] = {}
-        for *key, status, n in connection.execute(
-            select(*keys, t.targets.c.status, func.count())
-            .where(t.targets.c.run_seq == run_seq)
-            .group_by(*keys, t.targets.c.status)
-        ):
-            counts.setdefault(tuple(key), {})[status] = n
-        medians = _medians(connection, run_seq, keys)
-        for key_of, by_state in sorted(counts.items(), key=lambda item: str(item[0])):
-            batch = key_of[0] if by_batch else None
+    for (batch, arm), states in sorted(counts.items(), key=str):
+        shown = {state: n for state, n in states.items() if n}
+        if shown:
+            median = lengths.get((batch, arm))
             found.setdefault(batch, []).append(
-                {"arm": key_of[-1], "counts": by_state, "medianSeconds": medians.get(key_of)}
+                {"arm": arm or None, "counts": shown, "medianSeconds": median}
             )
     return found
-
-
-def _medians(
-    connection: Connection, run_seq: int, keys: Sequence[ColumnElement[Any]]
-) -> dict[tuple[Any, ...], int]:
-    """The median time from grant to verification, in whole seconds, by these columns."""
-    length = t.targets.c.verified_at - t.targets.c.granted_at
-    ranked = (
-        select(
-            *keys,
-            length.label("length"),
-            func.row_number().over(partition_by=keys, order_by=length).label("rank"),
-            func.count().over(partition_by=keys).label("n"),
-        )
-        .where(
-            t.targets.c.run_seq == run_seq,
-            t.targets.c.status == TargetState.COMPLETED.value,
-            t.targets.c.verified_at.is_not(None),
-            t.targets.c.granted_at.is_not(None),
-        )
-        .subquery()
-    )
-    names = [ranked.c[str(key.key)] for key in keys]
-    middle = ranked.c.rank.in_([(ranked.c.n + 1) // 2, (ranked.c.n + 2) // 2])
-    rows = connection.execute(
-        select(*names, func.avg(ranked.c.length)).where(middle).group_by(*names)
-    )
-    return {tuple(key): int(median) for *key, median in rows}
 
 
 def holds_by_run(
