@@ -101,7 +101,10 @@ def test_only_the_words_that_change_are_another(
 
 
 def test_several_changes_at_once_and_none() -> None:
-    changes = {("spec", "package", "url"): "b.tar.gz", ("spec", "package", "checksum"): "sha256:11"}
+    changes: dict[Way, str] = {
+        ("spec", "package", "url"): "b.tar.gz",
+        ("spec", "package", "checksum"): "sha256:11",
+    }
     made = edited(BLOCK, "till", changes, "till.yaml")
     assert "url: b.tar.gz\n" in made
     assert 'checksum: "sha256:11"\n' in made

@@ -163,7 +163,7 @@ def _end(text: str, node: Node) -> int:
         last = node.value[-1]
         return _end(text, last[1] if isinstance(last, tuple) else last)
     start, end = node.start_mark.index, node.end_mark.index
-    return start + len(text[start:end].rstrip())
+    return int(start) + len(text[start:end].rstrip())
 
 
 def _flow(value: Any) -> str:

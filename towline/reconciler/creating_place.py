@@ -84,7 +84,7 @@ def place(
     for other_name in overlapping:
         changes |= _no_longer_replacing(loaded.deployments[other_name], name, files)
     changes[path] = text.encode()
-    manifest = _loaded_with(files, changes, loaded, name, path)
+    manifest = loaded_with(files, changes, loaded, name, path)
     same = next((each for each in former if each.name == name), None)
     is_same = same is not None and same.revision == manifest.revision
     return Placed(
@@ -181,7 +181,7 @@ def _no_longer_replacing(other: Deployment, name: str, files: Files) -> dict[str
     return {other.file: out.getvalue().encode()}
 
 
-def _loaded_with(
+def loaded_with(
     files: Files, changes: Mapping[str, bytes | None], before: Loaded, name: str, path: str
 ) -> Deployment:
     """The manifest as the whole head loads it; what the commit would break elsewhere is refused."""
