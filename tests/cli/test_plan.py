@@ -9,13 +9,13 @@ from typing import Any
 import orjson
 import pytest
 from sqlalchemy import insert
+from towline.reconciler.plan_text import text
 
 from tests.cli.conftest import git
 from towline.cli import main
 from towline.cli.plan_commits import files_at
 from towline.cli.plan_markdown import COMMENT_LIMIT, CUT, MARKER, markdown
 from towline.cli.plan_sources import _needed
-from towline.cli.plan_text import text
 from towline.cli.settings import load
 from towline.reconciler.store import reading_devices, repositories
 from towline.reconciler.store import tables as t

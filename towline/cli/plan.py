@@ -11,9 +11,9 @@ from towline.cli import plan_sources
 from towline.cli.exit_codes import ExitCode
 from towline.cli.plan_commits import Asked, CommitFiles, files_at, files_on_disk, read_words
 from towline.cli.plan_markdown import markdown
-from towline.cli.plan_text import text
 from towline.cli.printing import give, tell
 from towline.cli.settings import Settings, load_fleet
+from towline.reconciler.plan_text import text
 from towline.schemas.problems import Problem
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from towline.cli.plan_text import text
-from towline.cli.plan_words import MARKS, changed, count, size, summary, title
+from towline.reconciler.plan_text import text
+from towline.reconciler.plan_words import MARKS, changed, count, size, summary, title
 
 MARKER = "<!-- towline plan -->"
 """Hidden; whoever posts the comment finds the former one by it."""

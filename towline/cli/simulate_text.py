@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from towline.cli.plan_words import count, length
+from towline.reconciler.plan_words import count, length
 
 
 def text(document: Mapping[str, Any]) -> str:
