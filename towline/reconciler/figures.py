@@ -5,16 +5,14 @@ socket of a server that drips. No redirect, no proxy, no netrc, no cookie. What 
 in words that hold nothing of the address or the answer.
 """
 
-import contextlib
 import http.client
-import socket
 import ssl
 import threading
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 from towline.reconciler.analysis import CannotTell
+from towline.reconciler.bounded_line import Line, line_to, split_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ class Fetcher:
     ) -> None:
         self._limits = limits or FigureLimits()
         self._authorities = authorities
-        self._under_way: set[_Line] = set()
+        self._under_way: set[Line] = set()
         self._is_stopped = False
         self._lock = threading.Lock()
 
@@ -51,7 +49,7 @@ class Fetcher:
     def fetch(self, url: str) -> bytes:
         """The body of a 200; raises CannotTell."""
         parts = _split(url)
-        line = _line(parts, self._limits, self._authorities)
+        line = line_to(parts, self._limits.deadline_s, self._authorities)
         cutter = threading.Timer(self._limits.deadline_s, line.cut)
         cutter.daemon = True
         self._begin(line)
@@ -71,13 +69,13 @@ class Fetcher:
             raise _late(self._limits)
         return body
 
-    def _begin(self, line: "_Line") -> None:
+    def _begin(self, line: Line) -> None:
         with self._lock:
             self._under_way.add(line)
             if self._is_stopped:
                 line.cut()
 
-    def _end(self, line: "_Line") -> None:
+    def _end(self, line: Line) -> None:
         with self._lock:
             self._under_way.discard(line)
         line.release()
@@ -92,65 +90,13 @@ def _cause(error: Exception) -> str:
 
 
 def _split(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        is_http = parts.scheme in ("http", "https") and bool(parts.hostname)
-        is_http = is_http and parts.port != 0
-    except ValueError:
-        is_http = False
-    if not is_http or not url.isascii() or not url.isprintable() or " " in url:
+    parts = split_address(url)
+    if parts is None:
         raise CannotTell("the address is not one of http or https")
     return parts
 
 
-class _Line(http.client.HTTPConnection):
-    """A connection that another thread may cut at any time."""
-
-    def __init__(self, *where: Any, **options: Any) -> None:
-        super().__init__(*where, **options)
-        self.is_cut = False
-        self._double: socket.socket | None = None
-        self._lock = threading.Lock()
-
-    def connect(self) -> None:
-        """Connect, before any handshake; raises TimeoutError when it was cut meanwhile."""
-        super().connect()
-        with self._lock:
-            # TLS takes the socket over; shutting its double still shuts the connection.
-            self._double = self.sock.dup()
-            if self.is_cut:
-                raise TimeoutError
-
-    def cut(self) -> None:
-        """Shut the connection; whoever reads from it stops at once."""
-        with self._lock:
-            self.is_cut = True
-            if self._double is not None:
-                with contextlib.suppress(OSError):
-                    self._double.shutdown(socket.SHUT_RDWR)
-
-    def release(self) -> None:
-        """Close everything; `close` alone is called by http.client while the body is still read."""
-        self.close()
-        with self._lock:
-            if self._double is not None:
-                self._double.close()
-                self._double = None
-
-
-class _SecureLine(http.client.HTTPSConnection, _Line):
-    """The same over TLS: the handshake comes after `_Line.connect`."""
-
-
-def _line(parts: SplitResult, limits: FigureLimits, authorities: ssl.SSLContext | None) -> _Line:
-    host, timeout_s = parts.hostname or "", limits.deadline_s
-    if parts.scheme == "http":
-        return _Line(host, parts.port or 80, timeout=timeout_s)
-    context = authorities or ssl.create_default_context()
-    return _SecureLine(host, parts.port or 443, timeout=timeout_s, context=context)
-
-
-def _ask(line: _Line, parts: SplitResult, limits: FigureLimits) -> bytes:
+def _ask(line: Line, parts: SplitResult, limits: FigureLimits) -> bytes:
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     headers = {"Accept": "application/json", "User-Agent": "towline"}
     line.request("GET", target, headers=headers)

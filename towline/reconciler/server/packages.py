@@ -26,7 +26,8 @@ class Packages:
         if scope["method"] not in ("GET", "HEAD"):
             await problem(405, "method", "GET or HEAD").send(send)
             return
-        found = await asyncio.to_thread(self._find, scope["path"].removeprefix(PREFIX))
+        name = scope["path"].removeprefix(PREFIX)
+        found = await asyncio.to_thread(find_package, self._folder, name)
         if found is None:
             await problem(404, "not-found", "there is no such package").send(send)
             return
@@ -34,14 +35,15 @@ class Packages:
         response = FileResponse(path, media_type="application/octet-stream", stat_result=status)
         await response(scope, receive, send)
 
-    def _find(self, name: str) -> tuple[Path, os.stat_result] | None:
-        """The file below the folder, links resolved; None when it is none or lies outside."""
-        if "\0" in name or any(part in ("", ".", "..") for part in name.split("/")):
-            return None
-        try:
-            path = (self._folder / name).resolve(strict=True)
-            status = path.stat()
-        except (OSError, RuntimeError):
-            return None
-        is_inside = path.is_relative_to(self._folder.resolve())
-        return (path, status) if is_inside and stat.S_ISREG(status.st_mode) else None
+
+def find_package(folder: Path, name: str) -> tuple[Path, os.stat_result] | None:
+    """The file below the folder, links resolved; None when it is none or lies outside."""
+    if "\0" in name or any(part in ("", ".", "..") for part in name.split("/")):
+        return None
+    try:
+        path = (folder / name).resolve(strict=True)
+        status = path.stat()
+    except (OSError, RuntimeError):
+        return None
+    is_inside = path.is_relative_to(folder.resolve())
+    return (path, status) if is_inside and stat.S_ISREG(status.st_mode) else None
