@@ -51,6 +51,8 @@ class Running:
     heads: list[Head] = field(default_factory=list)
     """The last one is in force."""
     tokens: dict[str, str] = field(default_factory=dict)
+    end: Callable[[], None] = lambda: None
+    """Begins the end of the server."""
 
     def admin(self, role: str = "admin") -> dict[str, str]:
         """The headers of a person with that role."""
@@ -201,6 +203,7 @@ def server(tmp_path: Path, store: Store, request: pytest.FixtureRequest) -> Iter
         running = Running(
             url, store, doorbell, client, root, root_bytes, release, packages, devices, wakes, heads
         )
+        running.end = service.end
         with store.write() as connection:
             for role in Role:
                 running.tokens[role] = people.create_admin_token(

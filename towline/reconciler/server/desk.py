@@ -10,6 +10,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 
 from towline.manifests.repository import Repository
 from towline.reconciler.head import Head
@@ -119,9 +120,9 @@ class Desk:
         return str(line)
 
 
-def desk_of(request: Request) -> Desk:
+def desk_of(connection: HTTPConnection) -> Desk:
     """The application's desk."""
-    desk: Desk = request.app.state.desk
+    desk: Desk = connection.app.state.desk
     return desk
 
 
@@ -139,17 +140,17 @@ def recognise(desk: Desk, token: str) -> Person | None:
     return person
 
 
-def _require(role: Role) -> Callable[[Request], Person]:
-    def person_of(request: Request) -> Person:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        person = recognise(desk_of(request), token) if scheme == "Bearer" else None
+def _require(role: Role) -> Callable[[HTTPConnection], Person]:
+    def person_of(connection: HTTPConnection) -> Person:
+        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+        person = recognise(desk_of(connection), token) if scheme == "Bearer" else None
         if person is None and token:
             raise Declined(401, "token", "this admin token is unknown, expired or revoked")
         if person is None:
             raise Declined(401, "token", "an admin token is needed: Authorization: Bearer TOKEN")
         if not person.role.may_act_as(role):
             raise Declined(403, "role", f"this needs the role {role}; the token has {person.role}")
-        return replace(person, request=request_id(request))
+        return replace(person, request=request_id(connection))
 
     return person_of
 

@@ -1,38 +1,40 @@
-"""Live views: one poller for everybody who looks, and server-sent events to each of them.
+"""Live views: one poller for everybody who looks, and the same messages for each of them.
 
-The poller looks while somebody is there, at most twice a second; it asks for the newest event first
-and reads figures only when that moved. After a look it rests twenty times as long as the look took,
-so that all live views together cost at most a twentieth of a processor. Between looks no connection
-to the store is held. Everything but `_look` belongs to the event loop's thread.
+The poller looks while somebody is there, at most twice a second; it asks for the newest event
+first and reads figures only when that moved. After a look at one thing it rests twenty times as
+long as it took, and after all of them four times as long, so that no view costs more than a
+twentieth of a processor and all of them not more than a fifth. Between looks no connection to the
+store is held.
+Everything but `_look` and `_missed` belongs to the event loop's thread.
 """
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 import structlog
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 
-from towline.reconciler.live_figures import TOLD_LIMIT, Subject, figures, happened, is_over
+from towline.reconciler.live_figures import Subject, figures, happened, is_over
+from towline.reconciler.server.live_messages import HEARTBEAT, Message, end_of, told
 from towline.reconciler.store import reading_live
 from towline.reconciler.store.engine import Store
 
 LOOK_EVERY_S = 0.5
 REST_FACTOR = 20
+REST_OF_ALL_FACTOR = 4
 LOOK_ANYWAY_S = 10.0
 """Silence and presence change without an event."""
 HEARTBEAT_S = 15.0
 STREAM_LIFE_S = 600.0
 """A stream ends then and the reader comes again, so that a revoked token reads no longer."""
-RETRY_MS = 2000
 VIEWERS_LIMIT = 2000
+TOLD_LIMIT = 100
+"""So many events are told at once of what happened between two looks."""
 MISSED_LIMIT = 1000
-"""So many events are told to a reader who comes again."""
+"""So many are told to a reader who comes again."""
 
 log = structlog.get_logger()
 
@@ -47,7 +49,8 @@ class _Seen:
 
     newest: int
     shown: dict[str, Any] | None
-    told: list[dict[str, Any]]
+    """None: there is no such thing any more, or it could not be read."""
+    events: list[dict[str, Any]]
     took_s: float
 
 
@@ -58,10 +61,13 @@ class _Watched:
         self.subject = subject
         self.viewers = 0
         self.version = 0
-        self.shown: dict[str, Any] = {}
+        """Counts the messages; 0 until the first look."""
         self.newest = 0
         """The number of the last event that the figures include."""
-        self.told: deque[dict[str, Any]] = deque(maxlen=200)
+        self.shown: dict[str, Any] = {}
+        self.for_new = self.for_all = HEARTBEAT
+        """The message of this version: without events, and for who was told the version before."""
+        self.is_gone = False
         self.looked_at = 0.0
         self.rests_until = 0.0
         self.changed = asyncio.Event()
@@ -74,11 +80,16 @@ class _Watched:
         """Keep what was seen, and tell it when it is news."""
         self.looked_at = time.monotonic()
         self.rests_until = self.looked_at + REST_FACTOR * seen.took_s
+        if seen.shown is None:
+            self.is_gone = True
+            self.wake()
+            return
         self.newest = seen.newest
-        if seen.shown is None or (seen.shown == self.shown and not seen.told):
+        if seen.shown == self.shown and not seen.events:
             return
         self.shown = seen.shown
-        self.told.extend(seen.told)
+        self.for_new = told(seen.shown, [], seen.newest, TOLD_LIMIT)
+        self.for_all = told(seen.shown, seen.events, seen.newest, TOLD_LIMIT)
         self.version += 1
         self.wake()
 
@@ -115,42 +126,46 @@ class Live:
         if self.viewers >= VIEWERS_LIMIT:
             raise TooManyViewers
 
-    async def stream(self, subject: Subject, last_event: int | None) -> AsyncIterator[bytes]:
-        """Server-sent events until the run is over, the reader goes, or the stream is old.
+    async def messages(
+        self, subject: Subject, last_event: int | None
+    ) -> AsyncGenerator[Message, None]:
+        """What a reader is told, until the run is over, the subject gone or the stream old.
 
         `last_event`: what happened since that event is told first.
         """
         ends_at = time.monotonic() + STREAM_LIFE_S
         watched = self._join(subject)
+        version, number = 0, last_event
         try:
-            yield b"retry: %d\n\n" % RETRY_MS
-            missed = [] if last_event is None else await self._missed(subject, last_event)
-            reader = _Reader(last_event, missed)
-            while not self._is_closed and time.monotonic() < ends_at:
-                changed = watched.changed
-                if watched.version == reader.version:
-                    if not await _came(changed):
-                        yield b": still here\n\n"
+            while not (self._is_closed or watched.is_gone) and time.monotonic() < ends_at:
+                if version == watched.version:
+                    if not await _came(watched.changed):
+                        yield HEARTBEAT
                     continue
-                yield reader.next_message(watched)
-                if is_over(watched.shown):
-                    yield _message("end", {"status": watched.shown["status"]}, reader.sent)
+                is_next, version = 0 < version == watched.version - 1, watched.version
+                if is_next:
+                    message = watched.for_all
+                elif number is None:
+                    message = watched.for_new
+                else:
+                    message = await self._missed(watched, number)
+                number = message.number
+                yield message
+                if is_over(message.document):
+                    yield end_of(message)
                     return
         finally:
             self._leave(watched)
 
-    async def _missed(self, subject: Subject, after: int) -> list[dict[str, Any]]:
-        def read() -> list[dict[str, Any]]:
-            found: list[dict[str, Any]] = []
-            with self._store.read() as connection:
-                while len(found) < MISSED_LIMIT:
-                    more = happened(connection, subject, found[-1]["id"] if found else after)
-                    found += more
-                    if len(more) < TOLD_LIMIT:
-                        break
-            return found
+    async def _missed(self, watched: _Watched, after: int) -> Message:
+        """The figures for a reader who was told nothing behind that event."""
+        shown, newest = watched.shown, watched.newest
 
-        return await asyncio.to_thread(read)
+        def read() -> list[dict[str, Any]]:
+            with self._store.read() as connection:
+                return happened(connection, watched.subject, after, newest, MISSED_LIMIT + 1)
+
+        return told(shown, await asyncio.to_thread(read), newest, MISSED_LIMIT)
 
     def _join(self, subject: Subject) -> _Watched:
         watched = self._watched.setdefault(subject, _Watched(subject))
@@ -162,59 +177,47 @@ class Live:
     def _leave(self, watched: _Watched) -> None:
         watched.viewers -= 1
         if not watched.viewers:
-            self._watched.pop(watched.subject, None)
+            self._forget(watched)
+
+    def _forget(self, watched: _Watched) -> None:
+        """Who comes now begins anew."""
+        if self._watched.get(watched.subject) is watched:
+            del self._watched[watched.subject]
 
     async def _poll(self) -> None:
         while self._watched and not self._is_closed:
-            now = time.monotonic()
-            due = [each for each in self._watched.values() if each.rests_until <= now]
-            try:
-                for watched, seen in await asyncio.to_thread(self._look, due):
-                    watched.take(seen)
-            except SQLAlchemyError:
-                log.exception("live.look-failed")
-            await asyncio.sleep(LOOK_EVERY_S)
+            began = time.monotonic()
+            due = [each for each in self._watched.values() if each.rests_until <= began]
+            for watched, seen in await asyncio.to_thread(self._look, due):
+                watched.take(seen)
+                if watched.is_gone:
+                    self._forget(watched)
+            took_s = time.monotonic() - began
+            await asyncio.sleep(max(LOOK_EVERY_S, REST_OF_ALL_FACTOR * took_s))
 
     def _look(self, due: list[_Watched]) -> list[tuple[_Watched, _Seen]]:
         """In one transaction, on a thread of its own; changes nothing."""
-        with self._store.read() as connection:
-            newest = reading_live.newest_event(connection)
-            now = time.monotonic()
-            return [
-                (each, self._look_at(connection, each, newest))
-                for each in due
-                if each.is_due(newest, now)
-            ]
+        now = time.monotonic()
+        try:
+            with self._store.read() as connection:
+                newest = reading_live.newest_event(connection)
+                return [
+                    (each, self._look_at(connection, each, newest))
+                    for each in due
+                    if each.is_due(newest, now)
+                ]
+        except Exception:
+            # Whatever it was: the readers come again, and see until then that nothing is live.
+            log.exception("live.look-failed")
+            return [(each, _Seen(0, None, [], 0.0)) for each in due]
 
     def _look_at(self, connection: Connection, watched: _Watched, newest: int) -> _Seen:
         began = time.monotonic()
         shown = figures(connection, watched.subject, self._seen_after())
-        told: list[dict[str, Any]] = []
+        events: list[dict[str, Any]] = []
         if watched.version and newest != watched.newest:
-            told = happened(connection, watched.subject, watched.newest)
-        return _Seen(newest, shown, told, time.monotonic() - began)
-
-
-class _Reader:
-    """How far one reader has come."""
-
-    def __init__(self, last_event: int | None, missed: list[dict[str, Any]]) -> None:
-        self.version = 0
-        self.sent = last_event or 0
-        self._is_new = last_event is None
-        self._missed = missed
-
-    def next_message(self, watched: _Watched) -> bytes:
-        """The figures as they are, and what happened that this reader was not told yet."""
-        told, self._missed = self._missed, []
-        if told:
-            self.sent = max(self.sent, told[-1]["id"])
-        if not self._is_new:
-            told = told + [event for event in watched.told if event["id"] > self.sent]
-        self._is_new = False
-        self.version = watched.version
-        self.sent = max([self.sent, watched.newest, *(event["id"] for event in told)])
-        return _message("figures", watched.shown | {"events": told}, self.sent)
+            events = happened(connection, watched.subject, watched.newest, newest, TOLD_LIMIT + 1)
+        return _Seen(newest, shown, events, time.monotonic() - began)
 
 
 async def _came(changed: asyncio.Event) -> bool:
@@ -225,7 +228,3 @@ async def _came(changed: asyncio.Event) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def _message(kind: str, document: dict[str, Any], number: int) -> bytes:
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, kind.encode(), orjson.dumps(document))

@@ -52,6 +52,8 @@ from towline.schemas.keys import PrivateKey
 END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GRACE_S = 5
 """How long a request in progress may go on when the server ends."""
+WORDS_LIMIT = 1024
+"""What a reader may say at once over a WebSocket, in bytes: it has nothing to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,8 @@ class Service:
             self.application,
             loop="uvloop",
             http="httptools",
+            ws_max_size=WORDS_LIMIT,
+            ws_per_message_deflate=False,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -191,9 +195,9 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        if scope["type"] != "http":
-            return
-        if scope["path"].startswith(device.PREFIX):
+        if scope["type"] == "websocket":
+            await self._desk(scope, receive, send)
+        elif scope["path"].startswith(device.PREFIX):
             await self._protocol(scope, receive, send)
         elif scope["path"].startswith(packages.PREFIX):
             await self._files(scope, receive, send)

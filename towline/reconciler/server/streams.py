@@ -1,13 +1,18 @@
-"""Server-sent events over HTTP: for programs with a token, and for the dashboard's pages."""
+"""Live views over HTTP: server-sent events for programs and pages, and for programs a WebSocket."""
 
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Query, WebSocket, WebSocketDisconnect
 from fastapi.responses import StreamingResponse
+from starlette.requests import HTTPConnection
 
 from towline.reconciler.live_figures import Subject
-from towline.reconciler.server.desk import AtDesk, Declined, Desk, Viewer
+from towline.reconciler.server.desk import Declined, Desk, Viewer, desk_of
 from towline.reconciler.server.live import Live, TooManyViewers
+from towline.reconciler.server.live_messages import HEARTBEAT, Message
 from towline.reconciler.store import reading, reading_devices
 from towline.reconciler.store.people import Person
 
@@ -16,20 +21,23 @@ _HEADERS = {
     "X-Accel-Buffering": "no",
     "X-Content-Type-Options": "nosniff",
 }
+_RETRY = b"retry: 2000\n\n"
+"""A browser comes again after two seconds."""
+_IS_OVER, _GONE, _COME_AGAIN = 1000, 1006, 1012
+"""The codes that a WebSocket is closed with."""
 
 router = APIRouter(prefix="/api/v1/admin/ota")
-Name = Annotated[str | None, Query(max_length=300)]
-LastEvent = Annotated[str, Header(alias="Last-Event-ID", max_length=100)]
-LastEventSeen = Annotated[str, Query(alias="last_event_id", max_length=100)]
+Name = Annotated[str, Query(description="a name or a UUID")]
+LastEvent = Annotated[str, Header(alias="Last-Event-ID")]
+LastEventSeen = Annotated[str, Query(alias="last_event_id")]
 
 
 @router.get("/events/stream", response_class=StreamingResponse)
 def stream_events(
-    request: Request,
-    desk: AtDesk,
+    connection: HTTPConnection,
     person: Viewer,
-    deployment: Name = None,
-    device: Name = None,
+    deployment: Name = "",
+    device: Name = "",
     last_event: LastEvent = "",
     last_event_id: LastEventSeen = "",
 ) -> StreamingResponse:
@@ -38,32 +46,82 @@ def stream_events(
     `figures` events carry counts and what happened; `end` comes when a run is over. A reader that
     comes again with Last-Event-ID (or `last_event_id`) is told what it missed.
     """
-    return stream(request, desk, person, deployment, device, last_event or last_event_id)
+    return stream(connection, person, deployment, device, last_event or last_event_id)
+
+
+@router.websocket("/events/socket")
+async def socket_events(
+    socket: WebSocket,
+    person: Viewer,
+    deployment: Name = "",
+    device: Name = "",
+    last_event_id: LastEventSeen = "",
+) -> None:
+    """The messages of the stream as `{"id", "event", "data"}`; nothing is read of the reader."""
+    messages = await asyncio.to_thread(_messages, socket, person, deployment, device, last_event_id)
+    await socket.accept()
+    try:
+        async with asyncio.TaskGroup() as both:
+            leaving = both.create_task(_leave(socket))
+            await _tell(socket, messages)
+            leaving.cancel()
+    except* WebSocketDisconnect:
+        pass
 
 
 def stream(
-    request: Request,
-    desk: Desk,
-    person: Person,
-    deployment: str | None,
-    device: str | None,
-    last_event: str,
+    connection: HTTPConnection, person: Person, deployment: str, device: str, last_event: str
 ) -> StreamingResponse:
     """The stream that is asked for; raises Declined."""
-    subject = _subject(desk, person, deployment, device)
-    live: Live = request.app.state.live
+    messages = _messages(connection, person, deployment, device, last_event)
+    return StreamingResponse(_events(messages), media_type="text/event-stream", headers=_HEADERS)
+
+
+def _messages(
+    connection: HTTPConnection, person: Person, deployment: str, device: str, last_event: str
+) -> AsyncGenerator[Message, None]:
+    """What is to be told of what is asked for; raises Declined."""
+    subject = _subject(desk_of(connection), person, deployment, device)
+    live: Live = connection.app.state.live
     try:
         live.check_room()
     except TooManyViewers:
         raise Declined(503, "too-many-viewers", "too many live views are open; try later") from None
-    number = int(last_event) if last_event.isascii() and last_event.isdigit() else None
-    number = number if number is None or number < 2**53 else None
-    return StreamingResponse(
-        live.stream(subject, number), media_type="text/event-stream", headers=_HEADERS
-    )
+    return live.messages(subject, _number(last_event))
 
 
-def _subject(desk: Desk, person: Person, deployment: str | None, device: str | None) -> Subject:
+async def _events(messages: AsyncGenerator[Message, None]) -> AsyncIterator[bytes]:
+    yield _RETRY
+    async with aclosing(messages):
+        async for message in messages:
+            yield message.event
+
+
+async def _tell(socket: WebSocket, messages: AsyncGenerator[Message, None]) -> None:
+    code = _COME_AGAIN
+    async with aclosing(messages):
+        async for message in messages:
+            if message is not HEARTBEAT:  # the protocol has its own
+                await socket.send_text(message.text)
+            if message.kind == "end":
+                code = _IS_OVER
+    await socket.close(code)
+
+
+async def _leave(socket: WebSocket) -> None:
+    """Raises WebSocketDisconnect when the reader goes; what it says is not listened to."""
+    while (said := await socket.receive())["type"] != "websocket.disconnect":
+        pass
+    raise WebSocketDisconnect(said.get("code", _GONE))
+
+
+def _number(text: str) -> int | None:
+    """An event's number; None for what is none."""
+    is_number = text.isascii() and text.isdigit() and len(text) < 16
+    return int(text) if is_number else None
+
+
+def _subject(desk: Desk, person: Person, deployment: str, device: str) -> Subject:
     """What is looked at; others' are as unknown as what is not there."""
     if deployment and device:
         raise Declined(422, "bad-field", "give deployment or device, not both")

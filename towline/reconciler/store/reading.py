@@ -133,7 +133,7 @@ def progress(counts: Mapping[str, int], target_count: int) -> dict[str, Any]:
 
 def summaries(connection: Connection, rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
     """What a list says of each run."""
-    counts = _counts(connection, [row.seq for row in rows])
+    counts = counts_by_run(connection, [row.seq for row in rows])
     batches = batches_by_run(connection, [row.seq for row in rows])
     holds = holds_by_run(connection, rows)
     return [
@@ -182,7 +182,8 @@ def _summary(
     }
 
 
-def _counts(connection: Connection, run_seqs: Sequence[int]) -> dict[int, dict[str, int]]:
+def counts_by_run(connection: Connection, run_seqs: Sequence[int]) -> dict[int, dict[str, int]]:
+    """By run: how many of its devices are in which state."""
     counts = t.deployment_counts.c
     rows = connection.execute(
         select(counts.run_seq, counts.status, func.sum(counts.n))

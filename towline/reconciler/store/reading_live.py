@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, func, or_, select
 
 from towline.reconciler.store import tables as t
 from towline.schemas.states import LIVE_RUNS
 
-LIVE_RUNS_LIMIT = 100
+NEWEST_RUNS = 20
+SHOWN_RUNS_LIMIT = 100
 
 
 def newest_event(connection: Connection) -> int:
@@ -29,15 +30,15 @@ def counts_by_batch(connection: Connection, run_seq: int) -> dict[int, dict[str,
     return found
 
 
-def live_runs(connection: Connection, organization: str) -> list[Row[Any]]:
-    """The newest runs that are not over."""
+def shown_runs(connection: Connection, organization: str) -> list[Row[Any]]:
+    """The runs that are not over and the newest ones, newest first."""
+    own = t.runs.c.organization == organization
+    newest = select(t.runs.c.seq).where(own).order_by(t.runs.c.seq.desc()).limit(NEWEST_RUNS)
+    is_live = t.runs.c.status.in_([state.value for state in LIVE_RUNS])
     rows = connection.execute(
         select(t.runs)
-        .where(
-            t.runs.c.organization == organization,
-            t.runs.c.status.in_([state.value for state in LIVE_RUNS]),
-        )
+        .where(own, or_(is_live, t.runs.c.seq.in_(newest)))
         .order_by(t.runs.c.seq.desc())
-        .limit(LIVE_RUNS_LIMIT)
+        .limit(SHOWN_RUNS_LIMIT)
     )
     return list(rows.all())

@@ -67,7 +67,7 @@ def visitor_of(request: Request) -> Visitor:
 
 def _acting(role: Role) -> Callable[[Request, dict[str, str]], Visitor]:
     def acting(request: Request, form: Form) -> Visitor:
-        _refuse_other_sites(request)
+        refuse_other_sites(request)
         person, visit = visitor_of(request)
         if not visit.is_own_form(form.get("csrf", "")):
             raise Declined(403, "csrf", "this form is not of your visit; open the page again")
@@ -78,9 +78,10 @@ def _acting(role: Role) -> Callable[[Request, dict[str, str]], Visitor]:
     return acting
 
 
-def _refuse_other_sites(request: Request) -> None:
+def refuse_other_sites(request: Request) -> None:
+    """Raises Declined for what a browser sends from the pages of others."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise Declined(403, "csrf", "this form comes from another site")
+        raise Declined(403, "csrf", "this comes from another site")
 
 
 AtPage = Annotated[Visitor, Depends(visitor_of)]
@@ -115,7 +116,7 @@ def show_sign_in(request: Request, onward: Annotated[str, Query(max_length=2000)
 @router.post("/sign-in")
 def sign_in(request: Request, desk: AtDesk, form: Form) -> Response:
     """Begin a visit with an admin token."""
-    _refuse_other_sites(request)
+    refuse_other_sites(request)
     onward = form.get("onward", "")
     secret = request.cookies.get(FORM_COOKIE, "")
     if not secret or not hmac.compare_digest(secret.encode(), form.get("csrf", "").encode()):

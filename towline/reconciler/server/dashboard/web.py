@@ -20,7 +20,7 @@ from towline.reconciler.server.dashboard.paces import Paces
 from towline.reconciler.server.dashboard.page import HEADERS, PATH
 from towline.reconciler.server.dashboard.reception import AtPage
 from towline.reconciler.server.dashboard.visits import Visits
-from towline.reconciler.server.desk import AtDesk, Declined
+from towline.reconciler.server.desk import Declined
 from towline.reconciler.server.manifest_texts import ManifestTexts
 
 _STATIC = Path(__file__).parent / "static"
@@ -58,16 +58,15 @@ def static(name: str) -> Response:
 
 def stream_page(
     request: Request,
-    desk: AtDesk,
     visitor: AtPage,
-    deployment: streams.Name = None,
-    device: streams.Name = None,
+    deployment: streams.Name = "",
+    device: streams.Name = "",
     last_event: streams.LastEvent = "",
     last_event_id: streams.LastEventSeen = "",
 ) -> Response:
     """The API's stream for who is signed in: a page's script can send no token."""
-    seen = last_event or last_event_id
-    return streams.stream(request, desk, visitor[0], deployment, device, seen)
+    reception.refuse_other_sites(request)
+    return streams.stream(request, visitor[0], deployment, device, last_event or last_event_id)
 
 
 def nothing_here(request: Request) -> Response:
