@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from fastapi import FastAPI
+from starlette.routing import WebSocketRoute
 
 from towline.reconciler.creating import DeploymentBody
 from towline.reconciler.server import (
@@ -14,6 +15,7 @@ from towline.reconciler.server import (
     admin_tokens,
     plans,
     replays,
+    streams,
 )
 
 PREFIX = "/api/v1/admin/ota"
@@ -30,6 +32,7 @@ def test_every_call_stands_on_the_page() -> None:
         admin_old_devices,
         plans,
         replays,
+        streams,
     ):
         app.include_router(module.router)
     calls = {
@@ -38,6 +41,8 @@ def test_every_call_stands_on_the_page() -> None:
         for method in methods
     }
     assert len(calls) > 15
+    sockets = [each for each in streams.router.routes if isinstance(each, WebSocketRoute)]
+    calls |= {each.path.removeprefix(PREFIX) for each in sockets}  # OpenAPI tells of none
     assert {call for call in calls if f"`{call}`" not in PAGE and f"`{call}?" not in PAGE} == set()
 
 
