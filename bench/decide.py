@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import insert, select
 
-from tests.reconciler.simulation import POLL_S, Simulation, manifest
+from tests.reconciler.simulation import ORGANIZATION, POLL_S, Simulation, manifest
 from towline.reconciler.decide import decide
 from towline.reconciler.observe import observe
 from towline.reconciler.snapshot import Snapshot
@@ -45,8 +45,8 @@ def _enrol(fleet: Simulation, number: int) -> None:
     with fleet.store.write() as connection:
         first = connection.execute(select(t.edge_devices)).one()._asdict()
         rows = [
-            first | {"seq": seq, "id": device_uuid(f"d{seq}"), "slug": f"d{seq}"}
-            for seq in range(2, number + 1)
+            first | {"seq": seq, "id": device_uuid(ORGANIZATION, slug), "slug": slug}
+            for seq, slug in ((each, f"d{each}") for each in range(2, number + 1))
         ]
         connection.execute(insert(t.edge_devices), rows)
         seen = {"last_seen": fleet.now, "facts": {}}

@@ -26,7 +26,8 @@ from sqlalchemy import Connection, insert, select, update
 from tests.reconciler.simulation import ORGANIZATION, POLL_S, Simulation, manifest
 from towline.reconciler.server import tls
 from towline.reconciler.server.doorbell import Doorbell
-from towline.reconciler.server.service import FleetView, Service, ServiceSettings
+from towline.reconciler.server.fleets import FleetView
+from towline.reconciler.server.service import Service, ServiceSettings
 from towline.reconciler.store import counters, people
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import open_store
@@ -89,7 +90,7 @@ def _enrol(fleet: Simulation, number: int) -> None:
         connection.execute(update(t.edge_devices).values(public_key=KEY.public.raw.hex()))
         first = connection.execute(select(t.edge_devices)).one()._asdict()
         rows = [
-            first | {"seq": seq, "id": device_uuid(f"d{seq}"), "slug": f"d{seq}"}
+            first | {"seq": seq, "id": device_uuid(ORGANIZATION, f"d{seq}"), "slug": f"d{seq}"}
             for seq in range(2, number + 1)
         ]
         connection.execute(insert(t.edge_devices), rows)
@@ -118,10 +119,9 @@ def _serve(folder: Path, pipe: Pipe) -> None:
     store = open_store(folder / "towline.db")
     service = Service(
         store,
-        ServiceSettings(ORGANIZATION, POLL_S, folder, tls.ensure(folder, []), True, None),
-        PrivateKey.generate(),
+        ServiceSettings(POLL_S, folder, tls.ensure(folder, []), True, None),
         Doorbell(),
-        FleetView(tuple, dict, lambda: None),
+        FleetView(ORGANIZATION, PrivateKey.generate(), tuple, dict, lambda: None),
     )
     listener = socket.create_server(("127.0.0.1", 0), backlog=1000)
     pipe.send(listener.getsockname()[1])

@@ -47,7 +47,7 @@ def store(published: Path, tmp_path: Path) -> Path:
             connection.execute(
                 insert(t.edge_devices).values(
                     seq=seq,
-                    id=device_uuid(name),
+                    id=device_uuid("acme", name),
                     slug=name,
                     organization="acme",
                     device_type="generic",

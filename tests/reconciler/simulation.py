@@ -127,7 +127,7 @@ class Simulation:
             seq = connection.execute(
                 insert(t.edge_devices)
                 .values(
-                    id=device_uuid(name),
+                    id=device_uuid(ORGANIZATION, name),
                     slug=name,
                     organization=ORGANIZATION,
                     device_type=device_type,

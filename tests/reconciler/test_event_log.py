@@ -4,7 +4,7 @@ from pathlib import Path
 
 from structlog.testing import capture_logs
 
-from tests.reconciler.simulation import Simulation, manifest
+from tests.reconciler.simulation import ORGANIZATION, Simulation, manifest
 from towline.reconciler.event_log import EventLog
 
 
@@ -12,7 +12,7 @@ def test_every_state_change_is_a_log_line(tmp_path: Path) -> None:
     fleet = Simulation(tmp_path, devices=2)
     fleet.commit(manifest("1.0.0", "  strategy: immediate\n"))
     fleet.step(4)
-    event_log = EventLog(fleet.store)
+    event_log = EventLog(fleet.store, ORGANIZATION)
     event_log.tell_new()
     fleet.devices["till-1"].breaks = lambda version: version == "2.0.0"
     fleet.commit(manifest("2.0.0", "  strategy: immediate\n  order: name\n"))

@@ -26,7 +26,7 @@ def add_device(fleet: Fleet) -> int:
             connection.execute(
                 t.edge_devices.insert()
                 .values(
-                    id=device_uuid("till-1"),
+                    id=device_uuid(ORGANIZATION, "till-1"),
                     slug="till-1",
                     organization=ORGANIZATION,
                     device_type="generic",

@@ -18,7 +18,8 @@ from towline.manifests.model import DeviceEntry
 from towline.reconciler.head import Head
 from towline.reconciler.server import tls
 from towline.reconciler.server.doorbell import Doorbell
-from towline.reconciler.server.service import FleetView, Service, ServiceSettings
+from towline.reconciler.server.fleets import FleetView
+from towline.reconciler.server.service import Service, ServiceSettings
 from towline.reconciler.store import access, counters, people, repositories
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store, open_store
@@ -187,11 +188,15 @@ def server(tmp_path: Path, store: Store, request: pytest.FixtureRequest) -> Iter
     doorbell = Doorbell()
     service = Service(
         store,
-        ServiceSettings(ORGANIZATION, poll_interval_s, packages, certificate, True, None),
-        online,
+        ServiceSettings(poll_interval_s, packages, certificate, True, None),
         doorbell,
         FleetView(
-            lambda: (root_bytes,), lambda: devices, wakes.set, lambda: heads[-1] if heads else None
+            ORGANIZATION,
+            online,
+            lambda: (root_bytes,),
+            lambda: devices,
+            wakes.set,
+            lambda: heads[-1] if heads else None,
         ),
     )
     listener = socket.create_server(("127.0.0.1", 0))

@@ -23,7 +23,7 @@ from tests.server.conftest import NOW, AddRun, Device, Running, wall
 from tests.server.test_admin_create import Fleet, fleet
 from tests.server.test_serve import settings
 from tests.server.visiting import PAGE, Guest
-from towline.reconciler.server.desk import Desk
+from towline.reconciler.server.desk import Desks
 from towline.reconciler.server.service import people as people_application
 from towline.reconciler.store import people
 from towline.reconciler.store import tables as t
@@ -100,7 +100,7 @@ def test_a_made_deployment_is_told_with_its_commit(fleet: Fleet) -> None:
 
 
 def test_the_tables_here_know_every_changing_route(store: Store) -> None:
-    desk = Desk(store, 300, lambda _: None, lambda: None, tuple, None, None)
+    desks = Desks(store, lambda name: pytest.fail(f"{name} was looked for"))
     known = {
         *(f"{API}{act.route}" for act in ACTS),
         *(f"{API}{route}" for route in ELSEWHERE),
@@ -108,7 +108,7 @@ def test_the_tables_here_know_every_changing_route(store: Store) -> None:
     }
     changing = {
         str(route.path)
-        for route in iter_route_contexts(people_application(desk).routes)
+        for route in iter_route_contexts(people_application(desks, 300).routes)
         if route.methods and route.methods - {"GET", "HEAD"}
     }
     assert changing == known, "a route that changes something belongs into ACTS here"

@@ -70,8 +70,8 @@ def enrol_many(fleet: Simulation, n: int) -> list[int]:
         connection.execute(
             insert(t.edge_devices),
             [
-                like | {"seq": seq, "slug": f"many-{seq}", "id": device_uuid(f"many-{seq}")}
-                for seq in seqs
+                like | {"seq": seq, "slug": slug, "id": device_uuid(ORGANIZATION, slug)}
+                for seq, slug in ((seq, f"many-{seq}") for seq in seqs)
             ],
         )
         connection.execute(

@@ -24,11 +24,10 @@ NAMES = [f"part-{n:02}" for n in range(14)]
 PACKAGES = "https://server/packages/"
 
 
-def documents(fleet: Simulation, organization: str = ORGANIZATION) -> ServedDocuments:
+def documents(fleet: Simulation) -> ServedDocuments:
     """Served to anybody by a key of their own."""
-    return ServedDocuments(
-        fleet.store, Doorbell(), PrivateKey.from_raw(b"\2" * 32), organization, 86400
-    )
+    key = PrivateKey.from_raw(b"\2" * 32)
+    return ServedDocuments(fleet.store, Doorbell(), lambda _: key, 86400)
 
 
 def read(fleet: Simulation) -> Content:
@@ -38,8 +37,8 @@ def read(fleet: Simulation) -> Content:
 
 def served(fleet: Simulation, content: Content) -> dict[str, ComponentAction]:
     """Component -> action as the device reads it; raises Refused where it would refuse."""
-    session = Session(1, "d" * 63, RELEASE_KEY.public.keyid, 9_000_000_000)
-    body = documents(fleet, "o" * 63).sign(content, Poll(session, "A" * 22, 0, 4 * 10**12), 10**6)
+    session = Session(1, "d" * 63, RELEASE_KEY.public.keyid, 9_000_000_000, "o" * 63)
+    body = documents(fleet).sign(content, Poll(session, "A" * 22, 0, 4 * 10**12), 10**6)
     found = desired_state.parse_payload(envelope.parse(body).payload)
     return {each.name: each.action for each in found.components}
 

@@ -113,7 +113,7 @@ def _enrol(
 
 def _first_root(server: Server, join: JoinString) -> bytes:
     try:
-        data = server.root(1)
+        data = server.root(1, join.organization)
         if data is None:
             raise Problem(f"{join.server} has no root of trust", remedy="towline trust publish")
         if verifier.root_fingerprint(data) != join.root:

@@ -76,9 +76,9 @@ class Server:
             raise Unreachable(f"{self.address} closed the connection")
         return self._line.certificate()
 
-    def root(self, number: int) -> bytes | None:
-        """The signed root of that version; None when there is none yet."""
-        answer = self._call("GET", f"/api/v1/ota/root/{number}")
+    def root(self, number: int, organization: str) -> bytes | None:
+        """The organization's signed root of that version; None when there is none yet."""
+        answer = self._call("GET", f"/api/v1/ota/root/{number}?organization={organization}")
         if answer.status == 404:
             return None
         return self._good(answer, 200).body

@@ -18,6 +18,7 @@ from towline.schemas.problems import Problem
 API = "/api/v1/admin/ota"
 TIMEOUT_S = 30
 PAGE_SIZE = 100
+PART_SIZE = 1000
 TOKEN_FILE = "admin.token"  # noqa: S105 a file's name
 CERTIFICATE_FILE = "tls.crt"
 
@@ -63,6 +64,16 @@ class Client:
             if page >= found["pagination"]["total_pages"]:
                 return
             page += 1
+
+    def parts(self, path: str, key: str, **query: Any) -> Iterator[dict[str, Any]]:
+        """All items of a list that goes on behind a cursor, part by part."""
+        cursor = None
+        while True:
+            found = self.get(path, cursor=cursor, limit=PART_SIZE, **query)
+            yield from found[key]
+            cursor = found["next_cursor"]
+            if cursor is None:
+                return
 
     def newest_run(self, name: str) -> dict[str, Any]:
         """The newest run of a Deployment with its failing devices; raises Problem without one."""
@@ -146,7 +157,10 @@ def _token(settings: Settings) -> str:
         if not (settings.token.isascii() and settings.token.isprintable()):
             raise NotAuthorised("TOWLINE_TOKEN holds what no token does", remedy="copy it anew")
         return settings.token
-    file = settings.data / TOKEN_FILE
+    # A server of several organizations keeps a file for each.
+    file = settings.data / f"admin-{settings.organization}.token"
+    if not file.exists():
+        file = settings.data / TOKEN_FILE
     try:
         return file.read_text(encoding="ascii").strip()
     except OSError as error:

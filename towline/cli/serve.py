@@ -1,11 +1,13 @@
 """`towline serve`: the settings of the fleet repository, overlaid by flags, in a running server."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from towline.cli.fleet_settings import has_own, load_others
 from towline.cli.printing import tell
 from towline.cli.settings import Settings, load, load_fleet
 from towline.manifests.remote import checked_url, is_url
@@ -42,16 +44,31 @@ def serve(
         for key, value in flags.items()
         if value is not None
     }
-    _serve(replace(_settings(repo), **given), is_lan=lan)
+    first, *others = _fleets(repo, given)
+    _serve(first, others, is_lan=lan)
 
 
-def _settings(repo: str | None) -> Settings:
-    """What holds in the folder `repo`, or here when it is a URL or a URL is configured."""
+def _fleets(repo: str | None, given: dict[str, Any]) -> list[Settings]:
+    """The fleets to serve; flags are of the one that towline.toml itself describes.
+
+    That is the first one, unless its organization has a `[[repository]]` or there is none.
+    """
     is_elsewhere = repo is not None and is_url(repo)
-    here = load(Path(repo) if repo is not None and not is_elsewhere else None)
-    settings = replace(here, repository_url=checked_url(repo)) if repo and is_elsewhere else here
+    start = Path(repo) if repo is not None and not is_elsewhere else None
+    here = load(start)
+    others = load_others(replace(here, **given), start)
+    if others and repo is None and not has_own(here, others):
+        return list(others)
+    return [replace(_own(here, repo, start), **given), *others]
+
+
+def _own(here: Settings, repo: str | None, start: Path | None) -> Settings:
+    """What holds in the folder `repo`, or here when it is a URL or a URL is configured."""
+    settings = here
+    if repo is not None and start is None:
+        settings = replace(here, repository_url=checked_url(repo))
     if settings.repository_url is None:
-        return load_fleet(Path(repo) if repo is not None else None)
+        return load_fleet(start)
     if settings.organization is None:
         raise Problem(
             "nothing says whose fleet this is",
@@ -60,7 +77,8 @@ def _settings(repo: str | None) -> Settings:
     return settings
 
 
-def _serve(settings: Settings, *, is_lan: bool) -> None:
+def _serve(settings: Settings, others: Sequence[Settings], *, is_lan: bool) -> None:
+    from towline.reconciler.server.founding import FleetSettings  # noqa: PLC0415 heavy
     from towline.reconciler.server.serve import ServeSettings, serve  # noqa: PLC0415 heavy
 
     host, port = _address(settings.listen)
@@ -81,6 +99,16 @@ def _serve(settings: Settings, *, is_lan: bool) -> None:
             git_interval_s=settings.git_interval,
             tls_cert=settings.tls_cert,
             tls_key=settings.tls_key,
+            others=tuple(
+                FleetSettings(
+                    organization=str(other.organization),
+                    repository=other.remote or other.repository,
+                    path=other.path,
+                    branch=other.branch,
+                    online_key=other.online_key,
+                )
+                for other in others
+            ),
         ),
         announce=lambda lines: tell("\n".join(lines)),
     )

@@ -7,7 +7,7 @@ docs/configuration.md lists the same settings; a test holds the two together.
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -100,13 +100,13 @@ class Settings:
 
 _KINDS: dict[str, Any] = get_type_hints(Settings)
 _ENVIRONMENT_ONLY = frozenset({"token", "repository_password"})
-_TABLE = "repository"
+TABLE = "repository"
 """`[repository]` holds the keys of a repository elsewhere; as a text it is the working copy."""
 
 
 def key(name: str) -> str:
     """A setting as towline.toml spells it: `repository.url`."""
-    return name.replace(f"{_TABLE}_", f"{_TABLE}.", 1)
+    return name.replace(f"{TABLE}_", f"{TABLE}.", 1)
 
 
 def variable(name: str) -> str:
@@ -165,22 +165,31 @@ def _defaults(base: Path) -> dict[str, Any]:
 
 
 def _from_file(file: Path) -> dict[str, Any]:
-    text = _read(file)
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise Problem(f"this is not TOML: {error}", place=Place(str(file))) from None
+    text = read(file)
     return dict(
         _setting(spelled, value, file.parent, Place(str(file), _line(text, spelled)))
-        for spelled, value in _flat(document)
+        for spelled, value in _flat(parse(text, file))
     )
 
 
+def parse(text: str, file: Path) -> dict[str, Any]:
+    """What a `towline.toml` of that text says; raises Problem."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Problem(f"this is not TOML: {error}", place=Place(str(file))) from None
+
+
 def _flat(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Keys with their tables' names, `repository.url`, and their values."""
+    """Keys with their tables' names, `repository.url`, and their values.
+
+    Each of `[[repository]]` is of an organization of its own: `fleet_settings` reads them.
+    """
     for spelled, value in document.items():
-        if spelled == _TABLE and isinstance(value, dict):
-            yield from ((f"{_TABLE}.{inner}", each) for inner, each in value.items())
+        if spelled == TABLE and isinstance(value, list):
+            continue
+        if spelled == TABLE and isinstance(value, dict):
+            yield from ((f"{TABLE}.{inner}", each) for inner, each in value.items())
         else:
             yield spelled, value
 
@@ -188,22 +197,23 @@ def _flat(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _setting(spelled: str, value: Any, base: Path, place: Place) -> tuple[str, object]:
     name = _NAMES.get(spelled)
     if name is None:
-        raise _unknown(spelled, place)
+        raise unknown(spelled, _NAMES, place)
     if name in _ENVIRONMENT_ONLY:
         remedy = f"remove the line and set {variable(name)} in the environment"
         raise Problem(f"{spelled} must not stand in a file that git keeps", remedy=remedy)
-    return name, _checked(name, value, base, place, is_kept=True)
+    return name, checked(name, value, base, place, is_kept=True)
 
 
 def _from_environment(environment: Mapping[str, str], base: Path) -> dict[str, Any]:
     found = {name: environment[variable(name)] for name in _KINDS if variable(name) in environment}
     return {
-        name: _checked(name, _number(name, text), base, Place(variable(name)))
+        name: checked(name, _number(name, text), base, Place(variable(name)))
         for name, text in found.items()
     }
 
 
-def _read(file: Path) -> str:
+def read(file: Path) -> str:
+    """The text of a `towline.toml`; raises Problem."""
     try:
         return file.read_text(encoding="utf-8")
     except OSError as error:
@@ -212,9 +222,10 @@ def _read(file: Path) -> str:
         raise Problem("it is not UTF-8", place=Place(str(file))) from None
 
 
-def _unknown(name: str, place: Place) -> Problem:
-    meant = nearest(name, _NAMES)
-    remedy = f"did you mean {meant}?" if meant else f"known are {', '.join(_NAMES)}"
+def unknown(name: str, known: Collection[str], place: Place) -> Problem:
+    """What is said of a setting that is none of the known ones."""
+    meant = nearest(name, known)
+    remedy = f"did you mean {meant}?" if meant else f"known are {', '.join(known)}"
     return Problem(f"there is no setting {name}", remedy=remedy, place=place)
 
 
@@ -232,9 +243,7 @@ def _number(name: str, text: str) -> str | int:
     return int(text) if _KINDS[name] is int and text.isdecimal() else text
 
 
-def _checked(
-    name: str, value: object, base: Path, place: Place, *, is_kept: bool = False
-) -> object:
+def checked(name: str, value: object, base: Path, place: Place, *, is_kept: bool = False) -> object:
     """The value as Settings holds it; `is_kept`: git keeps what stands at the place."""
     kind, spelled = _KINDS[name], key(name)
     if kind is int:

@@ -30,7 +30,7 @@ _WARNINGS = (
     "repository.branch-missing",
     "repository.stale",
 )
-_FIELDS = ("deployment", "device", "reason", "message", "cause", "commit")
+_FIELDS = ("organization", "deployment", "device", "reason", "message", "cause", "commit")
 _LIMIT = 1000
 
 log = structlog.get_logger()
@@ -39,8 +39,9 @@ log = structlog.get_logger()
 class EventLog:
     """Remembers what was told; belongs to the loop's thread."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, organization: str) -> None:
         self._store = store
+        self._organization = organization
         self._last: int | None = None
 
     def tell_new(self) -> None:
@@ -52,7 +53,11 @@ class EventLog:
                 return
             rows = connection.execute(
                 select(events)
-                .where(events.c.id > self._last, not_(events.c.kind.startswith(changes.PREFIX)))
+                .where(
+                    events.c.id > self._last,
+                    events.c.organization == self._organization,
+                    not_(events.c.kind.startswith(changes.PREFIX)),
+                )
                 .order_by(events.c.id)
                 .limit(_LIMIT)
             ).all()

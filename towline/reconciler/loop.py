@@ -117,7 +117,7 @@ class Reconciler:
         self._resync_at = 0
         self._git_due = 0
         self._failing: dict[str, int] = {}
-        self._event_log = EventLog(store)
+        self._event_log = EventLog(store, settings.organization)
         self._analyst = Analyst(store, lambda: self.head, self.wake, clock)
 
     @property

@@ -32,9 +32,9 @@ def slug_of(title: str) -> str:
     return slug if is_id(slug) else f"{slug[:54].rstrip('-._')}-{digest}"
 
 
-def device_uuid(device: str) -> UUID:
+def device_uuid(organization: str, device: str) -> UUID:
     """`edge_devices.id`: for SQL only; everywhere else the slug is the id."""
-    return uuid5(_NAMESPACE, f"device/{device}")
+    return uuid5(_NAMESPACE, f"device/{organization}/{device}")
 
 
 def run_uuid(organization: str, deployment: str, revision: str, turn: int) -> UUID:

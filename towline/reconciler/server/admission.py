@@ -2,9 +2,10 @@
 
 import base64
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from towline.manifests.model import DeviceEntry
+from towline.reconciler.server.fleets import Fleets
 from towline.reconciler.server.sessions import Session, Sessions
 from towline.reconciler.server.wire import Answer, json_answer, problem
 from towline.reconciler.store import access
@@ -42,16 +43,12 @@ class Admission:
         self,
         store: Store,
         sessions: Sessions,
-        organization: str,
-        git_devices: Callable[[], Mapping[str, DeviceEntry]],
-        wake: Callable[[], None],
+        fleets: Fleets,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._sessions = sessions
-        self._organization = organization
-        self._git_devices = git_devices
-        self._wake = wake
+        self._fleets = fleets
         self._clock = clock
 
     def enrol(self, body: bytes, join_token: str | None, source: str) -> Answer:
@@ -59,23 +56,24 @@ class Admission:
         now = int(self._clock())
         try:
             request = EnrolmentRequest.verify(envelope.parse(body))
-            if request.organization != self._organization:
+            fleet = self._fleets.find(request.organization)
+            if fleet is None:
                 raise Refused("wrong-org", request.organization)
-            git = git_device(self._git_devices().get(request.device))
+            git = git_device(fleet.devices().get(request.device))
             with self._store.write() as connection:
                 outcome = access.enrol(
                     connection, request, git=git, join_token=join_token, source=source, now=now
                 )
                 if isinstance(outcome, Enrolled) and outcome.is_new:
                     event = Event("device.enrolled", device=request.device, cause="enrolment")
-                    record(connection, self._organization, now, event)
+                    record(connection, fleet.organization, now, event)
         except Refused as refused:
             return refusal(refused)
         if not isinstance(outcome, Enrolled):
             return json_answer(202, {"status": "pending", "fingerprint": outcome.fingerprint})
-        self._wake()
+        fleet.wake()
         accepted = {"status": "accepted", "device": request.device}
-        return json_answer(201, accepted | {"organization": self._organization})
+        return json_answer(201, accepted | {"organization": fleet.organization})
 
     def open_session(self, body: bytes) -> Answer:
         """Answer a session request."""
@@ -96,13 +94,14 @@ class Admission:
         with self._store.write() as connection:
             token = access.open_session(connection, device.seq, now)
             # Under the store's lock: of two requests at once, the same one is last in both.
-            self._sessions.open(token, Session(device.seq, device.slug, request.keyid, expires_at))
+            who = (device.seq, device.slug, request.keyid, expires_at, request.organization)
+            self._sessions.open(token, Session(*who))
         answer = {"token": token, "expiresIn": access.SESSION_LIFE_S}
         return json_answer(200, answer | {"time": times.to_rfc3339(now)})
 
     def _authenticate(self, sealed: Envelope, request: SessionRequest, now: int) -> KnownDevice:
         """The device that signed; raises Refused."""
-        if request.organization != self._organization:
+        if self._fleets.find(request.organization) is None:
             raise Refused("unknown-device")
         with self._store.read() as connection:
             device = access.find_device(connection, request.organization, request.device)

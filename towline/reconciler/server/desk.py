@@ -1,9 +1,13 @@
-"""The desk where people are received: who they are, what they may do, and how they are refused."""
+"""The desk where people are received: who they are, what they may do, and how they are refused.
+
+Each organization has a desk of its own, and whoever asks is served at the desk of theirs.
+"""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
@@ -15,6 +19,7 @@ from starlette.requests import HTTPConnection
 from towline.manifests.repository import Repository
 from towline.reconciler.head import Head
 from towline.reconciler.observe import SEEN_POLLS
+from towline.reconciler.server.manifest_texts import ManifestTexts
 from towline.reconciler.server.request_ids import request_id
 from towline.reconciler.server.wire import problem_document
 from towline.reconciler.store import access, people
@@ -28,6 +33,11 @@ from towline.schemas.verifier import root_fingerprint
 def wall_clock() -> int:
     """Seconds since the epoch."""
     return int(time.time())
+
+
+def seen_after(poll_interval_s: int) -> int:
+    """Devices that were not seen after this time are offline."""
+    return wall_clock() - SEEN_POLLS * poll_interval_s
 
 
 class Declined(Exception):
@@ -44,8 +54,9 @@ class Declined(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What the calls of people need."""
+    """What the calls of an organization's people need."""
 
+    organization: str
     store: Store
     poll_interval_s: int
     ring: Callable[[set[int]], None]
@@ -61,10 +72,11 @@ class Desk:
     """The server ends: whoever works for long gives it up."""
     repository: Repository | None = None
     """The fleet repository, to read its newest commit and to write one."""
+    manifest_texts: ManifestTexts | None = None
 
     def seen_after(self) -> int:
         """Devices that were not seen after this time are offline."""
-        return wall_clock() - SEEN_POLLS * self.poll_interval_s
+        return seen_after(self.poll_interval_s)
 
     @contextmanager
     def doing(
@@ -120,39 +132,75 @@ class Desk:
         return str(line)
 
 
+class Desks:
+    """The desks of a server, one for each organization; those of people it does not serve, too."""
+
+    def __init__(self, store: Store, make: Callable[[str], Desk]) -> None:
+        """`make` makes an organization's desk."""
+        self.store = store
+        self._make = lru_cache(maxsize=None)(make)
+
+    def of(self, organization: str) -> Desk:
+        """The organization's desk."""
+        return self._make(organization)
+
+    def recognise(self, token: str) -> Person | None:
+        """Whom a token speaks for; its use is noted, which may wait for the store's writer."""
+        now = wall_clock()
+        with self.store.read() as connection:
+            person = people.find_person(connection, token, now)
+        if person is not None and person.is_use_due(now):
+            with self.store.write() as connection:
+                people.note_use(connection, person.token_id, now)
+        return person
+
+
+def desks_of(connection: HTTPConnection) -> Desks:
+    """The application's desks."""
+    desks: Desks = connection.app.state.desks
+    return desks
+
+
+AtDesks = Annotated[Desks, Depends(desks_of)]
+
+
+def remember(connection: HTTPConnection, person: Person) -> Person:
+    """Whoever asks was recognised: they are served at the desk of their organization."""
+    found = replace(person, request=request_id(connection))
+    connection.state.person = found
+    return found
+
+
+def person_of(connection: HTTPConnection) -> Person:
+    """Whoever asks, by their token unless they were recognised otherwise; raises Declined."""
+    if not hasattr(connection.state, "person"):
+        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+        person = desks_of(connection).recognise(token) if scheme == "Bearer" else None
+        if person is None and token:
+            raise Declined(401, "token", "this admin token is unknown, expired or revoked")
+        if person is None:
+            raise Declined(401, "token", "an admin token is needed: Authorization: Bearer TOKEN")
+        remember(connection, person)
+    found: Person = connection.state.person
+    return found
+
+
 def desk_of(connection: HTTPConnection) -> Desk:
-    """The application's desk."""
-    desk: Desk = connection.app.state.desk
-    return desk
+    """The desk of the organization of whoever asks; raises Declined."""
+    return desks_of(connection).of(person_of(connection).organization)
 
 
 AtDesk = Annotated[Desk, Depends(desk_of)]
 
 
-def recognise(desk: Desk, token: str) -> Person | None:
-    """Whom a token speaks for; its use is noted, which may wait for the store's writer."""
-    now = wall_clock()
-    with desk.store.read() as connection:
-        person = people.find_person(connection, token, now)
-    if person is not None and person.is_use_due(now):
-        with desk.store.write() as connection:
-            people.note_use(connection, person.token_id, now)
-    return person
-
-
 def _require(role: Role) -> Callable[[HTTPConnection], Person]:
-    def person_of(connection: HTTPConnection) -> Person:
-        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-        person = recognise(desk_of(connection), token) if scheme == "Bearer" else None
-        if person is None and token:
-            raise Declined(401, "token", "this admin token is unknown, expired or revoked")
-        if person is None:
-            raise Declined(401, "token", "an admin token is needed: Authorization: Bearer TOKEN")
+    def allowed(connection: HTTPConnection) -> Person:
+        person = person_of(connection)
         if not person.role.may_act_as(role):
             raise Declined(403, "role", f"this needs the role {role}; the token has {person.role}")
-        return replace(person, request=request_id(connection))
+        return person
 
-    return person_of
+    return allowed
 
 
 Viewer = Annotated[Person, Depends(_require(Role.VIEWER))]

@@ -7,13 +7,14 @@ and the content come from memory, and a parked poll sleeps until its device's be
 import asyncio
 import re
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine
 from typing import Any
 from urllib.parse import parse_qs
 
 from towline.reconciler.server import wire
 from towline.reconciler.server.admission import Admission, refusal
 from towline.reconciler.server.doorbell import Doorbell
+from towline.reconciler.server.fleets import Fleets
 from towline.reconciler.server.inlet import Inlet
 from towline.reconciler.server.old_devices import STATUS_CALL, OldDevices
 from towline.reconciler.server.served_documents import Content, Poll, ServedDocuments
@@ -41,7 +42,7 @@ class DeviceProtocol:
         doorbell: Doorbell,
         inlet: Inlet,
         old_devices: OldDevices,
-        roots: Callable[[], Sequence[bytes]],
+        fleets: Fleets,
         poll_interval_s: int,
     ) -> None:
         self._admission = admission
@@ -50,7 +51,7 @@ class DeviceProtocol:
         self._doorbell = doorbell
         self._inlet = inlet
         self._old_devices = old_devices
-        self._roots = roots
+        self._fleets = fleets
         self._poll_interval_s = poll_interval_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,15 +77,17 @@ class DeviceProtocol:
             case "POST", "enroll":
                 return await self._enrol(scope, receive)
             case "GET", _ if call.startswith("root/"):
-                return self._root(call.removeprefix("root/"))
+                return self._root(call.removeprefix("root/"), scope["query_string"])
             case "GET", "check-update":
                 return await self._old_devices.check(scope)
             case "POST", _ if (found := STATUS_CALL.fullmatch(call)) is not None:
                 return await self._old_devices.status(scope, receive, found[1])
         return problem(404, "not-found", "there is no such call")
 
-    def _root(self, number: str) -> Answer:
-        roots = self._roots()
+    def _root(self, number: str, query: bytes) -> Answer:
+        asked = parse_qs(query.decode("latin-1")).get("organization")
+        fleet = self._fleets.find(asked[-1]) if asked else self._fleets.only()
+        roots = fleet.roots() if fleet else ()
         if _ROOT.fullmatch(number) is None or int(number) > len(roots):
             return problem(404, "not-found", "there is no such root")
         return Answer(200, roots[int(number) - 1])
@@ -123,7 +126,7 @@ class DeviceProtocol:
             return problem(400, "bad-field", "Towline-Sequence: a whole number")
         if (packages_url := wire.packages_url(scope)) is None:
             return problem(400, "bad-field", "Host")
-        if not (roots := self._roots()):
+        if not (roots := self._fleets.roots(session.organization)):
             return problem(503, "not-ready", "no commit of the fleet repository is in force yet")
         self._inlet.seen(session.device_seq, int(time.time()))
         content = await self._changed_content(scope, receive, packages_url, session)

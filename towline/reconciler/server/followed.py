@@ -18,11 +18,11 @@ MIRRORS = "mirrors"
 log = structlog.get_logger()
 
 
-def open_repository(source: Path | Remote, folder: str, branch: str, data: Path) -> Repository:
+def open_repository(source: Path | Remote, folder: str, branch: str, mirrors: Path) -> Repository:
     """The repository; one elsewhere is fetched once, and its `head` tells how that went."""
     if isinstance(source, Path):
         return Repository(source, folder, branch)
-    mirror = Mirror(source, data / MIRRORS, folder, branch)
+    mirror = Mirror(source, mirrors, folder, branch)
     log.info("git.fetching", url=mirror.source, branch=branch)
     with suppress(Problem):
         mirror.fetch(int(time.time()))

@@ -7,7 +7,6 @@ docs/device-protocol.md describes the calls.
 import asyncio
 import re
 import time
-from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 from uuid import UUID
@@ -16,6 +15,7 @@ from towline.reconciler import old_devices
 from towline.reconciler.old_devices import Look, StepRefused, UnknownTarget
 from towline.reconciler.server import wire
 from towline.reconciler.server.doorbell import Doorbell
+from towline.reconciler.server.fleets import Fleets
 from towline.reconciler.server.inlet import Inlet
 from towline.reconciler.server.wire import Answer, Receive, Scope, json_answer, problem
 from towline.reconciler.store import device_tokens
@@ -42,14 +42,12 @@ class OldDevices:
         store: Store,
         doorbell: Doorbell,
         inlet: Inlet,
-        roots: Callable[[], Sequence[bytes]],
-        wake: Callable[[], None],
+        fleets: Fleets,
     ) -> None:
         self._store = store
         self._doorbell = doorbell
         self._inlet = inlet
-        self._roots = roots
-        self._wake = wake
+        self._fleets = fleets
 
     async def check(self, scope: Scope) -> Answer:
         """What the device is to install, if anything."""
@@ -59,7 +57,7 @@ class OldDevices:
         packages_url = wire.packages_url(scope)
         if packages_url is None:
             return problem(400, "bad-field", "Host")
-        if not (roots := self._roots()):
+        if not (roots := self._fleets.roots(device.organization)):
             return problem(503, "not-ready", "no commit of the fleet repository is in force yet")
         release = parse_payload(envelope.parse(roots[-1]).payload).release
         rings = self._doorbell.count(device.seq)
@@ -110,7 +108,7 @@ class OldDevices:
 
     def _tell_others(self, touched: set[int]) -> None:
         self._doorbell.ring(touched)
-        self._wake()
+        self._fleets.wake()
 
     def _identify(self, scope: Scope) -> OldDevice | Answer:
         """Whose token it is, or the problem that the call is answered with."""

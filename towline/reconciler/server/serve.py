@@ -1,15 +1,15 @@
-"""`towline serve`: store, certificate, keys, reconciler and HTTP server put together and run.
+"""`towline serve`: store, certificate, keys, reconcilers and HTTP server put together and run.
 
-One process per data folder. Everything that can be wrong is found out before the first request,
-as a Problem.
+One process per data folder, which may serve several organizations: each has a repository, a key and
+a reconciler of its own over the one store. Everything that can be wrong is found out before the
+first request, as a Problem.
 """
 
 import fcntl
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,20 +17,23 @@ import structlog
 
 from towline.manifests.remote import Remote
 from towline.manifests.repository import Repository
-from towline.reconciler.head_reading import root_chain
 from towline.reconciler.loop import LoopSettings, Reconciler
 from towline.reconciler.server import tls
 from towline.reconciler.server.dashboard.page import PATH as PAGE
 from towline.reconciler.server.doorbell import Doorbell
-from towline.reconciler.server.followed import fetching, open_repository
-from towline.reconciler.server.service import FleetView, Service, ServiceSettings
+from towline.reconciler.server.fleets import FleetView
+from towline.reconciler.server.followed import MIRRORS, fetching, open_repository
+from towline.reconciler.server.founding import (
+    FleetSettings,
+    Trust,
+    find_trust,
+    prepare,
+    the_server,
+)
+from towline.reconciler.server.service import Service, ServiceSettings
 from towline.reconciler.server.tls import Certificate
-from towline.reconciler.store import people, repositories
 from towline.reconciler.store.engine import Store, open_store
-from towline.reconciler.store.people import Person, Role
-from towline.schemas import root as roots
-from towline.schemas.keys import PrivateKey
-from towline.schemas.problems import Problem, Refused
+from towline.schemas.problems import Problem
 
 STORE_FILE = "towline.db"
 TOKEN_FILE = "admin.token"  # noqa: S105 a file's name
@@ -58,6 +61,34 @@ class ServeSettings:
     git_interval_s: int = 15
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    others: tuple[FleetSettings, ...] = ()
+    """The fleets of other organizations that are served beside this one's."""
+
+    @property
+    def fleets(self) -> tuple[FleetSettings, ...]:
+        """All that are served."""
+        own = FleetSettings(
+            self.organization, self.repository, self.path, self.branch, self.online_key
+        )
+        return (own, *self.others)
+
+    def token_file(self, organization: str) -> Path:
+        """Where the first admin token of an organization is kept."""
+        return self.data / (f"admin-{organization}.token" if self.others else TOKEN_FILE)
+
+    def mirrors(self, organization: str) -> Path:
+        """Where an organization's repository is mirrored: two never share one."""
+        own = self.data / MIRRORS
+        return own if organization == self.organization else own / organization
+
+
+@dataclass(frozen=True, slots=True)
+class _Followed:
+    """One organization's fleet, with all that it needs."""
+
+    settings: FleetSettings
+    repository: Repository
+    trust: Trust
 
 
 def serve(
@@ -73,16 +104,19 @@ def serve(
     _log_to_stderr()
     settings.data.mkdir(parents=True, exist_ok=True)
     with _only_process(settings.data):
-        repository = open_repository(
-            settings.repository, settings.path, settings.branch, settings.data
-        )
         store = open_store(settings.data / STORE_FILE)
         try:
-            _prepare(store, repository, settings)
-            trust = _trust(store, repository, settings)
-            _run(store, repository, trust, settings, announce, on_ready)
+            followed = [_follow(store, fleet, settings) for fleet in settings.fleets]
+            _run(store, followed, settings, announce, on_ready)
         finally:
             store.close()
+
+
+def _follow(store: Store, fleet: FleetSettings, settings: ServeSettings) -> _Followed:
+    mirrors = settings.mirrors(fleet.organization)
+    repository = open_repository(fleet.repository, fleet.path, fleet.branch, mirrors)
+    prepare(store, repository, fleet, settings.token_file(fleet.organization))
+    return _Followed(fleet, repository, find_trust(store, repository, fleet))
 
 
 def _log_to_stderr() -> None:
@@ -103,123 +137,67 @@ def _log_to_stderr() -> None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Trust:
-    """The key that signs documents, and the chain of roots that names it."""
-
-    key: PrivateKey
-    roots: tuple[bytes, ...]
-
-
 def _run(
     store: Store,
-    repository: Repository,
-    trust: _Trust,
+    followed: Sequence[_Followed],
     settings: ServeSettings,
     announce: Callable[[Sequence[str]], None],
     on_ready: Callable[[Service], None],
 ) -> None:
     doorbell = Doorbell()
-    loop_settings = LoopSettings(
-        settings.organization, settings.poll_interval_s, settings.git_interval_s
-    )
-    reconciler = Reconciler(store, repository, loop_settings, doorbell.ring)
     lan = tls.lan_addresses() if settings.is_lan else []
     certificate = _certificate(settings, lan)
     with _listen(settings) as listener:
         port = listener.getsockname()[1]
         address = _address(lan[0], port) if lan else None
-        fleet = FleetView(
-            roots=lambda: reconciler.head.roots if reconciler.head else trust.roots,
-            devices=lambda: reconciler.head.devices if reconciler.head else {},
-            wake=reconciler.wake,
-            head=lambda: reconciler.head,
-            repository=repository,
-        )
+        reconcilers = [_reconciler(store, each, settings, doorbell) for each in followed]
         service = Service(
-            store, _service_settings(settings, certificate, address), trust.key, doorbell, fleet
+            store,
+            _service_settings(settings, certificate, address),
+            doorbell,
+            *map(_view, followed, reconcilers),
         )
-        with fetching(repository, settings.git_interval_s):
-            reconciler.start(repository.path)
-            try:
-                announce(_lines(service, settings, port))
-                on_ready(service)
-                service.run(listener)
-            finally:
-                reconciler.stop()
+        with ExitStack() as running:
+            for each, reconciler in zip(followed, reconcilers, strict=True):
+                running.enter_context(fetching(each.repository, settings.git_interval_s))
+                reconciler.start(each.repository.path)
+                running.callback(reconciler.stop)
+            announce(_lines(service, settings, port))
+            on_ready(service)
+            service.run(listener)
+
+
+def _reconciler(
+    store: Store, followed: _Followed, settings: ServeSettings, doorbell: Doorbell
+) -> Reconciler:
+    organization = followed.settings.organization
+    loop = LoopSettings(organization, settings.poll_interval_s, settings.git_interval_s)
+    return Reconciler(store, followed.repository, loop, doorbell.ring)
+
+
+def _view(followed: _Followed, reconciler: Reconciler) -> FleetView:
+    trust = followed.trust
+    return FleetView(
+        organization=followed.settings.organization,
+        online_key=trust.key,
+        roots=lambda: reconciler.head.roots if reconciler.head else trust.roots,
+        devices=lambda: reconciler.head.devices if reconciler.head else {},
+        wake=reconciler.wake,
+        head=lambda: reconciler.head,
+        repository=followed.repository,
+    )
 
 
 def _service_settings(
     settings: ServeSettings, certificate: Certificate, address: str | None
 ) -> ServiceSettings:
     return ServiceSettings(
-        organization=settings.organization,
         poll_interval_s=settings.poll_interval_s,
         packages=settings.packages,
         certificate=certificate,
         is_certificate_pinned=settings.tls_cert is None,
         address=address,
     )
-
-
-def _prepare(store: Store, repository: Repository, settings: ServeSettings) -> None:
-    """The organization's rows, and at the first start an admin token in a file of its own."""
-    now = int(time.time())
-    token_file = settings.data / TOKEN_FILE
-    with store.write() as connection:
-        repositories.ensure(
-            connection,
-            settings.organization,
-            repository.source,
-            settings.branch,
-            settings.path,
-            now,
-        )
-        if not token_file.exists():
-            token = people.create_admin_token(
-                connection, settings.organization, name="admin", role=Role.ADMIN, now=now
-            )
-            tls.write_private(token_file, f"{token}\n".encode())
-
-
-def _trust(store: Store, repository: Repository, settings: ServeSettings) -> _Trust:
-    """The online key and its roots; raises Problem when the newest root does not name it."""
-    key = PrivateKey.load(settings.online_key)
-    with store.read() as connection:
-        applied = repositories.get(connection, settings.organization).applied_commit
-    errors: list[str] = []
-    for commit in dict.fromkeys(filter(None, [_head(repository, applied), applied])):
-        try:
-            chain = _roots(repository, commit)
-            root = roots.follow(chain, settings.organization)
-        except (Refused, Problem) as error:
-            errors.append(str(error))
-            continue
-        if any(named == key.public for named in root.online.keys):
-            return _Trust(key, chain)
-        errors.append(f"root version {root.version} of commit {commit[:12]} names another one")
-    raise Problem(
-        f"{settings.online_key} may not sign documents: "
-        + (errors[0] if errors else f"branch {settings.branch} has no commit yet"),
-        remedy="name the key that trust/root/ names with --online-key; `towline init` makes both",
-    )
-
-
-def _head(repository: Repository, applied: str | None) -> str | None:
-    """An outage does not keep the server from serving what it applied before."""
-    try:
-        return repository.head()
-    except Problem:
-        if applied is None:
-            raise
-        return None
-
-
-def _roots(repository: Repository, commit: str) -> tuple[bytes, ...]:
-    chain = root_chain(repository.read(commit))
-    if not chain:
-        raise Problem(f"trust/root/1.json is missing in commit {commit[:12]}")
-    return chain
 
 
 def _certificate(settings: ServeSettings, lan: list[str]) -> Certificate:
@@ -265,18 +243,21 @@ def _address(host: str, port: int) -> str:
 def _lines(service: Service, settings: ServeSettings, port: int) -> list[str]:
     host = "127.0.0.1" if settings.host in ("0.0.0.0", *LOOPBACK) else settings.host  # noqa: S104
     own = _address(host, port)
-    lines = [
-        f"Towline serves {settings.organization} at {service.desk.address or own}",
-        f"  page   {own}{PAGE}",
-        f"  token  {settings.data / TOKEN_FILE}",
-    ]
-    if settings.is_lan:
-        nobody = Person("towline serve", settings.organization, Role.ADMIN, "", None)
-        join = service.desk.new_join_string(
-            nobody, own.removeprefix("https://"), labels={}, max_uses=1
+    at = service.desks.of(settings.organization).address or own
+    served = ", ".join(fleet.organization for fleet in settings.fleets)
+    lines = [f"Towline serves {served} at {at}", f"  page   {own}{PAGE}"]
+    lines += [f"  token  {settings.token_file(fleet.organization)}" for fleet in settings.fleets]
+    return [*lines, *(_join_lines(service, settings, own) if settings.is_lan else ())]
+
+
+def _join_lines(service: Service, settings: ServeSettings, own: str) -> list[str]:
+    """A line to paste for each organization."""
+    lines = ["Paste this on a device (one use, one hour):"]
+    for fleet in settings.fleets:
+        join = service.desks.of(fleet.organization).new_join_string(
+            the_server(fleet.organization), own.removeprefix("https://"), labels={}, max_uses=1
         )
-        lines += [
-            "Paste this on a device (one use, one hour):",
-            f"  towline-agent enroll '{join}' --root towline && towline-agent run --root towline",
-        ]
+        of = [f"  a device of {fleet.organization}:"] if settings.others else []
+        enrol = f"towline-agent enroll '{join}' --root towline && towline-agent run --root towline"
+        lines += [*of, f"  {enrol}"]
     return lines

@@ -5,6 +5,7 @@ nothing.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from towline.reconciler.documents import components_of
@@ -58,14 +59,13 @@ class ServedDocuments:
         self,
         store: Store,
         doorbell: Doorbell,
-        key: PrivateKey,
-        organization: str,
+        key_of: Callable[[str], PrivateKey],
         poll_after_s: int,
     ) -> None:
+        """`key_of`: what signs for an organization."""
         self._store = store
         self._doorbell = doorbell
-        self._key = key
-        self._organization = organization
+        self._key_of = key_of
         self._poll_after_s = poll_after_s
         self._kept: dict[int, _Kept] = {}
 
@@ -88,7 +88,7 @@ class ServedDocuments:
         """The envelope for this very poll."""
         now = poll.now_ms // 1000
         document = DesiredState(
-            organization=self._organization,
+            organization=poll.session.organization,
             device=poll.session.slug,
             device_key=poll.session.keyid,
             nonce=poll.nonce,
@@ -99,4 +99,4 @@ class ServedDocuments:
             poll_after_s=self._poll_after_s,
             components=content.components,
         )
-        return document.sign(self._key).to_bytes()
+        return document.sign(self._key_of(poll.session.organization)).to_bytes()

@@ -1,12 +1,12 @@
 """The HTTP server put together: devices in front as raw ASGI, people behind by FastAPI.
 
-Owns the inlet's thread; the reconciler is known only by the callables in `FleetView`.
+Owns the inlet's thread; reconcilers are known only by the callables in `FleetView`.
 """
 
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,6 @@ from fastapi import FastAPI
 from sqlalchemy import literal, select
 
 import towline
-from towline.manifests.model import DeviceEntry
-from towline.manifests.repository import Repository
-from towline.reconciler.head import Head
 from towline.reconciler.server import (
     admin,
     admin_audit,
@@ -34,11 +31,13 @@ from towline.reconciler.server import (
 )
 from towline.reconciler.server.admission import Admission
 from towline.reconciler.server.dashboard import web as dashboard
-from towline.reconciler.server.desk import AtDesk, Desk, install_problems
+from towline.reconciler.server.desk import AtDesks, Desk, Desks, install_problems, seen_after
 from towline.reconciler.server.device import DeviceProtocol
 from towline.reconciler.server.doorbell import Doorbell
+from towline.reconciler.server.fleets import Fleets, FleetView
 from towline.reconciler.server.inlet import Inlet
 from towline.reconciler.server.live import Live
+from towline.reconciler.server.manifest_texts import ManifestTexts
 from towline.reconciler.server.old_devices import OldDevices
 from towline.reconciler.server.packages import Packages
 from towline.reconciler.server.request_ids import RequestIds
@@ -47,7 +46,6 @@ from towline.reconciler.server.sessions import Sessions
 from towline.reconciler.server.tls import Certificate
 from towline.reconciler.server.wire import Receive, Scope, Send
 from towline.reconciler.store.engine import Store
-from towline.schemas.keys import PrivateKey
 
 END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GRACE_S = 5
@@ -57,24 +55,9 @@ WORDS_LIMIT = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class FleetView:
-    """What the server needs of the reconciler."""
-
-    roots: Callable[[], Sequence[bytes]]
-    """The signed roots of the commit in force, version 1 first."""
-    devices: Callable[[], Mapping[str, DeviceEntry]]
-    """The Device manifests of the commit in force."""
-    wake: Callable[[], None]
-    head: Callable[[], Head | None] = lambda: None
-    """What is in force; None until the first commit was applied."""
-    repository: Repository | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class ServiceSettings:
     """What the server needs to know."""
 
-    organization: str
     poll_interval_s: int
     packages: Path
     certificate: Certificate
@@ -91,34 +74,33 @@ class Service:
         self,
         store: Store,
         settings: ServiceSettings,
-        online_key: PrivateKey,
         doorbell: Doorbell,
-        fleet: FleetView,
+        *views: FleetView,
     ) -> None:
+        """`views`: of each organization that is served."""
         self._settings = settings
+        fleets = Fleets(views)
         sessions = Sessions()
         sessions.load(store)
         self._inlet = Inlet(
             store,
             poll_interval_s=settings.poll_interval_s,
             ring=doorbell.ring,
-            wake=fleet.wake,
+            wake=fleets.wake,
             end_sessions=sessions.end,
         )
         protocol = DeviceProtocol(
-            admission=Admission(store, sessions, settings.organization, fleet.devices, fleet.wake),
+            admission=Admission(store, sessions, fleets),
             sessions=sessions,
-            documents=ServedDocuments(
-                store, doorbell, online_key, settings.organization, settings.poll_interval_s
-            ),
+            documents=ServedDocuments(store, doorbell, fleets.key, settings.poll_interval_s),
             doorbell=doorbell,
             inlet=self._inlet,
-            old_devices=OldDevices(store, doorbell, self._inlet, fleet.roots, fleet.wake),
-            roots=fleet.roots,
+            old_devices=OldDevices(store, doorbell, self._inlet, fleets),
+            fleets=fleets,
             poll_interval_s=settings.poll_interval_s,
         )
-        self.desk = _desk(store, settings, doorbell, fleet)
-        application = people(self.desk)
+        self.desks = _desks(store, settings, doorbell, fleets)
+        application = people(self.desks, settings.poll_interval_s)
         self.application = Application(protocol, Packages(settings.packages), application)
         self._server = Server(self._config(), doorbell, application.state.live)
 
@@ -222,11 +204,11 @@ class Application:
         await self._desk(scope, replay, send)
 
 
-def people(desk: Desk) -> FastAPI:
+def people(desks: Desks, poll_interval_s: int) -> FastAPI:
     """The application for people: API, page, health."""
     app = FastAPI(title="Towline", version=towline.__version__, docs_url=None, redoc_url=None)
-    app.state.desk = desk
-    app.state.live = Live(desk.store, desk.seen_after)
+    app.state.desks = desks
+    app.state.live = Live(desks.store, lambda: seen_after(poll_interval_s))
     app.add_middleware(RequestIds)
     install_problems(app)
     app.include_router(admin_create.router)
@@ -240,26 +222,34 @@ def people(desk: Desk) -> FastAPI:
     dashboard.install(app)
 
     @app.get("/healthz")
-    def healthz(desk: AtDesk) -> dict[str, str]:
+    def healthz(desks: AtDesks) -> dict[str, str]:
         """The store answers."""
-        with desk.store.read() as connection:
+        with desks.store.read() as connection:
             connection.execute(select(literal(1)))
         return {"status": "ok", "version": towline.__version__}
 
     return app
 
 
-def _desk(store: Store, settings: ServiceSettings, doorbell: Doorbell, fleet: FleetView) -> Desk:
+def _desks(store: Store, settings: ServiceSettings, doorbell: Doorbell, fleets: Fleets) -> Desks:
     certificate = settings.certificate.fingerprint() if settings.is_certificate_pinned else None
-    return Desk(
-        store=store,
-        poll_interval_s=settings.poll_interval_s,
-        ring=doorbell.ring,
-        wake=fleet.wake,
-        roots=fleet.roots,
-        address=settings.address,
-        certificate=certificate,
-        head=fleet.head,
-        is_stopping=lambda: doorbell.is_closed,
-        repository=fleet.repository,
-    )
+
+    def desk(organization: str) -> Desk:
+        fleet = fleets.find(organization)
+        repository = fleet.repository if fleet else None
+        return Desk(
+            organization=organization,
+            store=store,
+            poll_interval_s=settings.poll_interval_s,
+            ring=doorbell.ring,
+            wake=fleet.wake if fleet else lambda: None,
+            roots=fleet.roots if fleet else tuple,
+            address=settings.address,
+            certificate=certificate,
+            head=fleet.head if fleet else lambda: None,
+            is_stopping=lambda: doorbell.is_closed,
+            repository=repository,
+            manifest_texts=ManifestTexts(repository) if repository else None,
+        )
+
+    return Desks(store, desk)

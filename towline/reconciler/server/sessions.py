@@ -22,6 +22,7 @@ class Session:
     slug: str
     keyid: str
     expires_at: int
+    organization: str
 
 
 class Sessions:
@@ -38,14 +39,18 @@ class Sessions:
         """After a restart: the sessions that the store knows."""
         with store.read() as connection:
             rows = connection.execute(
-                select(sessions, edge_devices.c.slug, edge_devices.c.public_key).join(
-                    edge_devices, edge_devices.c.seq == sessions.c.device_seq
-                )
+                select(
+                    sessions,
+                    edge_devices.c.slug,
+                    edge_devices.c.public_key,
+                    edge_devices.c.organization,
+                ).join(edge_devices, edge_devices.c.seq == sessions.c.device_seq)
             ).all()
         for row in rows:
             if row.public_key is not None:
                 keyid = keyid_of(row.public_key)
-                self._put(row.digest, Session(row.device_seq, row.slug, keyid, row.expires_at))
+                who = (row.device_seq, row.slug, keyid, row.expires_at, row.organization)
+                self._put(row.digest, Session(*who))
 
     def open(self, token: str, session: Session) -> None:
         """The device's new session; its former one ends."""

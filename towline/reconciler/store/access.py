@@ -123,7 +123,7 @@ def _insert_device(
     seq = connection.execute(
         insert(edge_devices)
         .values(
-            id=device_uuid(request.device),
+            id=device_uuid(request.organization, request.device),
             slug=request.device,
             organization=request.organization,
             device_type=request.device_type,

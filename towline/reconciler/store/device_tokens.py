@@ -79,7 +79,7 @@ def add_device(connection: Connection, organization: str, device: NewDevice, now
     seq = connection.execute(
         insert(edge_devices)
         .values(
-            id=device_uuid(device.slug),
+            id=device_uuid(organization, device.slug),
             slug=device.slug,
             organization=organization,
             device_type=device.device_type,

@@ -74,7 +74,7 @@ class Rows:
         self.devices.append(
             (
                 device.seq,
-                device_uuid(device.slug).hex,
+                device_uuid(self.organization, device.slug).hex,
                 device.slug,
                 self.organization,
                 device.device_type,

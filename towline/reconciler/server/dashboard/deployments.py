@@ -122,7 +122,7 @@ def show_deployment(
                 request.app.state.paces.of_run(connection, run, wall_clock()),
                 shown["progress"]["total_devices"],
             ),
-            **provenance(connection, desk, request.app.state.manifest_texts, run),
+            **provenance(connection, desk, desk.manifest_texts, run),
             **_devices(connection, run, wanted),
         }
     return page(request, "deployment.html", values, visitor=visitor)

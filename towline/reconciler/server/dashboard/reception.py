@@ -7,7 +7,6 @@ A form is taken only from the visit's own pages: it carries the visit's secret, 
 import hmac
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Annotated
 from urllib.parse import parse_qs, quote
 
@@ -16,8 +15,7 @@ from fastapi.responses import Response
 
 from towline.reconciler.server.dashboard.page import PATH, page, see_other
 from towline.reconciler.server.dashboard.visits import LIFE_S, Visit, Visits
-from towline.reconciler.server.desk import AtDesk, Declined, desk_of, recognise, wall_clock
-from towline.reconciler.server.request_ids import request_id
+from towline.reconciler.server.desk import AtDesks, Declined, desks_of, remember, wall_clock
 from towline.reconciler.store import people
 from towline.reconciler.store.people import Person, Role
 
@@ -58,11 +56,11 @@ def visitor_of(request: Request) -> Visitor:
     visit = _visits(request).find(request.cookies.get(VISIT_COOKIE, ""), now)
     if visit is None:
         raise NotSignedIn
-    with desk_of(request).store.read() as connection:
+    with desks_of(request).store.read() as connection:
         person = people.find_person_by_id(connection, visit.token_id, now)
     if person is None:
         raise NotSignedIn
-    return replace(person, request=request_id(request)), visit
+    return remember(request, person), visit
 
 
 def _acting(role: Role) -> Callable[[Request, dict[str, str]], Visitor]:
@@ -114,18 +112,19 @@ def show_sign_in(request: Request, onward: Annotated[str, Query(max_length=2000)
 
 
 @router.post("/sign-in")
-def sign_in(request: Request, desk: AtDesk, form: Form) -> Response:
+def sign_in(request: Request, desks: AtDesks, form: Form) -> Response:
     """Begin a visit with an admin token."""
     refuse_other_sites(request)
     onward = form.get("onward", "")
     secret = request.cookies.get(FORM_COOKIE, "")
     if not secret or not hmac.compare_digest(secret.encode(), form.get("csrf", "").encode()):
         return sign_in_page(request, onward, "This form was out of date; try again.", 403)
-    person = recognise(desk, form.get("token", "").strip()[:200])
+    person = desks.recognise(form.get("token", "").strip()[:200])
     if person is None:
         return sign_in_page(request, onward, "This token is unknown, expired or revoked.", 401)
     answer = see_other(_inside(onward))
-    with desk.doing(replace(person, request=request_id(request)), "dashboard.sign-in"):
+    person = remember(request, person)
+    with desks.of(person.organization).doing(person, "dashboard.sign-in"):
         cookie = _visits(request).begin(person.token_id, wall_clock())
     _set_cookie(answer, VISIT_COOKIE, cookie, LIFE_S)
     answer.delete_cookie(FORM_COOKIE, path=PATH, secure=True, httponly=True, samesite="strict")
@@ -133,9 +132,9 @@ def sign_in(request: Request, desk: AtDesk, form: Form) -> Response:
 
 
 @router.post("/sign-out")
-def sign_out(request: Request, desk: AtDesk, visitor: Leaving) -> Response:
+def sign_out(request: Request, desks: AtDesks, visitor: Leaving) -> Response:
     """End the visit."""
-    with desk.doing(visitor[0], "dashboard.sign-out"):
+    with desks.of(visitor[0].organization).doing(visitor[0], "dashboard.sign-out"):
         _visits(request).end(request.cookies.get(VISIT_COOKIE, ""))
     answer = see_other(f"{PATH}/sign-in")
     answer.delete_cookie(VISIT_COOKIE, path=PATH, secure=True, httponly=True, samesite="strict")

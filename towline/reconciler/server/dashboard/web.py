@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
 
 from towline.reconciler.server import streams
@@ -18,12 +18,13 @@ from towline.reconciler.server.dashboard import (
 )
 from towline.reconciler.server.dashboard.paces import Paces
 from towline.reconciler.server.dashboard.page import HEADERS, PATH
-from towline.reconciler.server.dashboard.reception import AtPage
+from towline.reconciler.server.dashboard.reception import AtPage, visitor_of
 from towline.reconciler.server.dashboard.visits import Visits
 from towline.reconciler.server.desk import Declined
-from towline.reconciler.server.manifest_texts import ManifestTexts
 
 _STATIC = Path(__file__).parent / "static"
+_PAGES = (fleet, approvals, git, audit, deployments, acting)
+"""Whoever opens one of these is signed in, and sees what their organization has."""
 _KINDS = {
     "style.css": "text/css; charset=utf-8",
     "live.js": "text/javascript; charset=utf-8",
@@ -35,16 +36,15 @@ def install(app: FastAPI) -> None:
     """Add the pages to the application for people."""
     app.state.visits = Visits()
     app.state.paces = Paces()
-    repository = app.state.desk.repository
-    app.state.manifest_texts = ManifestTexts(repository) if repository is not None else None
     own = APIRouter()
     own.add_api_route("/static/{name}", static)
     own.add_api_route("/stream", stream_page, response_class=StreamingResponse)
     rest = APIRouter()
     rest.add_api_route("/{rest:path}", nothing_here)
-    pages = (reception, fleet, approvals, git, audit, deployments, acting)
-    for router in (own, *(each.router for each in pages), rest):
-        app.include_router(router, prefix=PATH, include_in_schema=False)
+    pages = [each.router for each in _PAGES]
+    for router in (own, reception.router, *pages, rest):
+        needs = [Depends(visitor_of)] if router in pages else []
+        app.include_router(router, prefix=PATH, include_in_schema=False, dependencies=needs)
     refusals.install_pages(app)
 
 

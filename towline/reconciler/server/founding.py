@@ -1,0 +1,104 @@
+"""What each organization has before it is served: its rows, its first token, the key that signs."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from towline.manifests.remote import Remote
+from towline.manifests.repository import Repository
+from towline.reconciler.head_reading import root_chain
+from towline.reconciler.server import tls
+from towline.reconciler.store import audit, people, repositories
+from towline.reconciler.store.audit import Deed, DeedStore
+from towline.reconciler.store.engine import Store
+from towline.reconciler.store.people import Person, Role
+from towline.schemas import root as roots
+from towline.schemas.keys import PrivateKey
+from towline.schemas.problems import Problem, Refused
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSettings:
+    """Which repository an organization's fleet is in, and which key signs for it."""
+
+    organization: str
+    repository: Path | Remote
+    """The working copy or bare repository, or one elsewhere that is mirrored in the data folder."""
+    path: str
+    """The fleet's folder inside the repository; empty: the whole of it."""
+    branch: str
+    online_key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The key that signs documents, and the chain of roots that names it."""
+
+    key: PrivateKey
+    roots: tuple[bytes, ...]
+
+
+def the_server(organization: str) -> Person:
+    """Who acts where the server does what a person else does."""
+    return Person("towline serve", organization, Role.ADMIN, "", None)
+
+
+def prepare(
+    store: Store, repository: Repository, settings: FleetSettings, token_file: Path
+) -> None:
+    """The organization's rows, and at the first start an admin token in a file of its own."""
+    now, name = int(time.time()), "admin"
+    with store.write() as connection:
+        place = (repository.source, settings.branch, settings.path)
+        repositories.ensure(connection, settings.organization, *place, now)
+    if token_file.exists():
+        return
+    told = {"name": name, "role": Role.ADMIN.value}
+    deed = Deed(the_server(settings.organization), "token.create", now, detail=dict(told))
+    with DeedStore(store, deed).write() as connection:
+        token = people.create_admin_token(
+            connection, settings.organization, name=name, role=Role.ADMIN, now=now
+        )
+        audit.tell(connection, on=token.split("_")[1])
+        tls.write_private(token_file, f"{token}\n".encode())
+
+
+def find_trust(store: Store, repository: Repository, settings: FleetSettings) -> Trust:
+    """The online key and its roots; raises Problem when the newest root does not name it."""
+    key = PrivateKey.load(settings.online_key)
+    with store.read() as connection:
+        applied = repositories.get(connection, settings.organization).applied_commit
+    errors: list[str] = []
+    for commit in dict.fromkeys(filter(None, [_head(repository, applied), applied])):
+        try:
+            chain = _roots(repository, commit)
+            root = roots.follow(chain, settings.organization)
+        except (Refused, Problem) as error:
+            errors.append(str(error))
+            continue
+        if any(named == key.public for named in root.online.keys):
+            return Trust(key, chain)
+        errors.append(f"root version {root.version} of commit {commit[:12]} names another one")
+    raise Problem(
+        f"{settings.online_key} may not sign documents of {settings.organization}: "
+        + (errors[0] if errors else f"branch {settings.branch} has no commit yet"),
+        remedy="name the key that trust/root/ names with --online-key, or as online_key of its"
+        " [[repository]]; `towline init` makes both",
+    )
+
+
+def _head(repository: Repository, applied: str | None) -> str | None:
+    """An outage does not keep the server from serving what it applied before."""
+    try:
+        return repository.head()
+    except Problem:
+        if applied is None:
+            raise
+        return None
+
+
+def _roots(repository: Repository, commit: str) -> tuple[bytes, ...]:
+    chain = root_chain(repository.read(commit))
+    if not chain:
+        raise Problem(f"trust/root/1.json is missing in commit {commit[:12]}")
+    return chain
