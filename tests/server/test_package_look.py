@@ -19,7 +19,7 @@ CONTENT = b"a package" * 1000
 FOUND = Looked(len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
 
 
-class Handler(BaseHTTPRequestHandler):
+class Files(BaseHTTPRequestHandler):
     """Serves the paths of the tests."""
 
     def do_GET(self) -> None:
@@ -80,7 +80,7 @@ class Elsewhere:
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
     folder = tmp_path_factory.mktemp("look")
     certificate = tls.ensure(folder, [])
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Files)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate.certificate, certificate.key)
     server.socket = context.wrap_socket(server.socket, server_side=True)
