@@ -24,19 +24,24 @@ from towline.schemas.problems import Problem
 from towline.schemas.root import Role, Root
 
 
+def make_fleet(fleet: Path, organization: str, online_key: Path) -> None:
+    """A fleet repository of an organization, whose root names a new online key."""
+    (fleet / "trust" / "root").mkdir(parents=True)
+    keys = [PrivateKey.generate() for _ in range(3)]
+    of_root, of_release, of_online = (Role((key.public,), 1) for key in keys)
+    root = Root(1, organization, int(time.time()) + 10**7, of_root, of_release, of_online)
+    (fleet / "trust" / "root" / "1.json").write_bytes(root.sign(keys[0]))
+    online_key.write_bytes(keys[2].pem())
+    identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
+    for command in (("init", "-q", "-b", "main"), ("add", "."), ("commit", "-qm", "Begin")):
+        subprocess.run(["git", *identity, *command], cwd=fleet, check=True)
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> ServeSettings:
     """A fleet repository with a root, and its online key."""
     fleet = tmp_path / "fleet"
-    (fleet / "trust" / "root").mkdir(parents=True)
-    keys = [PrivateKey.generate() for _ in range(3)]
-    of_root, of_release, of_online = (Role((key.public,), 1) for key in keys)
-    root = Root(1, "acme", int(time.time()) + 10**7, of_root, of_release, of_online)
-    (fleet / "trust" / "root" / "1.json").write_bytes(root.sign(keys[0]))
-    (tmp_path / "online.pem").write_bytes(keys[2].pem())
-    identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
-    for command in (("init", "-q", "-b", "main"), ("add", "."), ("commit", "-qm", "Begin")):
-        subprocess.run(["git", *identity, *command], cwd=fleet, check=True)
+    make_fleet(fleet, "acme", tmp_path / "online.pem")
     (tmp_path / "packages").mkdir()
     return ServeSettings(
         organization="acme",

@@ -28,6 +28,7 @@ COMMANDS = (
     ("serve", "towline.cli.serve:serve", "Serve a fleet.", SERVER),
     ("join", "towline.cli.join:app", "Bring devices in.", SERVER),
     ("device", "towline.cli.device_token:app", "Old devices and their tokens.", SERVER),
+    ("org", "towline.cli.org:app", "The organizations that are served.", SERVER),
     ("token", "towline.cli.token:app", "Let people in, and out.", SERVER),
     ("repo", "towline.cli.verbs:repo", "The repository that the server follows.", SERVER),
     ("demo", "towline.cli.demo:demo", "The whole story on this machine.", SERVER),
