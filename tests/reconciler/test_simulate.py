@@ -12,6 +12,7 @@ from sqlalchemy import event, update
 
 from tests.reconciler.simulation import POLL_S, Simulation, manifest
 from tests.reconciler.test_rehearsal import head_of, members
+from towline.reconciler import simulate_making
 from towline.reconciler.failure_model import Chance, FailureModel, LabelledRate, Lengths
 from towline.reconciler.head import Head
 from towline.reconciler.obedient import Obedient
@@ -21,6 +22,8 @@ from towline.reconciler.simulate import Simulation as Simulated
 from towline.reconciler.simulate import Spread
 from towline.reconciler.simulate_fleet import made_up_store
 from towline.reconciler.simulate_making import (
+    COARSEST,
+    FINEST,
     LengthsAsked,
     SimulateOptions,
     make_simulation,
@@ -230,3 +233,15 @@ def test_large_fleets_are_played_less_often_and_looked_at_less_finely(
 ) -> None:
     assert runs_for(devices) >= runs_for(devices + 1) >= 1
     assert 1 <= tick_for(devices, poll_s) <= tick_for(devices + 1, poll_s) <= max(1, poll_s)
+
+
+def test_a_large_fleet_looked_at_less_finely_finishes_when_it_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many turns of few slots: what a tick rounds must not add up."""
+    wanted = head(tmp_path, "  strategy: immediate\n  maxConcurrent: 10\n")
+    finishes = []
+    for tick_s in (POLL_S // FINEST, POLL_S // COARSEST):
+        monkeypatch.setattr(simulate_making, "tick_for", lambda *_, tick_s=tick_s: tick_s)
+        finishes.append(told(simulate(wanted, FailureModel(), devices=120))["finish"]["p50"])
+    assert finishes[1] == pytest.approx(finishes[0], rel=0.08)

@@ -13,15 +13,16 @@ from sqlalchemy import Connection, Row
 
 from towline.manifests.model_policy import Freeze
 from towline.reconciler.failure_model import Chance, FailureModel
-from towline.reconciler.offer import Offer
+from towline.reconciler.offer import Offer, OfferedRelease
+from towline.reconciler.played_lengths import REPORTS_AGAIN_S, DrawnLengths
 from towline.reconciler.played_queue import NO_RUN, Queue, Step
 from towline.reconciler.played_windows import Openings
-from towline.reconciler.store import inventory, played, played_reading, runs
+from towline.reconciler.store import played, played_reading, runs
 from towline.schemas.states import BUSY_TARGETS, TargetState
 
+Times = Mapping[int, float]
+"""Devices, each with the time of what it does, which is not after the tick."""
 _BUSY = [state.value for state in BUSY_TARGETS]
-_REPORTS_AGAIN_S = 2
-"""After an install a device does not wait for its next poll to ask what is wanted now."""
 
 
 class PlayedFleet:
@@ -42,12 +43,11 @@ class PlayedFleet:
         self.harmed: Counter[int] = Counter()
         """By run: devices on which the release failed its health check."""
         self._queue = Queue(tick_s)
+        self._lengths = DrawnLengths(model.lengths, chance)
         self._freezes = freezes
         self._away: set[int] = set()
         self._rung: set[int] = set()
         """Devices that fetch a changed document at their next poll."""
-        self._at_work: set[tuple[int, int]] = set()
-        """Run and device, where a step of theirs is in the queue."""
         self._offers: dict[int, Offer] = {}
         self._rates: dict[int, float] = {}
 
@@ -64,17 +64,22 @@ class PlayedFleet:
         self._away = set(away)
         if self.model.offline_for_s is not None:
             for device in away:
-                back_in_s = self.chance.length(self.model.offline_for_s)
-                self._queue.add(now, back_in_s, Step.BACK, NO_RUN, device)
+                back_at = now + self.chance.length(self.model.offline_for_s)
+                self._queue.add(back_at, Step.BACK, NO_RUN, device)
         self.ring(played_reading.unfinished_devices(connection), now)
 
     def ring(self, devices: Collection[int], now: int) -> None:
-        """They see what changed when they poll next."""
+        """They see what changed when they poll next, at a later tick.
+
+        What they are rung for happened somewhere in the tick that is over: in its middle, as far
+        as the mean of all goes.
+        """
+        since = now - self._queue.tick_s / 2
         for device in sorted(devices):
             if device not in self._away and device not in self._rung:
                 self._rung.add(device)
-                in_s = self.chance.share() * self.poll_interval_s
-                self._queue.add(now, in_s, Step.POLLED, NO_RUN, device)
+                at = since + self.chance.share() * self.poll_interval_s
+                self._queue.add(at, Step.POLLED, NO_RUN, device, after=now)
 
     def answer(self, connection: Connection, run: Row[Any], *, is_held: bool, now: int) -> bool:
         """Take the steps of all devices that are due, whichever run they are of.
@@ -83,10 +88,6 @@ class PlayedFleet:
         """
         has_moved = False
         for step, run_seq, devices in self._queue.due(now):
-            if step is Step.LATE:
-                has_moved |= any((run_seq, device) in self._at_work for device in devices)
-                continue
-            self._at_work.difference_update((run_seq, device) for device in devices)
             match step:
                 case Step.BACK:
                     has_moved |= self._come_back(connection, devices, now)
@@ -96,63 +97,74 @@ class PlayedFleet:
                     has_moved |= played.stage(connection, run_seq, devices, now)
                 case Step.OPENED:
                     targets = played_reading.targets_of(connection, devices, run_seq)
-                    has_moved |= self._install(connection, run_seq, targets, now)
+                    has_moved |= self._install(connection, run_seq, targets, devices, now)
                 case Step.ENDED:
                     has_moved |= self._end(connection, run_seq, devices, now)
                 case Step.VERIFIED:
                     has_moved |= played.verify(connection, run_seq, devices, now)
+                case Step.LATE:
+                    has_moved |= any(self._queue.is_at_work(run_seq, each) for each in devices)
         return has_moved
 
     def next_time(self) -> int | None:
         """When a device acts next."""
         return self._queue.next_at
 
-    def _come_back(self, connection: Connection, devices: Sequence[int], now: int) -> bool:
+    def _come_back(self, connection: Connection, devices: Times, now: int) -> bool:
         self._away.difference_update(devices)
         played.see(connection, devices, played.NEVER_SILENT)
         return self._poll(connection, devices, now) or True
 
-    def _poll(self, connection: Connection, devices: Sequence[int], now: int) -> bool:
+    def _poll(self, connection: Connection, devices: Times, now: int) -> bool:
         """Fetch the documents, and begin what they ask for."""
         self._rung.difference_update(devices)
         by_run: dict[int, list[Row[Any]]] = defaultdict(list)
         for target in played_reading.targets_of(connection, devices):
-            if (target.run_seq, target.device_seq) not in self._at_work:
+            if not self._queue.is_at_work(target.run_seq, target.device_seq):
                 by_run[target.run_seq].append(target)
         waits = [
-            self._obey(connection, run_seq, targets, now)
+            self._obey(connection, run_seq, targets, devices, now)
             for run_seq, targets in sorted(by_run.items())
         ]
         return any(waits)
 
     def _obey(
-        self, connection: Connection, run_seq: int, targets: Sequence[Row[Any]], now: int
+        self,
+        connection: Connection,
+        run_seq: int,
+        targets: Sequence[Row[Any]],
+        polled: Times,
+        now: int,
     ) -> bool:
         """Do what the documents say; True when one waits for a window."""
-        timeout_s = self._offer(connection, run_seq).device_timeout_s
         granted = [each for each in targets if each.granted_at is not None]
         pending = [each for each in granted if each.status == TargetState.PENDING.value]
-        unfetched = [each.device_seq for each in pending if each.fetched_at is None]
-        played.fetch(connection, run_seq, unfetched, now, timeout_s)
-        waits = self._install(connection, run_seq, pending, now)
+        waits = self._install(connection, run_seq, pending, polled, now)
         busy = [each for each in granted if each.status in _BUSY]
-        self._later(now, self._left_s, Step.ENDED, run_seq, busy)
+        self._later(polled, self._lengths.left_s, Step.ENDED, run_seq, busy)
         done = [each for each in targets if each.status == TargetState.COMPLETED.value]
-        self._later(now, _again_s, Step.VERIFIED, run_seq, done)
+        self._later(polled, self._lengths.again_s, Step.VERIFIED, run_seq, done)
         selected = [
             each
             for each in targets
             if each.granted_at is None and each.staged_at is None and not each.goes_back
         ]
+        timeout_s = self._offer(connection, run_seq).device_timeout_s
         unheard = [each.device_seq for each in selected if each.prepared_at is None]
         played.prepare(connection, run_seq, unheard, now, timeout_s)
-        self._later(now, self._download_s, Step.STAGED, run_seq, selected)
-        late_at = now + timeout_s
-        self._queue.add_not_before(late_at, Step.LATE, run_seq, [*unfetched, *unheard])
+        self._later(polled, self._lengths.download_s, Step.STAGED, run_seq, selected)
+        unfetched = [each.device_seq for each in pending if each.fetched_at is None]
+        for device in (*unfetched, *unheard):
+            self._queue.add(now + timeout_s, Step.LATE, run_seq, device)
         return waits
 
     def _install(
-        self, connection: Connection, run_seq: int, targets: Sequence[Row[Any]], now: int
+        self,
+        connection: Connection,
+        run_seq: int,
+        targets: Sequence[Row[Any]],
+        since: Times,
+        now: int,
     ) -> bool:
         """Begin where a window is open, or wait for it, and say if one does.
 
@@ -170,15 +182,16 @@ class PlayedFleet:
                 continue
             waits.append(target.device_seq)
             if at is not None:
-                self._queue.add_not_before(at, Step.OPENED, run_seq, [target.device_seq])
-                self._at_work.add((run_seq, target.device_seq))
-        played.begin(connection, run_seq, [each.device_seq for each in begins], now)
-        self._later(now, self._install_s, Step.ENDED, run_seq, begins)
-        played.wait(connection, run_seq, waits, now)
+                self._queue.add(at, Step.OPENED, run_seq, target.device_seq)
+        timeout_s = offer.device_timeout_s
+        beginning = [each.device_seq for each in begins]
+        played.begin(connection, run_seq, beginning, now, timeout_s)
+        self._later(since, self._lengths.install_s, Step.ENDED, run_seq, begins)
+        played.wait(connection, run_seq, waits, now, timeout_s)
         return bool(waits)
 
-    def _end(self, connection: Connection, run_seq: int, devices: Sequence[int], now: int) -> bool:
-        """Installs are over: True when one went wrong, or back; a success is verified first."""
+    def _end(self, connection: Connection, run_seq: int, devices: Times, now: int) -> bool:
+        """Installs are over: True when one has its verdict; a success is verified first."""
         targets = [
             each
             for each in played_reading.targets_of(connection, devices, run_seq)
@@ -188,28 +201,37 @@ class PlayedFleet:
             return False
         offer = self._offer(connection, run_seq)
         back = [each for each in targets if each.goes_back]
-        bad = [each for each in targets if not each.goes_back and self._is_bad(each, offer)]
-        good = [each for each in targets if not each.goes_back and not self._is_bad(each, offer)]
+        forth = [each for each in targets if not each.goes_back]
+        bad = {each.device_seq for each in forth if self._is_bad(each, offer)}
         self._go_back(connection, run_seq, back, now)
-        self._fail(connection, run_seq, bad, now)
-        self._complete(connection, run_seq, good, now)
-        return bool(back or bad)
+        failed = [each for each in forth if each.device_seq in bad]
+        self._fail(connection, run_seq, failed, now)
+        good = [each for each in forth if each.device_seq not in bad]
+        is_verified = self._complete(connection, run_seq, good, devices, now)
+        return bool(back or bad) or is_verified
 
     def _complete(
-        self, connection: Connection, run_seq: int, targets: Sequence[Row[Any]], now: int
-    ) -> None:
-        offer = self._offer(connection, run_seq)
-        by_package: dict[tuple[str, str], list[int]] = defaultdict(list)
-        for each in targets:
-            by_package[each.sha256 or "", each.arm or ""].append(each.device_seq)
-        for (sha256, arm), devices in sorted(by_package.items()):
-            release = offer.release(sha256 or None, arm or None)
-            assert release is not None
-            component = targets[0].component
+        self,
+        connection: Connection,
+        run_seq: int,
+        targets: Sequence[Row[Any]],
+        ended: Times,
+        now: int,
+    ) -> bool:
+        """They run the release; True when one reported again already."""
+        has_verdict = False
+        for (component, release), devices in self._by_release(connection, run_seq, targets):
             ran = played.Ran(release.version, release.sha256, release.rollback_index)
             played.run_release(connection, devices, component, ran, now)
-            played.end(connection, run_seq, devices, TargetState.COMPLETED, "", now)
-        self._later(now, _again_s, Step.VERIFIED, run_seq, targets)
+            again = [each for each in devices if ended[each] + REPORTS_AGAIN_S <= now]
+            rest = [each for each in devices if ended[each] + REPORTS_AGAIN_S > now]
+            completed = TargetState.COMPLETED
+            played.end(connection, run_seq, again, completed, "", now, is_verified=True)
+            played.end(connection, run_seq, rest, completed, "", now)
+            for device in rest:
+                self._queue.add(ended[device] + REPORTS_AGAIN_S, Step.VERIFIED, run_seq, device)
+            has_verdict |= bool(again)
+        return has_verdict
 
     def _fail(
         self, connection: Connection, run_seq: int, targets: Sequence[Row[Any]], now: int
@@ -221,8 +243,21 @@ class PlayedFleet:
         had_none = [each.device_seq for each in targets if each.from_sha256 is None]
         played.end(connection, run_seq, had, TargetState.ROLLED_BACK, "HealthCheckFailed", now)
         played.end(connection, run_seq, had_none, TargetState.FAILED, "NoPrevious", now)
+        for (component, release), devices in self._by_release(connection, run_seq, targets):
+            played.know_bad(connection, devices, component, release.sha256)
+
+    def _by_release(
+        self, connection: Connection, run_seq: int, targets: Sequence[Row[Any]]
+    ) -> list[tuple[tuple[str, OfferedRelease], list[int]]]:
+        """Devices by component and by the release that the run has for them."""
+        offer = self._offer(connection, run_seq)
+        found: dict[tuple[str, str, str], list[int]] = defaultdict(list)
         for each in targets:
-            inventory.set_known_bad(connection, each.device_seq, run_seq)
+            found[each.component, each.sha256 or "", each.arm or ""].append(each.device_seq)
+        return [
+            ((component, _release(offer, sha256, arm)), devices)
+            for (component, sha256, arm), devices in sorted(found.items())
+        ]
 
     def _go_back(
         self, connection: Connection, run_seq: int, targets: Sequence[Row[Any]], now: int
@@ -236,10 +271,11 @@ class PlayedFleet:
         played.end(connection, run_seq, devices, TargetState.ROLLED_BACK, reason, now)
 
     def _is_bad(self, target: Row[Any], offer: Offer) -> bool:
-        release = offer.release(target.sha256, target.arm)
-        assert release is not None
         rate = self._rates[target.label_set_id]
-        return rate > 0 and self.chance.is_bad(target.device_seq, release.sha256, rate)
+        if not rate:
+            return False
+        release = _release(offer, target.sha256, target.arm)
+        return self.chance.is_bad(target.device_seq, release.sha256, rate)
 
     def _offer(self, connection: Connection, run_seq: int) -> Offer:
         """What a run offers; the head of a rehearsal stays, so that it is read once."""
@@ -249,27 +285,17 @@ class PlayedFleet:
         return self._offers[run_seq]
 
     def _later(
-        self, now: int, length: Any, step: Step, run_seq: int, targets: Iterable[Row[Any]]
+        self, since: Times, length: Any, step: Step, run_seq: int, targets: Iterable[Row[Any]]
     ) -> None:
         for target in targets:
-            self._queue.add(now, length(target), step, run_seq, target.device_seq)
-            self._at_work.add((run_seq, target.device_seq))
-
-    def _download_s(self, _target: Row[Any]) -> float:
-        return self.chance.length(self.model.lengths.download_s)
-
-    def _install_s(self, target: Row[Any]) -> float:
-        """What is not staged yet is downloaded first; what goes back lies there."""
-        is_there = target.staged_at is not None or target.goes_back
-        return (0.0 if is_there else self._download_s(target)) + self._left_s(target)
-
-    def _left_s(self, _target: Row[Any]) -> float:
-        lengths = self.model.lengths
-        return self.chance.length(lengths.install_s) + self.chance.length(lengths.verify_s)
+            device = target.device_seq
+            self._queue.add(since[device] + length(target), step, run_seq, device)
 
 
-def _again_s(_target: Row[Any]) -> float:
-    return _REPORTS_AGAIN_S
+def _release(offer: Offer, sha256: str | None, arm: str | None) -> OfferedRelease:
+    release = offer.release(sha256 or None, arm or None)
+    assert release is not None
+    return release
 
 
 def _is_awaited(target: Row[Any]) -> bool:

@@ -12,13 +12,14 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, Row, delete, update
 
-from towline.reconciler.actions import Action, EndRun, Hold
+from towline.reconciler.actions import Action, EndRun, Grant, Hold
 from towline.reconciler.acts import NotAllowed, act
 from towline.reconciler.apply import Performer
 from towline.reconciler.decide import decide
 from towline.reconciler.head import Head
 from towline.reconciler.laid_over import with_overrides
 from towline.reconciler.observe import SEEN_POLLS, observe, patience_of
+from towline.reconciler.observe_slots import GRANTABLE_LIMIT
 from towline.reconciler.store import outcomes, played_reading, runs, sweeps
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store
@@ -66,6 +67,8 @@ class Story:
     last: Hold = field(default_factory=lambda: Hold(""))
     """What it waits for at the end."""
     idle: int = 0
+    has_granted: bool = False
+    """The last step gave grants: the clocks that they begin are looked at next time."""
     waited: Counter[str] = field(default_factory=Counter)
     """Seconds by the reason of what it waited for."""
     moved_at: int = 0
@@ -119,9 +122,7 @@ class Rehearsal:
         self.stories = {name: Story() for name in deployments}
         while self._steps < STEPS_LIMIT:
             # Each has its turn before the clock moves or a person acts.
-            has_moved = [self._pass_over(name) for name in deployments if not self._is_done(name)]
-            if any(has_moved):
-                continue
+            self._pass_over_all(deployments)
             has_moved = [self._let_people_act(name) for name in deployments]
             if any(has_moved):
                 continue
@@ -131,9 +132,21 @@ class Rehearsal:
                 break
         return self.stories
 
+    def _pass_over_all(self, deployments: Sequence[str]) -> None:
+        """Until each is at rest, also after what any other one did."""
+        at_rest: set[str] = set()
+        while self._steps < STEPS_LIMIT:
+            waiting = (each for each in deployments if each not in at_rest)
+            name = next(waiting, None)
+            if name is None:
+                return
+            if not self._is_done(name) and self._pass_over(name):
+                at_rest.clear()
+            at_rest.add(name)
+
     def _pass_over(self, name: str) -> bool:
         """As the live loop passes over a Deployment; True when anything moved."""
-        has_moved = False
+        story, has_moved = self.stories[name], False
         while self._steps < STEPS_LIMIT:
             self._go_on()
             self._steps += 1
@@ -143,15 +156,17 @@ class Rehearsal:
                 actions = self._step(connection, name)
             waits = [action for action in actions if isinstance(action, Hold)]
             if waits:
-                self.stories[name].last = waits[-1]
+                story.last = waits[-1]
+            story.has_granted = any(isinstance(action, Grant) for action in actions)
             if len(waits) == len(actions):
                 break
             has_moved = True
+            if waits:
+                break
             if any(isinstance(action, EndRun) for action in actions) and self._is_done(name):
                 break
         if has_moved:
-            self.stories[name].idle = 0
-            self.stories[name].moved_at = self.now
+            story.idle, story.moved_at = 0, self.now
         return has_moved
 
     def _is_done(self, name: str) -> bool:
@@ -174,6 +189,9 @@ class Rehearsal:
             self.devices.ring(touched, self.now)
         if world.run is not None and all(isinstance(action, Hold) for action in actions):
             self._note_sweep(connection, world.run.seq, patience.offline_s, world.is_swept)
+        if world.run is not None and _leaves_nobody(actions):
+            reason = "RollingBack" if world.run.goes_back else "RollingOut"
+            return [*actions, Hold(reason)]
         return actions
 
     def _note_sweep(
@@ -230,6 +248,8 @@ class Rehearsal:
     def _advance(self) -> bool:
         """Move the clock to the next time that matters to what is not over; False: none does."""
         times = [self.devices.next_time()]
+        if any(story.has_granted for story in self.stories.values()):
+            times.append(self.now + self.poll_interval_s)
         for name, story in self.stories.items():
             run = self.run(name)
             is_over = run is None or RunState(run.status) in FINISHED_RUNS
@@ -248,6 +268,8 @@ class Rehearsal:
 
     def _only_devices_act(self) -> bool:
         """Nothing but devices is due now, and none did what a decision looks at."""
+        if any(story.has_granted for story in self.stories.values()):
+            return False
         asked = [story.asks_since for story in self.stories.values()]
         clocks = [story.last.until for story in self.stories.values()]
         people = [since + self.people_after_s for since in asked if since is not None]
@@ -260,3 +282,10 @@ class Rehearsal:
         """The Deployment's newest run as it stands."""
         with self.store.read() as connection:
             return runs.newest_run(connection, self.head.organization, name)
+
+
+def _leaves_nobody(actions: Sequence[Action]) -> bool:
+    """Grants alone, and no more could be given: at once another step would only wait."""
+    return bool(actions) and all(
+        isinstance(each, Grant) and len(each.devices) < GRANTABLE_LIMIT for each in actions
+    )

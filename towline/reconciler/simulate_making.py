@@ -19,8 +19,8 @@ from towline.schemas import times
 RUNS = 20
 DEVICES_PLAYED = 100_000
 """In all runs together, unless a number of runs is asked for."""
-FINEST = 10
-"""Ticks of a poll interval in a small fleet; a large one is looked at less often."""
+FINEST, COARSEST = 10, 2
+"""Ticks of a poll interval in a small fleet, and in a large one, which is looked at less often."""
 FINE_BELOW = 1000
 """Devices up to which ticks are finest."""
 
@@ -57,9 +57,9 @@ def runs_for(devices: int) -> int:
 
 
 def tick_for(devices: int, poll_interval_s: int) -> int:
-    """Seconds from tick to tick, a whole poll interval at most."""
-    finest = poll_interval_s / FINEST
-    return max(1, round(min(poll_interval_s, max(finest, finest * devices / FINE_BELOW))))
+    """Seconds from tick to tick."""
+    finest, coarsest = poll_interval_s / FINEST, poll_interval_s / COARSEST
+    return max(1, round(min(coarsest, max(finest, finest * devices / FINE_BELOW))))
 
 
 def make_simulation(

@@ -4,7 +4,7 @@ They equal a GROUP BY over `targets` at any time, so that a pass costs what chan
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -36,6 +36,14 @@ class Standing(NamedTuple):
     is_verified: bool = False
     is_set_aside: bool = False
 
+    def changed(self, values: Mapping[str, Any]) -> "Standing":
+        """What it counts as once columns of the target got these plain values."""
+        told = {name: values[name] for name in ("status", "reason") if name in values}
+        for name, flag in (("granted_at", "is_granted"), ("verified_at", "is_verified")):
+            if name in values:
+                told[flag] = values[name] is not None
+        return self._replace(**told)
+
 
 MADE_OF = ("batch", "arm", "status", "reason", "granted_at", "verified_at", "is_set_aside")
 """Columns of `targets` that a standing is made of."""
@@ -57,6 +65,16 @@ def standing_of(row: Row[Any]) -> Standing:
 def standings(rows: Iterable[Row[Any]]) -> Counter[Standing]:
     """Rows counted by their standing."""
     return Counter(map(standing_of, rows))
+
+
+def counted(connection: Connection, *where: ColumnElement[bool]) -> Counter[Standing]:
+    """The targets for which all of `where` is true."""
+    columns = _standing_columns()
+    rows = connection.execute(select(*columns, func.count()).where(*where).group_by(*columns))
+    found: Counter[Standing] = Counter()
+    for *standing, n in rows:
+        found[Standing(*standing)] = n
+    return found
 
 
 def add(connection: Connection, run_seq: int, changes: Counter[Standing]) -> None:

@@ -144,12 +144,17 @@ def has_more_than(connection: Connection, organization: str, run_seq: int) -> bo
     A device of which the run only says who else owns it may still enter.
     """
     devices = select(func.count()).where(edge_devices.c.organization == organization)
+    total = remembered(
+        connection,
+        "devices",
+        organization,
+        [edge_devices],
+        lambda: connection.execute(devices).scalar_one(),
+    )
     in_run = select(func.coalesce(func.sum(deployment_counts.c.n), 0)).where(
         deployment_counts.c.run_seq == run_seq, deployment_counts.c.reason != OWNED_BY_OTHER
     )
-    return bool(
-        connection.execute(select(devices.scalar_subquery() > in_run.scalar_subquery())).scalar()
-    )
+    return bool(total > connection.execute(in_run).scalar_one())
 
 
 def conditions(connection: Connection, choice: Choice) -> list[ConditionGroup]:

@@ -4,7 +4,8 @@ For SQLite only: lists of devices travel as one JSON parameter. Each function wr
 that taking in one report writes (`ingest`, `waiting`, `verification`), for many devices.
 """
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import sqlite
 
+from towline.reconciler.store import counters
+from towline.reconciler.store.counters import Standing
 from towline.reconciler.store.inventory import intern_version
 from towline.reconciler.store.tables import (
     batches,
@@ -29,8 +32,7 @@ from towline.reconciler.store.tables import (
     device_state,
     targets,
 )
-from towline.reconciler.store.targets import change, move
-from towline.schemas.states import BUSY_TARGETS, TargetState
+from towline.schemas.states import BUSY_TARGETS, TargetState, move_target
 
 NEVER_SILENT = 1 << 40
 """`last_seen` of a device that stays in touch: no clock reaches it."""
@@ -45,7 +47,9 @@ class Ran:
     rollback_index: int
 
 
-_PENDING = targets.c.status == TargetState.PENDING.value
+_STATUS = targets.c.status.concat("")
+"""Not by its index: the devices that move are few among those in one state."""
+_PENDING = _STATUS.in_([TargetState.PENDING.value])
 _WAITING = "WaitingForWindow"
 
 
@@ -62,45 +66,51 @@ def prepare(
     connection: Connection, run_seq: int, devices: Collection[int], now: int, timeout_s: int
 ) -> None:
     """They fetched the document that lets them download ahead."""
-    chosen = and_(_among(devices), _PENDING, targets.c.granted_at.is_(None))
-    change(connection, run_seq, chosen, prepared_at=now, deadline=now + timeout_s)
+    chosen = and_(_PENDING, targets.c.granted_at.is_(None))
+    _change(connection, run_seq, devices, chosen, prepared_at=now, deadline=now + timeout_s)
 
 
 def stage(connection: Connection, run_seq: int, devices: Collection[int], now: int) -> bool:
     """The release lies on them; True when one of them waited for that."""
-    chosen = and_(
-        _among(devices), _PENDING, targets.c.granted_at.is_(None), targets.c.staged_at.is_(None)
-    )
-    return bool(change(connection, run_seq, chosen, staged_at=now, reason="Staged", deadline=None))
+    chosen = and_(_PENDING, targets.c.granted_at.is_(None), targets.c.staged_at.is_(None))
+    values = {"staged_at": now, "reason": "Staged", "deadline": None}
+    return _change(connection, run_seq, devices, chosen, **values) > 0
 
 
-def fetch(
+def wait(
     connection: Connection, run_seq: int, devices: Collection[int], now: int, timeout_s: int
 ) -> None:
-    """They fetched their grant."""
-    chosen = and_(_among(devices), targets.c.granted_at.is_not(None))
-    change(connection, run_seq, chosen, fetched_at=now, deadline=now + timeout_s)
-
-
-def wait(connection: Connection, run_seq: int, devices: Collection[int], now: int) -> None:
-    """They wait for a window: their deadline stands still."""
-    chosen = and_(_among(devices), _PENDING, targets.c.waits == "")
-    change(connection, run_seq, chosen, reason=_WAITING, waits=_WAITING, waits_since=now)
-
-
-def begin(connection: Connection, run_seq: int, devices: Collection[int], now: int) -> None:
-    """They begin to install, or to go back; a deadline that stood still goes on."""
-    chosen = _among(devices)
-    still_s = now - targets.c.waits_since
-    change(
+    """They fetched their grant and wait for a window: their deadline stands still."""
+    _change(
         connection,
         run_seq,
-        and_(chosen, targets.c.waits != ""),
-        deadline=targets.c.deadline + still_s,
+        devices,
+        _PENDING,
+        reason=_WAITING,
+        waits=_WAITING,
+        waits_since=func.coalesce(targets.c.waits_since, now),
+        fetched_at=func.coalesce(targets.c.fetched_at, now),
+        deadline=func.coalesce(targets.c.deadline, now + timeout_s),
+    )
+
+
+def begin(
+    connection: Connection, run_seq: int, devices: Collection[int], now: int, timeout_s: int
+) -> None:
+    """They have their grant, and begin to install or to go back; a deadline that stood goes on."""
+    still_s = func.coalesce(now - targets.c.waits_since, 0)
+    _change(
+        connection,
+        run_seq,
+        devices,
+        _PENDING,
+        status=TargetState.INSTALLING.value,
+        reason="",
+        fetched_at=func.coalesce(targets.c.fetched_at, now),
+        deadline=func.coalesce(targets.c.deadline + still_s, now + timeout_s),
         waits="",
         waits_since=None,
     )
-    move(connection, run_seq, chosen, [TargetState.PENDING], TargetState.INSTALLING, reason="")
 
 
 def end(
@@ -110,17 +120,31 @@ def end(
     after: TargetState,
     reason: str,
     now: int,
+    *,
+    is_verified: bool = False,
 ) -> None:
-    """They are done, one way or the other; a late success counts, too."""
+    """They are done, one way or the other; a late success counts, too.
+
+    `is_verified`: a report after `completed` shows the release already.
+    """
     before = list(BUSY_TARGETS)
+    values: dict[str, Any] = {"status": after.value, "reason": reason, "completed_at": now}
     if after is TargetState.COMPLETED:
         before.append(TargetState.FAILED)
-    values: dict[str, Any] = {"reason": reason, "completed_at": now}
-    if after is not TargetState.COMPLETED:
+    if is_verified:
+        values["verified_at"] = now
+    has_verdict = is_verified or after is not TargetState.COMPLETED
+    if has_verdict:
         values["deadline"] = None  # no clock of it matters any more: the index forgets it
-    move(connection, run_seq, _among(devices), before, after, **values)
-    if after is not TargetState.COMPLETED:
+    is_before = _STATUS.in_([state.value for state in before])
+    _change(connection, run_seq, devices, is_before, **values)
+    if has_verdict:
         _note_verdict(connection, run_seq, devices, now)
+
+
+def know_bad(connection: Connection, devices: Collection[int], component: str, sha256: str) -> None:
+    """The package failed on them: it is not granted again by itself."""
+    _set_component(connection, devices, component, {"known_bad": sha256}, {})
 
 
 def run_release(
@@ -137,6 +161,18 @@ def run_release(
         "rollback_index": release.rollback_index,
         "reported_at": now,
     }
+    index = func.max(device_components.c.rollback_index, release.rollback_index)
+    _set_component(connection, devices, component, values, {"rollback_index": index})
+
+
+def _set_component(
+    connection: Connection,
+    devices: Collection[int],
+    component: str,
+    values: Mapping[str, Any],
+    over: Mapping[str, Any],
+) -> None:
+    """Make a device's component as `values` say; where there is one, `over` rules."""
     seqs = listed(devices).subquery()
     rows = select(
         seqs.c.value, literal(component), *(literal(value) for value in values.values())
@@ -144,10 +180,9 @@ def run_release(
     insert = sqlite.insert(device_components).from_select(
         ["device_seq", "component", *values], rows
     )
-    index = func.max(device_components.c.rollback_index, release.rollback_index)
     connection.execute(
         insert.on_conflict_do_update(
-            index_elements=["device_seq", "component"], set_={**values, "rollback_index": index}
+            index_elements=["device_seq", "component"], set_={**values, **over}
         )
     )
 
@@ -188,15 +223,11 @@ def run_former(connection: Connection, run_seq: int, devices: Collection[int], n
 
 def verify(connection: Connection, run_seq: int, devices: Collection[int], now: int) -> bool:
     """A report after `completed` shows the release; True when one of them still lacked it."""
-    is_new = and_(
-        _among(devices),
-        targets.c.status == TargetState.COMPLETED.value,
-        targets.c.verified_at.is_(None),
-    )
-    verified = change(connection, run_seq, is_new, verified_at=now, deadline=None)
+    is_new = and_(targets.c.status == TargetState.COMPLETED.value, targets.c.verified_at.is_(None))
+    verified = _change(connection, run_seq, devices, is_new, verified_at=now, deadline=None)
     if verified:
-        _note_verdict(connection, run_seq, verified, now)
-    return bool(verified)
+        _note_verdict(connection, run_seq, devices, now)
+    return verified > 0
 
 
 def _note_verdict(connection: Connection, run_seq: int, devices: Collection[int], now: int) -> None:
@@ -213,8 +244,32 @@ def _note_verdict(connection: Connection, run_seq: int, devices: Collection[int]
     )
 
 
-def _among(devices: Collection[int]) -> ColumnElement[bool]:
-    return targets.c.device_seq.in_(listed(devices))
+def _change(
+    connection: Connection,
+    run_seq: int,
+    devices: Collection[int],
+    where: ColumnElement[bool],
+    **values: Any,
+) -> int:
+    """Change the run's targets of these devices for which `where` is true; returns how many.
+
+    What counts is given as plain values: then only the numbers of those that counted alike are
+    read, not a row for each. Raises IllegalMove.
+    """
+    chosen = [targets.c.run_seq == run_seq, targets.c.device_seq.in_(listed(devices)), where]
+    groups = counters.counted(connection, *chosen)
+    if not groups:
+        return 0
+    connection.execute(update(targets).where(*chosen).values(**values))
+    moved: Counter[Standing] = Counter()
+    for before, n in groups.items():
+        after = before.changed(values)
+        if after.status != before.status:
+            move_target(TargetState(before.status), TargetState(after.status))
+        moved[before] -= n
+        moved[after] += n
+    counters.add(connection, run_seq, moved)
+    return groups.total()
 
 
 def listed(devices: Collection[int]) -> Select[tuple[int]]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, false, func, or_, select
+from sqlalchemy import Connection, Row, Select, and_, false, func, or_, select
 
 from towline.reconciler.store.clocks import awaits_verdict
 from towline.reconciler.store.plan_reading import PAST_INSTALLS, PAST_RUNS
@@ -61,14 +61,20 @@ def unfinished_devices(connection: Connection) -> list[int]:
     return list(rows.scalars())
 
 
+_ASKED = (
+    "run_seq", "device_seq", "component", "status", "reason", "arm", "sha256", "goes_back",
+    "from_sha256", "prepared_at", "staged_at", "granted_at", "fetched_at",
+)  # fmt: skip
+
+
 def targets_of(
     connection: Connection, devices: Collection[int], run_seq: int | None = None
 ) -> Sequence[Row[Any]]:
     """The devices' targets of one run, else all that lack a verdict; with zone and labels."""
     which = awaits_verdict() if run_seq is None else targets.c.run_seq == run_seq
-    return connection.execute(
+    statement: Select[Any] = (
         select(
-            targets,
+            *(targets.c[name] for name in _ASKED),
             edge_devices.c.slug,
             edge_devices.c.device_type,
             edge_devices.c.time_zone,
@@ -77,7 +83,8 @@ def targets_of(
         .join(edge_devices, edge_devices.c.seq == targets.c.device_seq)
         .where(targets.c.device_seq.in_(listed(devices)), which)
         .order_by(targets.c.device_seq, targets.c.run_seq)
-    ).all()
+    )
+    return connection.execute(statement).all()
 
 
 def silent_from(connection: Connection, run_seq: int, offline_s: int) -> int:
