@@ -39,7 +39,7 @@ PAGE_ROUTES = {
     DEVICE_VERB: "device.retry",
 }
 ELSEWHERE = {"/deployments"}
-PAGES_ELSEWHERE = {"/git/accept"}
+PAGES_ELSEWHERE = {"/git/accept", "/new/{step}"}
 """Tried with a repository."""
 
 

@@ -13,7 +13,9 @@ from towline.manifests.errors import Location
 from towline.manifests.model import API_LABEL
 from towline.schemas.identifiers import ID_GRAMMAR
 
-_HEADING = "# Written by a call of the API. Edits are kept until another call takes its place.\n"
+_HEADING = (
+    "# Made by a call, the dashboard or `towline deployment new`; the next one takes its place.\n"
+)
 _WIDTH = 96
 
 Text = Annotated[str, Field(max_length=255)]
@@ -105,7 +107,7 @@ def manifest_text(body: DeploymentBody, name: str, replaces: Sequence[str] = ())
         "releaseNotes": body.release_notes,
         "package": {"url": body.update_package_url, "checksum": body.checksum},
         "filters": body.device_filters.document(),
-        "strategy": _strategy(body),
+        "strategy": strategy_value(body.rollout_strategy, body.rollout_percentage),
         "start": body.start,
     }
     document = {
@@ -117,8 +119,8 @@ def manifest_text(body: DeploymentBody, name: str, replaces: Sequence[str] = ())
     return _HEADING + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=_WIDTH)
 
 
-def _strategy(body: DeploymentBody) -> str | dict[str, Any]:
-    kind, share = body.rollout_strategy, body.rollout_percentage
+def strategy_value(kind: str, share: int | None) -> str | dict[str, Any]:
+    """`spec.strategy` of the contract's two fields."""
     if share is None or kind in ("manual", "immediate"):
         return kind
     if kind == "canary":

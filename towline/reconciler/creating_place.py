@@ -95,6 +95,14 @@ def place(
     )
 
 
+def alone(body: DeploymentBody, files: Files) -> Deployment:
+    """The manifest as far as the body makes it, for who looks before there is one.
+
+    Raises BadFields.
+    """
+    return _loaded_alone(body, files, load(files))
+
+
 def may_overlap(one: Ownership, other: Ownership) -> bool:
     """False where no device, of today or later, can be owned by both."""
     pairs = [

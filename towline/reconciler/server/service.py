@@ -39,6 +39,7 @@ from towline.reconciler.server.inlet import Inlet
 from towline.reconciler.server.live import Live
 from towline.reconciler.server.manifest_texts import ManifestTexts
 from towline.reconciler.server.old_devices import OldDevices
+from towline.reconciler.server.package_look import PackageLook
 from towline.reconciler.server.packages import Packages
 from towline.reconciler.server.request_ids import RequestIds
 from towline.reconciler.server.served_documents import ServedDocuments
@@ -101,6 +102,9 @@ class Service:
         )
         self.desks = _desks(store, settings, doorbell, fleets)
         application = people(self.desks, settings.poll_interval_s)
+        application.state.package_look = PackageLook(
+            settings.packages, is_stopping=lambda: doorbell.is_closed
+        )
         self.application = Application(protocol, Packages(settings.packages), application)
         self._server = Server(self._config(), doorbell, application.state.live)
 

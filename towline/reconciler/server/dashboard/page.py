@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from towline.reconciler.lengths import counted
+from towline.reconciler.plan_words import size
 from towline.reconciler.server.dashboard.visits import Visit
 from towline.reconciler.store.people import Person, Role
 from towline.schemas.states import COLOURS, GLYPHS
@@ -101,4 +102,5 @@ _templates.filters |= {
     "health": _health,
     "named": _named,
     "counted": counted,
+    "bytes": size,
 }

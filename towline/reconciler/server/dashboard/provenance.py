@@ -19,7 +19,7 @@ def provenance(
     """
     head = desk.head()
     if texts is None or head is None or head.organization != run.organization:
-        return {"file": "", "former_commit": "", "diff": None}
+        return {"file": "", "former_commit": "", "diff": None, "has_manifest": False}
     manifest = head.deployments.get(run.deployment)
     file = manifest.file if manifest is not None else f"deployments/{run.deployment}.yaml"
     former = reading_history.former_run(connection, run)
@@ -28,6 +28,7 @@ def provenance(
     before = (texts.text(commit, file) if commit else None) or ""
     return {
         "file": file,
+        "has_manifest": manifest is not None,
         "former_commit": commit,
         "diff": None if after is None else manifest_diff(before, after),
     }

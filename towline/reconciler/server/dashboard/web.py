@@ -15,19 +15,22 @@ from towline.reconciler.server.dashboard import (
     git,
     reception,
     refusals,
+    wizard,
 )
 from towline.reconciler.server.dashboard.paces import Paces
 from towline.reconciler.server.dashboard.page import HEADERS, PATH
 from towline.reconciler.server.dashboard.reception import AtPage, visitor_of
 from towline.reconciler.server.dashboard.visits import Visits
 from towline.reconciler.server.desk import Declined
+from towline.reconciler.server.package_look import PackageLook
 
 _STATIC = Path(__file__).parent / "static"
-_PAGES = (fleet, approvals, git, audit, deployments, acting)
+_PAGES = (fleet, approvals, git, audit, deployments, acting, wizard)
 """Whoever opens one of these is signed in, and sees what their organization has."""
 _KINDS = {
     "style.css": "text/css; charset=utf-8",
     "live.js": "text/javascript; charset=utf-8",
+    "wizard.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
 
@@ -36,6 +39,7 @@ def install(app: FastAPI) -> None:
     """Add the pages to the application for people."""
     app.state.visits = Visits()
     app.state.paces = Paces()
+    app.state.package_look = PackageLook(None)
     own = APIRouter()
     own.add_api_route("/static/{name}", static)
     own.add_api_route("/stream", stream_page, response_class=StreamingResponse)
