@@ -61,7 +61,7 @@ class _Watch:
 
 def _measure(folder: Path, number: int, wanted: argparse.Namespace) -> None:
     now = int(time.time())
-    devices = list(_devices(number, now))
+    devices = list(fleet_of(number, now))
     store = _built(folder / "towline.db", devices, now)
     base, read = _commit("1.5.0"), _commit("2.0.0")
     start = _Watch()
@@ -94,7 +94,8 @@ def _measure_inventory(
     _say(f"  inventory file: load {loaded}, plan {start.lap()}")
 
 
-def _devices(number: int, now: int) -> list[InventoryDevice]:
+def fleet_of(number: int, now: int) -> list[InventoryDevice]:
+    """The fleet that is measured over."""
     chance = random.Random(1)  # noqa: S311 the same fleet each time
     return [
         InventoryDevice(

@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 import pytest
 from sqlalchemy import insert
-from towline.reconciler.plan_text import text
 
 from tests.cli.conftest import git
 from towline.cli import main
@@ -17,11 +16,12 @@ from towline.cli.plan_commits import files_at
 from towline.cli.plan_markdown import COMMENT_LIMIT, CUT, MARKER, markdown
 from towline.cli.plan_sources import _needed
 from towline.cli.settings import load
-from towline.reconciler.store import reading_devices, repositories
+from towline.reconciler.plan_text import text
+from towline.reconciler.store import repositories
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.device_lists import FleetFilter, devices_part
 from towline.reconciler.store.engine import open_store
 from towline.reconciler.store.labels import intern_labels
-from towline.reconciler.store.reading import Page
 from towline.schemas.identifiers import device_uuid
 
 
@@ -69,7 +69,7 @@ def store(published: Path, tmp_path: Path) -> Path:
 def export(store: Path, file: Path) -> None:
     opened = open_store(store)
     with opened.read() as connection:
-        items, _ = reading_devices.devices(connection, "acme", Page(size=100), seen_after=0)
+        items, *_ = devices_part(connection, "acme", FleetFilter(), 100, 0)
     opened.close()
     file.write_bytes(orjson.dumps({"kind": "DeviceList", "items": items}))
 

@@ -9,9 +9,8 @@ from tests.reconciler.looking import AT_ONCE, installed, ship, state, target, tw
 from tests.reconciler.simulation import ORGANIZATION, POLL_S, Simulation, checksum, manifest
 from towline.reconciler.explain_device import explain_device
 from towline.reconciler.showing import Sight
-from towline.reconciler.store import reading_devices
 from towline.reconciler.store import tables as t
-from towline.reconciler.store.reading import Page
+from towline.reconciler.store.device_lists import FleetFilter, devices_part
 
 ARMS = (
     "  experiment: {arms: [{name: a, weight: 50}, {name: b, weight: 50, targetVersion: '2.5.0',"
@@ -59,7 +58,7 @@ def test_each_arm_gets_its_own_release(fleet: Simulation) -> None:
 def test_each_device_is_told_the_version_of_its_own_arm(fleet: Simulation) -> None:
     ship(fleet, manifest("2.0.0", SPLIT))
     with fleet.store.read() as connection:
-        page, _ = reading_devices.devices(connection, ORGANIZATION, Page(), seen_after=0)
+        page, *_ = devices_part(connection, ORGANIZATION, FleetFilter(), 100, 0)
         told = {each["id"]: each["components"]["app"]["desired"] for each in page}
         device = min(arms(fleet)["b"])
         explained = explain_device(

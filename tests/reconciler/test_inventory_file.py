@@ -13,10 +13,9 @@ from towline.reconciler.head_reading import read_head
 from towline.reconciler.inventory_file import read_inventory, store_of
 from towline.reconciler.plan import Change, DeploymentPlan
 from towline.reconciler.planning import PlanOptions, make_plan
-from towline.reconciler.store import reading_devices
+from towline.reconciler.store.device_lists import FleetFilter, devices_part
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.private_copy import copy_of
-from towline.reconciler.store.reading import Page
 from towline.schemas.problems import Problem
 
 __all__ = ["fleet"]
@@ -25,9 +24,8 @@ __all__ = ["fleet"]
 def export(fleet: Simulation, path: Path) -> None:
     """As `towline get devices -o json` writes it."""
     with fleet.store.read() as connection:
-        items, _ = reading_devices.devices(
-            connection, ORGANIZATION, Page(size=1000), seen_after=fleet.now - 3 * POLL_S
-        )
+        seen_after = fleet.now - 3 * POLL_S
+        items, *_ = devices_part(connection, ORGANIZATION, FleetFilter(), 1000, seen_after)
     path.write_bytes(
         orjson.dumps({"apiVersion": "towline/v1", "kind": "DeviceList", "items": items})
     )

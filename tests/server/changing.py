@@ -84,6 +84,15 @@ ACTS = (
     on_token(""),
     on_token("/rotate"),
     on_token("/revoke"),
+    Act(
+        "/devices/{device}/labels",
+        "/devices/pi-0001/labels",
+        {"labels": {"site": "oslo"}, "reason": REASON},
+        "device.label",
+        "labels",
+        device="pi-0001",
+        method="PUT",
+    ),
     Act("/plan", "/plan", {"record": True}, "plan.record", "deployments", role="planner"),
 )
 
@@ -140,6 +149,5 @@ def call(server: Running, act: Act, **headers: str) -> httpx.Response:
     body = dict(act.body)
     if act.route == "/plan":
         body["head"] = {"commit": "f" * 40, "files": files(server)}
-    return server.client.request(
-        act.method, f"{API}{path}", json=body, headers=server.admin(act.role) | headers
-    )
+    sent = server.admin(act.role) | {"If-Match": "*"} | headers
+    return server.client.request(act.method, f"{API}{path}", json=body, headers=sent)

@@ -11,6 +11,7 @@ from towline.reconciler.server import (
     admin,
     admin_audit,
     admin_create,
+    admin_devices,
     admin_old_devices,
     admin_tokens,
     plans,
@@ -26,6 +27,7 @@ def test_every_call_stands_on_the_page() -> None:
     app = FastAPI()
     for module in (
         admin_create,
+    admin_devices,
         admin,
         admin_audit,
         admin_tokens,

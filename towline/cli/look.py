@@ -69,7 +69,7 @@ def _is_data(output: Format) -> bool:
 def _get_devices(client: Client, name: str | None, device: str | None, output: Format) -> None:
     items = [
         each
-        for each in client.pages("/devices", "devices")
+        for each in client.parts("/devices", "devices")
         if device in (None, each["id"])
         and (name is None or any(c["deployment"] == name for c in each["components"].values()))
     ]

@@ -108,7 +108,7 @@ def _devices(
     if source.inventory is not None:
         items, name = read_inventory(source.inventory), "inventory"
     else:
-        items, name = list(connect().pages("/devices", "devices")), "server"
+        items, name = list(connect().parts("/devices", "devices")), "server"
     return store_of(items, _organization(settings), None, asked.starts_at), None, head, name
 
 

@@ -5,25 +5,31 @@ Every call sees one organization, that of the token; what belongs to another one
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Connection, Row
 
-from towline.reconciler import acts, groups, showing, unmerged
+from towline.reconciler import acts, groups, showing, standing, unmerged
 from towline.reconciler.explain_deployment import explain_deployment
-from towline.reconciler.explain_device import explain_device
+from towline.reconciler.explain_unmerged import explain_unmerged
 from towline.reconciler.server import admin_acts, admin_unmerged
 from towline.reconciler.server.desk import Administrator, AtDesk, Declined, Viewer, wall_clock
+from towline.reconciler.server.etags import etag_of
+from towline.reconciler.server.large_answers import large_answer
 from towline.reconciler.server.sight import sight
 from towline.reconciler.store import reading, reading_devices, reading_events
 from towline.reconciler.store.reading import DevicesShown, Page
 from towline.reconciler.store.reading_events import EventFilter
+from towline.reconciler.store.reading_targets import FAILING, TargetFilter, targets_part
 from towline.schemas.fields import MOST
 from towline.schemas.identifiers import is_id
-from towline.schemas.states import RunState
+from towline.schemas.states import RunState, TargetState
 
 router = APIRouter(prefix="/api/v1/admin/ota")
 router.include_router(admin_acts.router)
 
+MOST_TARGETS = 1000
+PartSize = Annotated[int, Query(ge=1, le=MOST_TARGETS)]
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
 PageSize = Annotated[int, Query(ge=1, le=100)]
 
@@ -64,22 +70,72 @@ def list_deployments(
 
 @router.get("/deployments/{deployment}")
 def get_deployment(
-    desk: AtDesk, person: Viewer, deployment: str, devices: DevicesShown = DevicesShown.ALL
-) -> dict[str, Any]:
-    """The contract's detail; a Deployment's name stands for its newest run."""
+    desk: AtDesk,
+    person: Viewer,
+    deployment: str,
+    devices: DevicesShown = DevicesShown.ALL,
+    limit: PartSize = 500,
+) -> Response:
+    """The contract's detail; a Deployment's name stands for its newest run.
+
+    Of its devices at most `limit` are in it; `next_cursor` is where the list of them goes on.
+    """
     with desk.store.read() as connection:
         run = reading.find_run(connection, person.organization, deployment)
         if run is None:
             row = admin_unmerged.find(connection, person, deployment)
-            return unmerged.detail(connection, row, wall_clock())
-        return showing.deployment(connection, run, sight(desk), devices)
+            shown = unmerged.detail(connection, row, wall_clock())
+            etag = etag_of(standing.of_waiting(connection, row))
+            return large_answer(shown | {"next_cursor": None}, etag)
+        shown = showing.deployment(connection, run, sight(desk), DevicesShown.NONE)
+        items, onward = _devices_of(connection, run, devices, limit)
+        etag = etag_of(standing.of_run(connection, run))
+    return large_answer(shown | {"devices": items, "next_cursor": onward}, etag)
+
+
+def _devices_of(
+    connection: Connection, run: Row[Any], shown: DevicesShown, limit: int
+) -> tuple[list[dict[str, Any]], int | None]:
+    if shown is DevicesShown.NONE:
+        return [], None
+    states = FAILING if shown is DevicesShown.FAILING else ()
+    return targets_part(connection, run.seq, TargetFilter(states), limit)
+
+
+@router.get("/deployments/{deployment}/devices")
+def list_targets(
+    desk: AtDesk,
+    person: Viewer,
+    deployment: str,
+    status: Annotated[list[TargetState], Query(max_length=8)] = [],  # noqa: B006 FastAPI copies it
+    begins_with: Annotated[str, Query(max_length=63)] = "",
+    cursor: Annotated[int, Query(ge=0, le=MOST)] = 0,
+    limit: PartSize = 100,
+) -> Response:
+    """The devices of a run in the order of enrolment; `next_cursor` is where the next part begins.
+
+    `status` may come more than once; `begins_with` is how a device's id begins.
+    """
+    wanted = TargetFilter(tuple(status), begins_with, cursor)
+    with desk.store.read() as connection:
+        run = reading.find_run(connection, person.organization, deployment)
+        if run is None:
+            admin_unmerged.find(connection, person, deployment)
+            return large_answer({"devices": [], "next_cursor": None})
+        items, onward = targets_part(connection, run.seq, wanted, limit)
+    return large_answer({"devices": items, "next_cursor": onward})
 
 
 @router.get("/deployments/{deployment}/batches")
 def get_batches(desk: AtDesk, person: Viewer, deployment: str) -> dict[str, Any]:
     """The batches that were opened so far, and those that are still to come."""
-    found = get_deployment(desk, person, deployment, DevicesShown.NONE)
-    return {"batches": found["batches"]}
+    with desk.store.read() as connection:
+        run = reading.find_run(connection, person.organization, deployment)
+        if run is None:
+            row = admin_unmerged.find(connection, person, deployment)
+            return {"batches": unmerged.detail(connection, row, wall_clock())["batches"]}
+        shown = showing.deployment(connection, run, sight(desk), DevicesShown.NONE)
+    return {"batches": shown["batches"]}
 
 
 @router.get("/groups")
@@ -92,49 +148,14 @@ def list_groups(desk: AtDesk, person: Viewer) -> dict[str, Any]:
         return {"groups": groups.groups(connection, head)}
 
 
-@router.get("/devices")
-def list_devices(
-    desk: AtDesk, person: Viewer, page: PageNumber = 1, page_size: PageSize = 100
-) -> dict[str, Any]:
-    """Devices by id."""
-    wanted = Page(page, page_size)
-    with desk.store.read() as connection:
-        items, total = reading_devices.devices(
-            connection, person.organization, wanted, seen_after=desk.seen_after()
-        )
-    return {"devices": items, "pagination": wanted.document(total)}
-
-
-@router.get("/devices/{device}")
-def get_device(desk: AtDesk, person: Viewer, device: str) -> dict[str, Any]:
-    """One device."""
-    with desk.store.read() as connection:
-        found = reading_devices.device(
-            connection, person.organization, device, seen_after=desk.seen_after()
-        )
-    if found is None:
-        raise _no_device(device)
-    return found
-
-
-@router.get("/devices/{device}/explain")
-def tell_device(desk: AtDesk, person: Viewer, device: str) -> dict[str, Any]:
-    """One device's story in words: what blocks, and the way out."""
-    found = get_device(desk, person, device)
-    with desk.store.read() as connection:
-        story = explain_device(connection, person.organization, found["id"], sight(desk))
-    if story is None:
-        raise _no_device(device)
-    return story
-
-
 @router.get("/deployments/{deployment}/explain")
 def tell_deployment(desk: AtDesk, person: Viewer, deployment: str) -> dict[str, Any]:
     """A Deployment's newest run in words: what is decided now, what holds it, the way out."""
     with desk.store.read() as connection:
         run = reading.find_run(connection, person.organization, deployment)
         if run is None:
-            raise _no_deployment(deployment)
+            row = admin_unmerged.find(connection, person, deployment)
+            return explain_unmerged(connection, row, wall_clock())
         story = explain_deployment(connection, person.organization, run.deployment, sight(desk))
     assert story is not None
     return story
@@ -208,11 +229,3 @@ def create_join_token(
 
 def _is_label(text: str) -> bool:
     return len(text) <= 63 and text.isprintable()
-
-
-def _no_deployment(text: str) -> Declined:
-    return Declined(404, "not-found", f"there is no deployment {text[:80]}")
-
-
-def _no_device(text: str) -> Declined:
-    return Declined(404, "not-found", f"there is no device {text[:80]}")

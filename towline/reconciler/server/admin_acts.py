@@ -5,17 +5,19 @@ An act that the state does not allow is 409 and says what is allowed instead.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 
 from towline.manifests.shape_words import seconds_above_zero
-from towline.reconciler import acts, device_acts, showing, unmerged
+from towline.reconciler import acts, device_acts, showing, standing, unmerged
 from towline.reconciler.consequences import COUNTED, consequences
 from towline.reconciler.server import admin_unmerged
 from towline.reconciler.server.desk import AtDesk, Declined, Desk, Operator, wall_clock
+from towline.reconciler.server.etags import GuardedStore, IfMatch, demand, etag_of
 from towline.reconciler.server.sight import sight
 from towline.reconciler.store import reading, reading_devices
 from towline.reconciler.store.people import Person
@@ -75,15 +77,38 @@ class DeviceVerbRequest(BaseModel):
 
 
 @router.post("/{deployment}/{verb}")
-def act(
-    desk: AtDesk, person: Operator, deployment: str, verb: Verb, body: VerbRequest | None = None
+def act_on_deployment(
+    desk: AtDesk,
+    person: Operator,
+    deployment: str,
+    verb: Verb,
+    response: Response,
+    body: VerbRequest | None = None,
+    if_match: IfMatch = None,
 ) -> dict[str, Any]:
     """Carry out a verb on a run: its state then, and in counts what became of its devices."""
+    answer = act(desk, person, deployment, verb, body, if_match)
+    with desk.store.read() as connection:
+        run = reading.find_run(connection, person.organization, answer["deployment_id"])
+        if run is not None:
+            response.headers["ETag"] = etag_of(standing.of_run(connection, run))
+    return answer
+
+
+def act(
+    desk: Desk,
+    person: Person,
+    deployment: str,
+    verb: Verb,
+    body: VerbRequest | None = None,
+    if_match: str | None = None,
+) -> dict[str, Any]:
+    """As the call does; raises Declined."""
     asked = (body or VerbRequest()).act(verb)
     reason = body.reason if body else ""
     run = _find_run(desk, person, deployment)
     if run is None:
-        return admin_unmerged.act(desk, person, deployment, asked, reason)
+        return admin_unmerged.act(desk, person, deployment, asked, reason, if_match)
     with desk.store.read() as connection:
         fates = consequences(verb, standings(connection, run.seq))
     did = str(fates) if verb in COUNTED else ""
@@ -100,7 +125,7 @@ def act(
         _declining(deployment),
     ):
         touched = acts.act(
-            store,
+            GuardedStore(store, partial(_demand_run, run, if_match)),
             person.organization,
             run.id,
             asked,
@@ -111,6 +136,12 @@ def act(
     desk.ring(touched)
     desk.wake()
     return _after(desk, person, run) | {"did": did, "devices": fates.document()}
+
+
+def _demand_run(run: Row[Any], if_match: str | None, connection: Connection) -> None:
+    now = reading.find_run(connection, run.organization, str(run.id))
+    if now is not None:
+        demand(if_match, etag_of(standing.of_run(connection, now)))
 
 
 def _after(desk: Desk, person: Person, run: Row[Any]) -> dict[str, Any]:
@@ -129,8 +160,12 @@ def act_on_device(
     device: str,
     verb: Verb,
     body: DeviceVerbRequest | None = None,
+    if_match: IfMatch = None,
 ) -> dict[str, Any]:
-    """Name one device of strategy manual, send it back and pin it, or try it again."""
+    """Name one device of strategy manual, send it back and pin it, or try it again.
+
+    `If-Match` is the device's ETag.
+    """
     asked = body or DeviceVerbRequest()
     run = _find_run(desk, person, deployment)
     if run is None:
@@ -151,8 +186,9 @@ def act_on_device(
         ) as store,
         _declining(deployment),
     ):
+        look = partial(_demand_device, desk, person.organization, slug, if_match)
         touched = device_acts.act_on_device(
-            store,
+            GuardedStore(store, look),
             person.organization,
             run.id,
             slug,
@@ -165,6 +201,15 @@ def act_on_device(
     desk.ring(touched)
     desk.wake()
     return {"status": "success", "message": _DONE[verb].format(slug=slug, run=run)}
+
+
+def _demand_device(
+    desk: Desk, organization: str, slug: str, if_match: str | None, connection: Connection
+) -> None:
+    seen_after = desk.seen_after()
+    found = reading_devices.device(connection, organization, slug, seen_after=seen_after)
+    if found is not None:
+        demand(if_match, etag_of(standing.of_device(found)))
 
 
 _DONE = {

@@ -4,10 +4,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from towline.reconciler import unmerged, waiting_acts
+from towline.reconciler import standing, unmerged, waiting_acts
 from towline.reconciler.acts import Act
 from towline.reconciler.refusals import NotAllowed
 from towline.reconciler.server.desk import Declined, Desk, wall_clock
+from towline.reconciler.server.etags import demand, etag_of
 from towline.reconciler.store import audit, merge_requests, overrides
 from towline.reconciler.store.people import Person
 from towline.schemas.states import Verb
@@ -21,12 +22,15 @@ def find(connection: Connection, person: Person, deployment: str) -> Row[Any]:
     return row
 
 
-def act(desk: Desk, person: Person, deployment: str, asked: Act, reason: str) -> dict[str, Any]:
+def act(
+    desk: Desk, person: Person, deployment: str, asked: Act, reason: str, if_match: str | None
+) -> dict[str, Any]:
     """Carry out a verb; raises Declined, with the compare link where a merge is missing."""
     now = wall_clock()
     deed = desk.doing(person, f"deployment.{asked.verb}", reason=reason, **asked.options())
     with deed as store, store.write() as connection:
         row = find(connection, person, deployment)
+        demand(if_match, etag_of(standing.of_waiting(connection, row)))
         audit.tell(connection, deployment=row.name, on=str(row.id))
         try:
             who = overrides.Person(person.name, reason, now)

@@ -20,6 +20,7 @@ from towline.reconciler.server import (
     admin,
     admin_audit,
     admin_create,
+    admin_devices,
     admin_old_devices,
     admin_tokens,
     device,
@@ -217,6 +218,7 @@ def people(desks: Desks, poll_interval_s: int) -> FastAPI:
     install_problems(app)
     app.include_router(admin_create.router)
     app.include_router(admin.router)
+    app.include_router(admin_devices.router)
     app.include_router(admin_tokens.router)
     app.include_router(admin_old_devices.router)
     app.include_router(admin_audit.router)

@@ -2,11 +2,13 @@
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, exists, select, update
 
-from towline.reconciler.store.tables import edge_devices, label_sets
+from towline.reconciler.store import dirt
+from towline.reconciler.store.tables import edge_devices, label_sets, runs
 from towline.reconciler.store.targets import insert_ignoring
 from towline.schemas import strict_json
 
@@ -40,6 +42,55 @@ def merged(
 ) -> dict[str, str]:
     """What counts: git over people over the join token."""
     return {**join, **people, **git}
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSources:
+    """A device's labels by who gave them; `in_force` is what counts."""
+
+    seq: int
+    git: Mapping[str, str]
+    people: Mapping[str, str]
+    join: Mapping[str, str]
+
+    @property
+    def in_force(self) -> dict[str, str]:
+        """Git over people over the join token."""
+        return merged(self.git, self.people, self.join)
+
+
+def sources_of(connection: Connection, organization: str, slug: str) -> LabelSources | None:
+    """Who gave which label of a device; None when the organization has no such device."""
+    row = connection.execute(
+        select(edge_devices).where(
+            edge_devices.c.organization == organization, edge_devices.c.slug == slug
+        )
+    ).first()
+    if row is None:
+        return None
+    return LabelSources(row.seq, row.labels_git, row.labels_people, row.labels_join)
+
+
+def set_from_people(
+    connection: Connection, organization: str, before: LabelSources, labels: Mapping[str, str]
+) -> bool:
+    """Replace the labels that people gave a device; True when what counts has changed.
+
+    Every Deployment is looked at again, and who it still owns is asked anew, as after a commit.
+    """
+    after = replace(before, people=dict(labels))
+    connection.execute(
+        update(edge_devices)
+        .where(edge_devices.c.seq == before.seq)
+        .values(labels_people=dict(labels), label_set_id=intern_labels(connection, after.in_force))
+    )
+    if after.in_force == before.in_force:
+        return False
+    connection.execute(
+        update(runs).where(runs.c.organization == organization).values(checked_commit=None)
+    )
+    dirt.mark_all(connection, organization)
+    return True
 
 
 def set_from_git(

@@ -8,28 +8,9 @@ from sqlalchemy import Connection, Row, and_, func, or_, select
 
 from towline.reconciler.store import arm_versions
 from towline.reconciler.store import tables as t
-from towline.reconciler.store.reading import Page
 from towline.reconciler.store.reading_batches import when
 from towline.schemas.identifiers import is_id
 from towline.schemas.states import ACTIVE_TARGETS, RunState, TargetState
-
-
-def devices(
-    connection: Connection, organization: str, page: Page, *, seen_after: int
-) -> tuple[list[dict[str, Any]], int]:
-    """One page of devices by id, and how many there are."""
-    where = t.edge_devices.c.organization == organization
-    total = connection.execute(
-        select(func.count()).select_from(t.edge_devices).where(where)
-    ).scalar_one()
-    rows = connection.execute(
-        _select_devices()
-        .where(where)
-        .order_by(t.edge_devices.c.slug)
-        .limit(page.size)
-        .offset((page.number - 1) * page.size)
-    ).all()
-    return _documents(connection, rows, seen_after), total
 
 
 def find_slug(connection: Connection, organization: str, text: str) -> str | None:
@@ -66,11 +47,10 @@ def device(
 def of_numbers(
     connection: Connection, seqs: Sequence[int], *, seen_after: int
 ) -> list[dict[str, Any]]:
-    """The devices of these numbers by id."""
-    rows = connection.execute(
-        _select_devices().where(t.edge_devices.c.seq.in_(seqs)).order_by(t.edge_devices.c.slug)
-    ).all()
-    return _documents(connection, rows, seen_after)
+    """The devices of these numbers, in the order of the numbers."""
+    found = connection.execute(_select_devices().where(t.edge_devices.c.seq.in_(seqs))).all()
+    rows = {row.seq: row for row in found}
+    return _documents(connection, [rows[seq] for seq in seqs], seen_after)
 
 
 def _select_devices() -> Any:
@@ -81,9 +61,11 @@ def _select_devices() -> Any:
             t.device_state.c.last_seen,
             t.device_state.c.facts,
             t.device_state.c.rejected,
+            t.device_tokens.c.created_at.label("token_since"),
         )
         .join(t.label_sets, t.label_sets.c.id == t.edge_devices.c.label_set_id)
         .outerjoin(t.device_state, t.device_state.c.device_seq == t.edge_devices.c.seq)
+        .outerjoin(t.device_tokens, t.device_tokens.c.device_seq == t.edge_devices.c.seq)
     )
 
 
@@ -103,6 +85,7 @@ def _documents(
             "state": row.state,
             "online": row.last_seen is not None and row.last_seen >= seen_after,
             "lastSeen": when(row.last_seen),
+            "verifiesSignatures": row.token_since is None,
             "facts": row.facts or {},
             "rejected": row.rejected or "",
             "seq": row.seq,

@@ -1,12 +1,13 @@
 """What tells of a run's health beyond its verdicts: drift, silence, and who is silent."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select
 
-from towline.reconciler.store.clocks import awaits_verdict
 from towline.reconciler.store.tables import (
+    IS_AWAY,
     device_components,
     device_state,
     edge_devices,
@@ -24,39 +25,65 @@ def drifted(connection: Connection, run_seqs: Sequence[int]) -> dict[int, int]:
 
     Only of the Deployments' newest runs: what a former one delivered is not wanted any more.
     """
-    rows = connection.execute(
-        select(targets.c.run_seq, func.count())
-        .join(
-            device_components,
-            and_(
-                device_components.c.device_seq == targets.c.device_seq,
-                device_components.c.component == targets.c.component,
-            ),
-        )
-        .where(
-            targets.c.run_seq.in_(run_seqs),
-            targets.c.run_seq.in_(_newest_runs(run_seqs)),
-            targets.c.status == _COMPLETED,
-            targets.c.verified_at.is_not(None),
-            device_components.c.sha256 != targets.c.sha256,
-            device_components.c.pin_sha256.is_(None),
-            ~_has_newer(),
-        )
-        .group_by(targets.c.run_seq)
-    )
-    return dict(rows.all())
+    found = {}
+    for run in _newest_among(connection, run_seqs):
+        counted = select(func.count()).select_from(targets).where(*_has_drifted(run))
+        if n := connection.execute(counted).scalar_one():
+            found[run.seq] = n
+    return found
 
 
-def _newest_runs(run_seqs: Sequence[int]) -> Select[tuple[int]]:
+def drifted_devices(connection: Connection, run_seqs: Sequence[int]) -> set[int]:
+    """The devices that `drifted` counts."""
+    found: set[int] = set()
+    for run in _newest_among(connection, run_seqs):
+        devices = select(targets.c.device_seq).where(*_has_drifted(run))
+        found |= set(connection.execute(devices).scalars())
+    return found
+
+
+def _newest_among(connection: Connection, run_seqs: Sequence[int]) -> Sequence[Row[Any]]:
     later = runs.alias("later")
     is_later = and_(
         later.c.organization == runs.c.organization,
         later.c.deployment == runs.c.deployment,
         later.c.seq > runs.c.seq,
     )
-    return select(runs.c.seq).where(
-        runs.c.seq.in_(run_seqs), ~exists(select(later.c.seq).where(is_later))
-    )
+    return connection.execute(
+        select(runs.c.seq, runs.c.component, runs.c.offer).where(
+            runs.c.seq.in_(run_seqs), ~exists(select(later.c.seq).where(is_later))
+        )
+    ).all()
+
+
+def _has_drifted(run: Row[Any]) -> list[ColumnElement[bool]]:
+    """By far the most devices run what they should: the index leads to the others only."""
+    parts = device_components.c
+    other = and_(parts.component == run.component, parts.pin_sha256.is_(None))
+    packages = _checksums(run.offer)
+    if len(packages) == 1:
+        (sha256,) = packages
+        of_run = targets.c.sha256 == sha256
+        runs_other = or_(parts.sha256 < sha256, parts.sha256 > sha256)
+        candidates = select(parts.device_seq).where(other, runs_other)
+        drifts = and_(of_run, targets.c.device_seq.in_(candidates))
+    else:
+        own = and_(parts.device_seq == targets.c.device_seq, parts.sha256 != targets.c.sha256)
+        drifts = exists(select(parts.device_seq).where(other, own).correlate(targets))
+    return [
+        targets.c.run_seq == run.seq,
+        targets.c.status == _COMPLETED,
+        targets.c.verified_at.is_not(None),
+        drifts,
+        ~_has_newer(),
+    ]
+
+
+def _checksums(offer: Mapping[str, Any] | None) -> set[str]:
+    """Of the packages that a run delivers; one of a former version holds one."""
+    if offer is None:
+        return set()
+    return {each["sha256"] for each in offer.get("releases", [offer])}
 
 
 def _has_newer() -> ColumnElement[bool]:
@@ -114,9 +141,9 @@ def silent(connection: Connection, run_seq: int, seen_after: int) -> list[Silent
         .join(edge_devices, edge_devices.c.seq == targets.c.device_seq)
         .join(device_state, device_state.c.device_seq == targets.c.device_seq)
         .where(
-            targets.c.run_seq == run_seq,
-            targets.c.granted_at.is_not(None),
-            awaits_verdict(),
+            # Not by the key: the index of those who are away is much shorter than a large run.
+            targets.c.run_seq + 0 == run_seq,
+            IS_AWAY,
             or_(device_state.c.last_seen.is_(None), last_seen < seen_after),
         )
         .order_by(last_seen, edge_devices.c.slug)

@@ -88,6 +88,7 @@ device_components = Table(
     Column("known_bad", Digest),
     Column("reported_at", Number),
     Index(None, "version_id", "device_seq"),
+    Index(None, "component", "sha256"),
     sqlite_with_rowid=False,
 )
 

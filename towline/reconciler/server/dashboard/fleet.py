@@ -11,9 +11,15 @@ from towline.reconciler.server.dashboard.page import page
 from towline.reconciler.server.dashboard.reception import AtPage
 from towline.reconciler.server.desk import AtDesk, Declined
 from towline.reconciler.server.sight import sight
-from towline.reconciler.store import reading_devices, reading_events, reading_fleet, reading_history
+from towline.reconciler.store import (
+    device_lists,
+    reading_devices,
+    reading_events,
+    reading_fleet,
+    reading_history,
+)
+from towline.reconciler.store.device_lists import FleetFilter, Presence
 from towline.reconciler.store.reading_events import EventFilter
-from towline.reconciler.store.reading_fleet import FleetFilter, Presence
 from towline.schemas.fields import MOST
 from towline.schemas.identifiers import is_id
 
@@ -41,7 +47,7 @@ def show_fleet(
     organization, seen_after = visitor[0].organization, desk.seen_after()
     wanted = FleetFilter(q.strip(), _labels(label), Presence(presence) if presence else None, after)
     with desk.store.read() as connection:
-        devices, total, onward = reading_fleet.devices_part(
+        devices, total, onward = device_lists.devices_part(
             connection, organization, wanted, DEVICES_SHOWN, seen_after
         )
         values: dict[str, Any] = {
