@@ -62,7 +62,7 @@ class Device:
         self.trust = TrustStore(layout, identity.organization)
         self.timekeeper = Timekeeper(self.trust.state.time_floor)
         pin = trust_store.pin(layout)
-        self.server = Server(identity.server, pin)
+        self.server = Server(identity.server, identity.organization, pin)
         pins = {authority(split_https(identity.server)): pin} if pin else {}
         self.fetcher = Fetcher(layout.downloads, pins, limits, pause=stop.wait)
         self.accepted: Accepted | None = None

@@ -75,7 +75,7 @@ def enrol(
         )
     if device is not None and not is_id(device):
         raise Problem(f"{device!r} is no id", remedy="use a-z, 0-9, '.', '_', '-', at most 63")
-    server = Server(join.server, join.certificate)
+    server = Server(join.server, join.organization, join.certificate)
     try:
         return _enrol(layout, join, server, device, device_type or DEFAULT_DEVICE_TYPE)
     finally:
@@ -113,7 +113,7 @@ def _enrol(
 
 def _first_root(server: Server, join: JoinString) -> bytes:
     try:
-        data = server.root(1, join.organization)
+        data = server.root(1)
         if data is None:
             raise Problem(f"{join.server} has no root of trust", remedy="towline trust publish")
         if verifier.root_fingerprint(data) != join.root:

@@ -58,8 +58,16 @@ class SessionClaims:
 class Server:
     """A Towline server at `https://host:port`, by its pin or by the system's authorities."""
 
-    def __init__(self, address: str, pin: str | None, deadline_s: float = EXCHANGE_DEADLINE_S):
+    def __init__(
+        self,
+        address: str,
+        organization: str,
+        pin: str | None,
+        deadline_s: float = EXCHANGE_DEADLINE_S,
+    ):
+        """The server may serve others beside the `organization`."""
         self.address = address
+        self._organization = organization
         self.pin = pin
         self._host, self._port = authority(split_https(address))
         self._deadline_s = deadline_s
@@ -76,9 +84,9 @@ class Server:
             raise Unreachable(f"{self.address} closed the connection")
         return self._line.certificate()
 
-    def root(self, number: int, organization: str) -> bytes | None:
+    def root(self, number: int) -> bytes | None:
         """The organization's signed root of that version; None when there is none yet."""
-        answer = self._call("GET", f"/api/v1/ota/root/{number}?organization={organization}")
+        answer = self._call("GET", f"/api/v1/ota/root/{number}?organization={self._organization}")
         if answer.status == 404:
             return None
         return self._good(answer, 200).body

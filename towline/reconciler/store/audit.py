@@ -5,7 +5,7 @@ written in the transaction that the act changes something in. A refusal leaves a
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,9 +84,11 @@ class DeedStore(Store):
                 del connection.info[_KEY]
         self._deed.is_kept = self._deed.is_kept or is_first
 
-    def read(self) -> AbstractContextManager[Connection]:
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
         """As the store's."""
-        return self._store.read()
+        with self._store.read() as connection:
+            yield connection
 
     def keep(self) -> None:
         """Leave the row if no transaction has left it."""
