@@ -193,20 +193,25 @@ def desk_of(connection: HTTPConnection) -> Desk:
 AtDesk = Annotated[Desk, Depends(desk_of)]
 
 
-def _require(role: Role) -> Callable[[HTTPConnection], Person]:
-    def allowed(connection: HTTPConnection) -> Person:
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """A call's demand for a role; what it finds is the person."""
+
+    role: Role
+
+    def __call__(self, connection: HTTPConnection) -> Person:
+        """Raises Declined for who lacks it."""
         person = person_of(connection)
-        if not person.role.may_act_as(role):
-            raise Declined(403, "role", f"this needs the role {role}; the token has {person.role}")
+        if not person.role.may_act_as(self.role):
+            words = f"this needs the role {self.role}; the token has {person.role}"
+            raise Declined(403, "role", words)
         return person
 
-    return allowed
 
-
-Viewer = Annotated[Person, Depends(_require(Role.VIEWER))]
-Planner = Annotated[Person, Depends(_require(Role.PLANNER))]
-Operator = Annotated[Person, Depends(_require(Role.OPERATOR))]
-Administrator = Annotated[Person, Depends(_require(Role.ADMIN))]
+Viewer = Annotated[Person, Depends(Needs(Role.VIEWER))]
+Planner = Annotated[Person, Depends(Needs(Role.PLANNER))]
+Operator = Annotated[Person, Depends(Needs(Role.OPERATOR))]
+Administrator = Annotated[Person, Depends(Needs(Role.ADMIN))]
 
 
 def install_problems(app: FastAPI) -> None:

@@ -7,7 +7,7 @@ still act on what it said. It is compared in the very transaction that changes s
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from fastapi import Header
@@ -66,6 +66,8 @@ class GuardedStore(Store):
                 self._has_looked = True
             yield connection
 
-    def read(self) -> AbstractContextManager[Connection]:
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
         """As the store's."""
-        return self._store.read()
+        with self._store.read() as connection:
+            yield connection

@@ -42,7 +42,7 @@ def drifted_devices(connection: Connection, run_seqs: Sequence[int]) -> set[int]
     return found
 
 
-def _newest_among(connection: Connection, run_seqs: Sequence[int]) -> Sequence[Row[Any]]:
+def _newest_among(connection: Connection, run_seqs: Sequence[int]) -> Sequence[Any]:
     later = runs.alias("later")
     is_later = and_(
         later.c.organization == runs.c.organization,
