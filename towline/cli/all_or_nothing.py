@@ -41,6 +41,11 @@ class AllOrNothing:
         self._remember(target)
         source.replace(target)
 
+    def remove(self, file: Path) -> None:
+        """Take `file` away."""
+        self._remember(file)
+        file.unlink()
+
     def _remember(self, file: Path) -> None:
         """Make the folders and note what undoes all; the last thing noted goes back first."""
         missing = [folder for folder in file.parents if not folder.exists()]

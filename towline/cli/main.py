@@ -20,6 +20,7 @@ ACT = "Acting on it"
 COMMANDS = (
     ("init", "towline.cli.init:init", "Make a fleet repository.", FLEET),
     ("publish", "towline.cli.publish:publish", "Ship a folder as a new version.", FLEET),
+    ("deployment", "towline.cli.deployment_new:app", "Make and edit manifests.", FLEET),
     ("package", "towline.cli.package:app", "Build packages.", FLEET),
     ("release", "towline.cli.release:app", "Sign and verify releases.", FLEET),
     ("validate", "towline.cli.validate:validate", "Check manifests.", FLEET),

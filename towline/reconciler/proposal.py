@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from towline.manifests.editing import Way, edited
 from towline.manifests.load import load
 from towline.manifests.model import Deployment
+from towline.manifests.model_policy import Policy
 from towline.manifests.policy import policy_for, violations_in_place
 from towline.reconciler.creating import DeploymentBody, field_of
 from towline.reconciler.creating_place import BadFields, Placed, loaded_with, place
@@ -69,7 +70,7 @@ def propose(site: Site, body: DeploymentBody) -> Proposal:
         devices = reach(connection, site.head, manifest, site.seen_after)
     if placed.same is not None:
         return Proposal(parent, files, {}, manifest, run_id, devices)
-    _refuse_forbidden(site, manifest)
+    refuse_forbidden(site.head.policies, manifest)
     changes = {**placed.files, **_statement(site, body, manifest, files)}
     return Proposal(parent, files, changes, manifest, run_id, devices, placed.takes_place_of)
 
@@ -89,7 +90,7 @@ def propose_edit(site: Site, name: str, changes: Mapping[Way, Any]) -> Proposal:
     if changed[old.file] == files[old.file]:
         raise NotAllowed("nothing was changed")
     manifest = loaded_with(files, changed, before, name, old.file)
-    _refuse_forbidden(site, manifest)
+    refuse_forbidden(site.head.policies, manifest)
     with site.store.read() as connection:
         run_id = next_run_id(connection, site, manifest)
         devices = reach(connection, site.head, manifest, site.seen_after)
@@ -147,8 +148,9 @@ def _refuse_waiting(connection: Connection, site: Site, run_id: UUID) -> None:
         raise NotAllowed(f"deployment {row.id} is this and waits on branch {row.branch}{where}")
 
 
-def _refuse_forbidden(site: Site, manifest: Deployment) -> None:
-    policy = policy_for(site.head.policies, manifest.file)
+def refuse_forbidden(policies: Mapping[str, Policy], manifest: Deployment) -> None:
+    """Raises BadFields for what the Policy of the manifest's folder does not allow."""
+    policy = policy_for(policies, manifest.file)
     faults = [
         (field_of(found.location), found.message) for found in violations_in_place(manifest, policy)
     ]
