@@ -96,7 +96,7 @@ def run_figures(connection: Connection, run: Row[Any]) -> dict[str, Any]:
     }
     states = [(batch["number"], batch["state"]) for batch in shown["batches"]]
     failed = shown["progress"]["failed"]
-    return shown | {"shape": _shape(run.id, run.status, shown["holds"], states, failed)}
+    return shown | {"shape": _shape(run.id, run.status, shown["reasons"], states, failed)}
 
 
 def device_figures(device: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,13 +154,13 @@ def _deployments(connection: Connection, rows: Sequence[Row[Any]]) -> dict[str, 
 
 
 def _why(run: Row[Any], holds: list[dict[str, Any]]) -> dict[str, Any]:
-    """The reason in words: the gravest hold's, else the run's own."""
+    """The reason in words: the gravest hold's, else the run's own; and all of them."""
     held = sorted(holds, key=lambda hold: gravest_first(hold["reason"]))
     first = held[0] if held else {"reason": run.reason, "message": run.message}
     return {
         "reason": first["reason"],
         "message": first["message"],
-        "holds": [hold["reason"] for hold in held],
+        "reasons": list(filter(None, (hold["reason"] for hold in held or [first]))),
     }
 
 

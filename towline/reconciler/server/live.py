@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy import Connection
 
 from towline.reconciler.live_figures import Subject, figures, happened, is_over
-from towline.reconciler.server.live_messages import HEARTBEAT, Message, end_of, told
+from towline.reconciler.server.live_messages import Message, end_of, told
 from towline.reconciler.store import reading_live
 from towline.reconciler.store.engine import Store
 
@@ -65,7 +65,7 @@ class _Watched:
         self.newest = 0
         """The number of the last event that the figures include."""
         self.shown: dict[str, Any] = {}
-        self.for_new = self.for_all = HEARTBEAT
+        self.for_new = self.for_all = Message(None, "figures", {})
         """The message of this version: without events, and for who was told the version before."""
         self.is_gone = False
         self.looked_at = 0.0
@@ -140,7 +140,7 @@ class Live:
             while not (self._is_closed or watched.is_gone) and time.monotonic() < ends_at:
                 if version == watched.version:
                     if not await _came(watched.changed):
-                        yield HEARTBEAT
+                        yield Message(number, "heartbeat", {})
                     continue
                 is_next, version = 0 < version == watched.version - 1, watched.version
                 if is_next:

@@ -13,30 +13,25 @@ import orjson
 
 @dataclass(frozen=True)
 class Message:
-    """One message: `figures`, or `end` when a run is over."""
+    """`figures`, `end` when a run is over, or `heartbeat` when nothing changed for a while."""
 
-    number: int
-    """Of the newest event that it knows of: where a reader who comes again goes on."""
+    number: int | None
+    """Of the newest event that its reader knows of: where who comes again goes on."""
     kind: str
     document: Mapping[str, Any]
 
     @cached_property
     def event(self) -> bytes:
         """As a server-sent event."""
-        if self is HEARTBEAT:
-            return b": still here\n\n"
+        number = b"" if self.number is None else b"id: %d\n" % self.number
         data = orjson.dumps(self.document)
-        return b"id: %d\nevent: %s\ndata: %s\n\n" % (self.number, self.kind.encode(), data)
+        return number + b"event: %s\ndata: %s\n\n" % (self.kind.encode(), data)
 
     @cached_property
     def text(self) -> str:
         """As the text of a WebSocket: the same three, in one object."""
         whole = {"id": self.number, "event": self.kind, "data": self.document}
         return orjson.dumps(whole).decode()
-
-
-HEARTBEAT = Message(0, "heartbeat", {})
-"""Nothing changed for a while; as a server-sent event it is a comment."""
 
 
 def told(

@@ -12,7 +12,7 @@ from starlette.requests import HTTPConnection
 from towline.reconciler.live_figures import Subject
 from towline.reconciler.server.desk import Declined, Desk, Viewer, desk_of
 from towline.reconciler.server.live import Live, TooManyViewers
-from towline.reconciler.server.live_messages import HEARTBEAT, Message
+from towline.reconciler.server.live_messages import Message
 from towline.reconciler.store import reading, reading_devices
 from towline.reconciler.store.people import Person
 
@@ -101,8 +101,7 @@ async def _tell(socket: WebSocket, messages: AsyncGenerator[Message, None]) -> N
     code = _COME_AGAIN
     async with aclosing(messages):
         async for message in messages:
-            if message is not HEARTBEAT:  # the protocol has its own
-                await socket.send_text(message.text)
+            await socket.send_text(message.text)
             if message.kind == "end":
                 code = _IS_OVER
     await socket.close(code)

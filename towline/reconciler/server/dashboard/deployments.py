@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from pydantic import BeforeValidator
 from sqlalchemy import Connection, Row
 
-from towline.reconciler import unmerged, ways_out
+from towline.reconciler import live_figures, unmerged, ways_out
 from towline.reconciler.gate_words import gate_words
 from towline.reconciler.server.dashboard.chart import chart
 from towline.reconciler.server.dashboard.chart import rows as chart_rows
@@ -80,6 +80,7 @@ def show_list(
             "pages": Page(number, PAGE_SIZE).document(total),
             "repository": reading_devices.repository(connection, organization),
             "is_live": any(run["status"] in LIVE_RUNS for run in runs),
+            "shape": live_figures.fleet_shape(connection, organization),
         }
     return page(request, "deployments.html", values, visitor=visitor)
 
@@ -113,6 +114,7 @@ def show_deployment(
         shown, run = found.shown, found.run
         values = {
             "run": shown,
+            "shape": live_figures.run_figures(connection, run)["shape"],
             "controls": found.verbs,
             "state": state,
             "states": list(TargetState),

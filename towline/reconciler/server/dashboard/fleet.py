@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from towline.reconciler.explain_device import explain_device
+from towline.reconciler.live_figures import device_figures
 from towline.reconciler.server.dashboard.page import page
 from towline.reconciler.server.dashboard.reception import AtPage
 from towline.reconciler.server.desk import AtDesk, Declined
@@ -95,6 +96,7 @@ def show_device(request: Request, desk: AtDesk, visitor: AtPage, device: str) ->
     assert story is not None
     values = {
         "device": found,
+        "shape": device_figures(found)["shape"],
         "story": story,
         "sentences": story["text"].split("\nLately:\n")[0].split("\n"),
         "history": history,

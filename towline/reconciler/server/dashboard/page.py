@@ -1,5 +1,6 @@
 """Pages as answers: templates, the headers that go with them, and words for times and states."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,11 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+WORDS = {word: (glyph, COLOURS[word]) for word, glyph in GLYPHS.items()} | {
+    "online": ("●", "green"),
+    "offline": ("○", "yellow"),
+}
+"""Each word of a state with its glyph and colour."""
 HEALTH_COLOURS = {
     "healthy": "green",
     "progressing": "cyan",
@@ -72,10 +78,10 @@ def _time(text: str | None) -> Markup:
 
 def _state(word: str) -> Markup:
     """A word of a state with its glyph and colour."""
-    colour = COLOURS.get(word, "dim")
+    glyph, colour = WORDS.get(word, ("·", "dim"))
     shown = word.replace("_", " ")
     return Markup('<span class="state {}"><span aria-hidden="true">{}</span> {}</span>').format(
-        colour, GLYPHS.get(word, "·"), shown
+        colour, glyph, shown
     )
 
 
@@ -95,7 +101,7 @@ _templates = Environment(
     lstrip_blocks=True,
     undefined=StrictUndefined,
 )
-_templates.globals |= {"path": PATH}
+_templates.globals |= {"path": PATH, "state_words": json.dumps(WORDS, ensure_ascii=False)}
 _templates.filters |= {
     "when": _time,
     "state": _state,

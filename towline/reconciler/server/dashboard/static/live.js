@@ -1,133 +1,161 @@
-// Keeps the figures of an open page true: [data-figure] elements get their value from the stream,
-// and when more than figures changed, the [data-part] sections are fetched again from the page itself.
+// Keeps an open page true. An element says which figure it shows, and the stream brings the figures:
+//   data-figure, data-state, data-counts, data-some, data-class   a path into them, by dots
+//   data-derived, data-was   what follows from a figure, and is hidden when that is another one
+//   data-at   on an element around: "COLLECTION KEY", where the path begins
+// What is more than figures stays as it was, and the page says so when it has changed.
 
-const SETTLE_MS = 3000; // so long at least between two fetches of the page
-const OFFLINE_AFTER_MS = 20000;
-const AGAIN_MS = 5000;
+const OFFLINE_AFTER_MS = 15_000;
+const SILENT_AFTER_MS = 40_000; // a heartbeat comes every 15 s
+const AGAIN_MS = 5_000;
 
 const main = document.querySelector("[data-stream]");
 const sign = document.querySelector("[data-live]");
-const words = { live: "● Live", reconnecting: "◌ Reconnecting…", offline: "○ Offline", finished: "✓ Finished" };
+const stale = document.querySelector("[data-stale]");
+const SIGNS = { live: "● Live", reconnecting: "◌ Reconnecting…", offline: "○ Offline", finished: "✓ Finished" };
 
 let source = null;
 let lastId = "";
-let layout = null;
+let heardAt = 0;
 let lostAt = 0;
 let isFinished = false;
-let pending = 0;
-let fetchedAt = 0;
+
+function lookUp(figures, path) {
+  return path.split(".").reduce((found, name) => found?.[name], figures);
+}
+
+// The figures that an element's path begins in.
+function figuresFor(element, figures) {
+  const at = element.closest("[data-at]")?.dataset.at;
+  if (at === undefined) return figures;
+  const [name, key] = at.split(" ");
+  const found = figures[name];
+  return Array.isArray(found) ? found.find((each) => String(each.number) === key) : found?.[key];
+}
+
+function spanOf(className, ...content) {
+  const span = document.createElement("span");
+  span.className = className;
+  span.append(...content);
+  return span;
+}
+
+// A word of a state with its glyph and colour, as the server writes it.
+function stateOf(word) {
+  const [glyph, colour] = JSON.parse(sign.dataset.words)[word] ?? ["·", "dim"];
+  const mark = spanOf("", glyph);
+  mark.ariaHidden = "true";
+  return spanOf(`state ${colour}`, mark, ` ${word.replaceAll("_", " ")}`);
+}
+
+const putters = {
+  figure(element, value, from) {
+    if (element.tagName === "PROGRESS") {
+      element.max = lookUp(from, element.dataset.max) || 1;
+      element.value = value;
+      return;
+    }
+    const text = Array.isArray(value) ? value.join(", ") : String(value || (element.dataset.none ?? value ?? ""));
+    if (element.textContent !== text) element.textContent = text;
+  },
+  state(element, word) {
+    element.replaceChildren(...(word ? [stateOf(word)] : []));
+  },
+  counts(element, counts) {
+    const some = Object.entries(counts ?? {}).filter(([, n]) => n).sort();
+    element.replaceChildren(...some.flatMap(([word, n]) => [spanOf("count", stateOf(word), ` ${n}`), " "]));
+  },
+  some(element, value) {
+    element.hidden = !value;
+  },
+  class(element, value) {
+    element.className = value;
+  },
+  derived(element, value) {
+    element.hidden = String(value ?? "") !== element.dataset.was;
+  },
+};
+
+// Only what differs from what is shown is put, so that nobody's selection is lost.
+const shown = new WeakMap();
+
+function put(figures) {
+  for (const [kind, putIn] of Object.entries(putters)) {
+    for (const element of document.querySelectorAll(`[data-${kind}]`)) {
+      const from = figuresFor(element, figures);
+      if (!from) continue;
+      const value = lookUp(from, element.dataset[kind]);
+      const key = JSON.stringify([kind, value, lookUp(from, element.dataset.max ?? "")]);
+      if (shown.get(element)?.[kind] === key) continue;
+      shown.set(element, { ...shown.get(element), [kind]: key });
+      putIn(element, value, from);
+    }
+  }
+}
 
 function say(state) {
   if (sign.dataset.live === state) return;
   sign.hidden = false;
   sign.dataset.live = state;
-  sign.textContent = words[state];
+  sign.textContent = SIGNS[state];
 }
 
-function lookUp(figures, path) {
-  let found = figures;
-  for (const [place, name] of path.split(".").entries()) {
-    if (found === undefined || found === null) return undefined;
-    // Batches are a list; their number is a property, not a place.
-    found = Array.isArray(found) && place > 0 ? found.find((each) => String(each.number) === name) : found[name];
-  }
-  return found;
+function sayStale() {
+  if (!stale || !stale.hidden) return;
+  stale.hidden = false;
+  stale.querySelector("a").href = location.href;
 }
 
-function put(element, figures) {
-  const row = element.closest("[data-run]");
-  const from = row ? figures.live?.[row.dataset.run] : figures;
-  const value = lookUp(from, element.dataset.figure);
-  if (value === undefined || value === null) return;
-  if (element.tagName === "PROGRESS") {
-    const total = from.total ?? from.progress?.total_devices;
-    if (total) element.max = total;
-    element.value = value;
-  } else if (element.textContent !== String(value)) {
-    element.textContent = String(value);
-  }
-}
-
-// What the page is laid out by; while it stays the same, putting figures in place is enough.
-function layoutOf(figures) {
-  const batches = figures.batches?.map((each) => [each.number, each.state]);
-  const live = Object.entries(figures.live ?? {}).map(([id, run]) => [id, run.status, run.failed]);
-  return JSON.stringify([
-    figures.status, figures.reason, figures.holds, batches, figures.progress?.failed, live, figures.runs,
-    figures.online, figures.components,
-  ]);
-}
-
-async function fetchParts() {
-  pending = 0;
-  fetchedAt = Date.now();
-  let answer;
-  try {
-    answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-  } catch {
-    return;
-  }
-  if (answer.redirected) return location.reload(); // signed out
-  if (!answer.ok) return;
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-  for (const part of document.querySelectorAll("[data-part][id]")) {
-    const other = fresh.getElementById(part.id);
-    // Whoever types or stands in a part is not disturbed.
-    if (other && other.innerHTML !== part.innerHTML && !part.contains(document.activeElement)) part.replaceWith(other);
-  }
-}
-
-function fetchSoon() {
-  if (pending) return;
-  pending = setTimeout(fetchParts, Math.max(0, fetchedAt + SETTLE_MS - Date.now()));
+function hear(message) {
+  lastId = message.lastEventId || lastId;
+  heardAt = Date.now();
+  lostAt = 0;
+  say("live");
 }
 
 function take(message) {
-  lastId = message.lastEventId || lastId;
-  lostAt = 0;
-  say("live");
+  hear(message);
   const figures = JSON.parse(message.data);
-  for (const element of document.querySelectorAll("[data-figure]")) put(element, figures);
-  const now = layoutOf(figures);
-  if (layout !== null && (now !== layout || figures.events.length)) fetchSoon();
-  layout = now;
+  put(figures);
+  if (main.dataset.shape && main.dataset.shape !== figures.shape) sayStale();
 }
 
 function lose() {
-  if (isFinished) return;
   lostAt ||= Date.now();
   say(!navigator.onLine || Date.now() - lostAt > OFFLINE_AFTER_MS ? "offline" : "reconnecting");
-  if (source.readyState === EventSource.CLOSED) {
-    setTimeout(() => document.hidden || open(), AGAIN_MS);
-    fetchSoon(); // a visit that is over leads to the sign-in page
-  }
+  if (source.readyState !== EventSource.CLOSED) return;
+  sayStale(); // the server refuses: reloading the page tells why
+  setTimeout(open, AGAIN_MS);
 }
 
 function open() {
   source?.close();
+  if (isFinished || document.hidden) return;
   const where = new URL(main.dataset.stream, location.href);
   if (lastId) where.searchParams.set("last_event_id", lastId);
+  heardAt = Date.now();
   source = new EventSource(where);
-  source.addEventListener("open", () => say("live"));
   source.addEventListener("error", lose);
   source.addEventListener("figures", take);
+  source.addEventListener("heartbeat", hear);
   source.addEventListener("end", () => {
     isFinished = true;
     source.close();
     say("finished");
-    fetchSoon();
   });
+}
+
+function watch() {
+  if (isFinished || document.hidden || Date.now() - heardAt < SILENT_AFTER_MS) return;
+  lose();
+  open();
 }
 
 // A browser keeps only few connections per server: a page that nobody sees gives its own back.
 if (main && sign) {
   say("reconnecting");
   open();
-  document.addEventListener("visibilitychange", () => {
-    if (isFinished) return;
-    if (document.hidden) source.close();
-    else open();
-  });
-  addEventListener("offline", () => say("offline"));
-  addEventListener("online", () => isFinished || open());
+  setInterval(watch, AGAIN_MS);
+  document.addEventListener("visibilitychange", () => (document.hidden ? source?.close() : open()));
+  addEventListener("offline", () => isFinished || say("offline"));
+  addEventListener("online", open);
 }
