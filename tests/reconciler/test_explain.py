@@ -235,6 +235,40 @@ def test_a_run_that_stalls_says_when_it_will_be_held(tmp_path: Path) -> None:
     assert deployment(fleet)["stallsAt"] is None
 
 
+def test_a_run_that_a_window_keeps_waiting_says_when_one_opens(tmp_path: Path) -> None:
+    fleet = Simulation(tmp_path, devices=2)
+    with fleet.store.write() as connection:
+        connection.execute(
+            update(t.edge_devices)
+            .where(t.edge_devices.c.slug == "till-2")
+            .values(time_zone="America/New_York")
+        )
+    windows = '  windows: [{allow: {days: Mon-Sun, start: "12:00", length: 2h}}]\n'
+    fleet.commit(manifest("1.0.0", NOW_ALL + windows))
+    fleet.step(1)
+    told = deployment(fleet)
+    assert told["opens"] == ["2027-01-15T12:00:00Z", "2027-01-15T17:00:00Z"]
+    assert "Windows open next at 2027-01-15T12:00:00Z (in " in told["text"]
+    assert "), the last of its time zones at 2027-01-15T17:00:00Z (in " in told["text"]
+    fleet.now += 5 * 3600
+    assert "Windows open now, the last of its time zones at" in deployment(fleet)["text"]
+    fleet.commit(manifest("1.0.1", NOW_ALL))
+    fleet.step(1)
+    assert (deployment(fleet)["opens"], "Windows" in deployment(fleet)["text"]) == ([], False)
+
+
+def test_who_rolled_a_run_back_and_why_is_told(tmp_path: Path) -> None:
+    fleet = Simulation(tmp_path, devices=1)
+    fleet.commit(manifest("1.0.0", NOW_ALL))
+    fleet.step(4)
+    assert deployment(fleet)["lastAct"] is None
+    fleet.verb(Verb.ROLLBACK)
+    told = deployment(fleet)
+    assert told["lastAct"]["what"] == "rollback by ops"
+    assert "Last act: rollback by ops, 2027-01-15T08:" in told["text"]
+    assert told["lastAct"]["reason"] == "because"
+
+
 def test_explaining_changes_nothing(tmp_path: Path) -> None:
     fleet = Simulation(tmp_path, devices=3)
     fleet.commit(manifest("1.0.0", CANARY))

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.reconciler.simulation import Simulation, attempt_of, manifest
+from tests.reconciler.simulation import ORGANIZATION, Simulation, attempt_of, manifest
 from towline.reconciler.acts import NotAllowed
+from towline.reconciler.device_acts import act_on_device
 from towline.schemas.states import TargetState, Verb
 
 AT_ONCE = "  strategy: immediate\n"
@@ -33,6 +34,24 @@ def test_manual_takes_the_named_devices_and_more_by_a_commit(fleet: Simulation) 
     fleet.commit(manifest("1.0.0", one.replace("till-2", "till-2, till-5")))
     fleet.step(4)
     assert sorted(installed(fleet)) == ["till-2", "till-5"]
+
+
+def test_a_person_names_no_more_devices_than_may_be(fleet: Simulation) -> None:
+    few = "  strategy: manual\n  filters: {devices: [till-2]}\n  maxDevices: 2\n"
+    fleet.commit(manifest("1.0.0", few))
+
+    def name(device: str) -> None:
+        act_on_device(
+            fleet.store, ORGANIZATION, fleet.run().id, device, Verb.START,
+            author="ops", reason="this one, too", now=fleet.now, head=fleet.head,
+        )  # fmt: skip
+
+    name("till-3")
+    name("till-3")
+    with pytest.raises(NotAllowed, match="3 devices, and the manifest allows 2"):
+        name("till-4")
+    fleet.step(4)
+    assert sorted(installed(fleet)) == ["till-2", "till-3"]
 
 
 def test_rolling_goes_in_steps(fleet: Simulation) -> None:

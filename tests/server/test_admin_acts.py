@@ -114,13 +114,36 @@ def test_an_approval_lifts_what_waits_for_it_and_nothing_else(
     refused = post(server, "hello/approve")
     assert (refused.status_code, refused.json()["code"]) == (409, "not-allowed")
     assert "nothing waits for an approval" in refused.json()["detail"]
-    with server.store.write() as connection:
-        held = {"organization": "acme", "deployment": "hello", "run_seq": run, "message": ""}
-        values = held | {"reason": "SelfHealHeld", "author": "towline", "since": NOW}
-        connection.execute(insert(t.holds), values)
+    hold_run(server, run, "SelfHealHeld")
     assert post(server, "hello/approve").status_code == 200
     with server.store.read() as connection:
         assert connection.execute(select(t.holds)).all() == []
+
+
+def test_an_approval_of_a_start_says_who_agreed_so_far(server: Running, add_run: AddRun) -> None:
+    run = add_run(status="pending", started_at=None)
+    hold_run(server, run, "WaitingForApproval")
+    answer = post(server, "hello/approve").json()
+    assert answer["did"] == "approved so far by operator person"
+
+
+def hold_run(server: Running, run: int, reason: str) -> None:
+    held = {"organization": "acme", "deployment": "hello", "run_seq": run, "message": ""}
+    with server.store.write() as connection:
+        connection.execute(
+            insert(t.holds), held | {"reason": reason, "author": "towline", "since": NOW}
+        )
+
+
+def test_a_device_that_is_tried_again_under_a_failed_gate_is_said_to_wait(
+    server: Running, enrolled: Device, add_run: AddRun
+) -> None:
+    run = add_run()
+    add_batch(server, run)
+    add_target(server, run, device_seq(server), status="failed", reason="TimedOut")
+    hold_run(server, run, "ThresholdNotMet")
+    answer = post(server, "hello/devices/pi-0001/retry").json()
+    assert "it waits while the run is held by ThresholdNotMet: `towline" in answer["message"]
 
 
 def test_one_device_is_sent_back_and_pinned(

@@ -5,7 +5,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, select
 
+from towline.manifests.policy import over_devices, policy_for
 from towline.reconciler.acts import check_newest, find_run
+from towline.reconciler.head import Head
+from towline.reconciler.laid_over import with_overrides
 from towline.reconciler.previous import can_go_back
 from towline.reconciler.refusals import NotAllowed, Unknown
 from towline.reconciler.run_changes import record_for
@@ -33,11 +36,12 @@ def act_on_device(
     reason: str,
     now: int,
     previous_version: str | None = None,
+    head: Head | None = None,
 ) -> set[int]:
     """Carry out a verb on one device; returns the devices whose documents change.
 
-    `previous_version`, with rollback, must be what the device came from. Raises NotAllowed or
-    Unknown; nothing changed then.
+    `previous_version`, with rollback, must be what the device came from. `head` is in force; its
+    limits hold for whom start names. Raises NotAllowed or Unknown; nothing changed then.
     """
     who = Person(author, reason, now)
     with store.write() as connection:
@@ -50,7 +54,7 @@ def act_on_device(
         ).first()
         match verb:
             case Verb.START:
-                _name(connection, run, device, who)
+                _name(connection, run, device, who, head)
             case Verb.ROLLBACK:
                 _send_back(connection, run, target, previous_version, who)
             case Verb.RETRY:
@@ -74,7 +78,9 @@ def _find_device(connection: Connection, organization: str, device: str) -> int:
     return int(found)
 
 
-def _name(connection: Connection, run: Row[Any], device: str, who: Person) -> None:
+def _name(
+    connection: Connection, run: Row[Any], device: str, who: Person, head: Head | None
+) -> None:
     """One more device of strategy manual; it stays named for the runs to come."""
     if run.rollout_strategy != "manual":
         raise NotAllowed(
@@ -84,8 +90,19 @@ def _name(connection: Connection, run: Row[Any], device: str, who: Person) -> No
     if RunState(run.status) not in LIVE_RUNS | {RunState.COMPLETED}:
         raise NotAllowed(f"the run is {run.status}; `retry` begins the next one")
     lay_override(connection, run, "device", device, who)
+    if head is not None and (problem := _too_many(connection, head, run.deployment)):
+        raise NotAllowed(f"{problem}: `maxDevices` is raised by a commit")
     if run.status == RunState.PENDING.value:
         runs.set_on_run(connection, run.seq, start_requested=True)
+
+
+def _too_many(connection: Connection, head: Head, deployment: str) -> str:
+    """Why so many devices may not be named; empty when they may."""
+    manifest = with_overrides(connection, head, deployment).deployments.get(deployment)
+    if manifest is None:
+        return ""
+    policy = policy_for(head.policies, manifest.file)
+    return over_devices(manifest, policy, len(manifest.ownership.devices))
 
 
 def _send_back(

@@ -7,16 +7,17 @@ from sqlalchemy import Connection, Row
 from towline.manifests.model import Deployment
 from towline.reconciler import showing
 from towline.reconciler.decide import decide
-from towline.reconciler.explain_run import Deadline, RunStory, explain_run
+from towline.reconciler.explain_run import Act, Deadline, RunStory, explain_run
 from towline.reconciler.head import Head
 from towline.reconciler.laid_over import with_overrides
 from towline.reconciler.observe import observe
+from towline.reconciler.openings import openings_of
 from towline.reconciler.showing import Sight
 from towline.reconciler.snapshot import Snapshot
 from towline.reconciler.store import reading_explain as rows_of
 from towline.reconciler.store import runs
 from towline.reconciler.store.reading import DevicesShown
-from towline.schemas.states import LIVE_RUNS, TargetState
+from towline.schemas.states import LIVE_RUNS, RunState, TargetState
 
 
 def explain_deployment(
@@ -37,6 +38,8 @@ def explain_deployment(
         limits=_limits(manifest) if manifest else {},
         is_in_git=head is None or manifest is not None,
         stalls_at=_stalls_at(world, manifest) if world and manifest else None,
+        openings=_openings(connection, head, manifest, run, sight) if head and manifest else None,
+        last_act=_last_act(rows_of.last_act(connection, run)),
     )
     return explain_run(story, sight.now)
 
@@ -53,6 +56,19 @@ def _stalls_at(world: Snapshot, manifest: Deployment) -> int | None:
     if world.slots.stalled_since is None or world.holds or not is_live:
         return None
     return world.slots.stalled_since + manifest.progress_deadline_s
+
+
+def _openings(
+    connection: Connection, head: Head, manifest: Deployment, run: Row[Any], sight: Sight
+) -> list[int] | None:
+    """Of a run whose devices a window may keep waiting."""
+    if RunState(run.status) not in LIVE_RUNS or run.through_windows:
+        return None
+    return openings_of(connection, head, manifest, run.seq, sight.now)
+
+
+def _last_act(event: Row[Any] | None) -> Act | None:
+    return None if event is None else Act(event.cause, event.at, event.message)
 
 
 def _limits(manifest: Deployment) -> dict[str, int]:

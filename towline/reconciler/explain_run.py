@@ -39,6 +39,16 @@ class Deadline:
 
 
 @dataclass(frozen=True, slots=True)
+class Act:
+    """What a person last did to the run."""
+
+    what: str
+    """With who did it: `rollback by ada`."""
+    at: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunStory:
     """What is told."""
 
@@ -53,6 +63,11 @@ class RunStory:
     is_in_git: bool
     stalls_at: int | None = None
     """When progressDeadline runs out, while an online device holds a grant."""
+    openings: Sequence[int] | None = None
+    """When windows open next in the time zones of its devices, in order; None: none is in the way.
+
+    Empty: none ever opens."""
+    last_act: Act | None = None
 
 
 def explain_run(story: RunStory, now: int) -> dict[str, Any]:
@@ -77,6 +92,10 @@ def explain_run(story: RunStory, now: int) -> dict[str, Any]:
     if story.limits:
         limits = ", ".join(f"{name} {about(s)}" for name, s in story.limits.items())
         lines.append(f"Limits of the manifest: {limits}.")
+    lines += _windows(story.openings, now)
+    if (act := story.last_act) is not None:
+        why = f": {act.reason}" if act.reason else ""
+        lines.append(f"Last act: {act.what}, {times.to_rfc3339(act.at)}{why}.".replace("..", "."))
     lines.append(f"A commit: {needs}.")
     return {
         "deployment": shown["name"],
@@ -95,6 +114,8 @@ def explain_run(story: RunStory, now: int) -> dict[str, Any]:
         "deadlines": [_deadline_document(each) for each in story.deadlines],
         "limits": dict(story.limits),
         "stallsAt": None if story.stalls_at is None else times.to_rfc3339(story.stalls_at),
+        "opens": [times.to_rfc3339(at) for at in story.openings or ()],
+        "lastAct": None if story.last_act is None else _act_document(story.last_act),
         "needs": needs,
         "text": "\n".join(lines),
     }
@@ -164,6 +185,22 @@ def _hold(hold: Mapping[str, Any], name: str) -> Iterable[str]:
         "..", "."
     )
     yield f"  → {ways_out.of_hold(hold['reason'], name)}."
+
+
+def _windows(openings: Sequence[int] | None, now: int) -> Iterable[str]:
+    """Only where a device may not begin right now."""
+    if openings is None or (openings and openings[-1] <= now):
+        return
+    if not openings:
+        yield "Windows: none of its devices' windows ever opens."
+        return
+    last = f", the last of its time zones {_at(openings[-1], now)}"
+    first = "open now" if openings[0] <= now else f"open next {_at(openings[0], now)}"
+    yield f"Windows {first}{last if len(openings) > 1 and openings[-1] > openings[0] else ''}."
+
+
+def _act_document(act: Act) -> dict[str, str]:
+    return {"what": act.what, "at": times.to_rfc3339(act.at), "reason": act.reason}
 
 
 def _batch(batch: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row
 
 from towline.manifests.model import Deployment
 from towline.reconciler.head import Head
+from towline.reconciler.openings import openings_of
 from towline.reconciler.plan import (
     NAMES_LIMIT,
     Change,
@@ -30,7 +31,6 @@ from towline.reconciler.store import plan_groups, plan_reading, runs
 from towline.reconciler.store.plan_groups import RehearsedGroup
 from towline.schemas import times
 from towline.schemas.states import TargetState
-from towline.schemas.windows import install_need_s, opening_if_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,19 +204,10 @@ class Teller:
         )
 
     def _openings(self, manifest: Deployment, run_seq: int) -> Openings | None:
-        freezes = list(self.head.freezes.values())
-        if not manifest.windows and not freezes:
-            return None
-        health = [check.document() for check in manifest.health]
-        need_s = install_need_s(manifest.install.timeout_s, health)
-        found = [
-            opening_if_known((*manifest.windows, *frozen), self.since, zone, need_s)
-            for zone, frozen in plan_reading.zones(self.connection, run_seq, freezes)
-        ]
-        known = [opening for opening in found if opening is not None]
-        if not known:
-            return Openings(None, None)
-        return Openings(times.to_rfc3339(min(known)), times.to_rfc3339(max(known)))
+        found = openings_of(self.connection, self.head, manifest, run_seq, self.since)
+        if not found:
+            return None if found is None else Openings(None, None)
+        return Openings(times.to_rfc3339(found[0]), times.to_rfc3339(found[-1]))
 
 
 def _change(

@@ -13,13 +13,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from sqlalchemy import Connection, Row
 
 from towline.manifests.shape_words import seconds_above_zero
-from towline.reconciler import acts, device_acts, showing, standing, unmerged
+from towline.reconciler import acts, device_acts, showing, standing, unmerged, ways_out
 from towline.reconciler.consequences import COUNTED, consequences
+from towline.reconciler.head import Head
 from towline.reconciler.server import admin_unmerged
 from towline.reconciler.server.desk import AtDesk, Declined, Desk, Operator, wall_clock
 from towline.reconciler.server.etags import GuardedStore, IfMatch, demand, etag_of
 from towline.reconciler.server.sight import sight
-from towline.reconciler.store import reading, reading_devices
+from towline.reconciler.store import reading, reading_devices, runs
+from towline.reconciler.store.approvals import approvals_of
 from towline.reconciler.store.people import Person
 from towline.reconciler.store.reading_acts import standings
 from towline.schemas.states import Verb
@@ -135,7 +137,16 @@ def act(
         )
     desk.ring(touched)
     desk.wake()
+    if verb is Verb.APPROVE:
+        did = _approved(desk, run)
     return _after(desk, person, run) | {"did": did, "devices": fates.document()}
+
+
+def _approved(desk: Desk, run: Row[Any]) -> str:
+    """Who agreed to a start; the message is still the one before it until the next pass."""
+    with desk.store.read() as connection:
+        people = approvals_of(connection, run.seq, wall_clock()).start
+    return f"approved so far by {', '.join(sorted(people))}" if people else ""
 
 
 def _demand_run(run: Row[Any], if_match: str | None, connection: Connection) -> None:
@@ -197,10 +208,27 @@ def act_on_device(
             reason=asked.reason,
             now=wall_clock(),
             previous_version=asked.previous_version,
+            head=_head_of(desk, person),
         )
     desk.ring(touched)
     desk.wake()
-    return {"status": "success", "message": _DONE[verb].format(slug=slug, run=run)}
+    message = _DONE[verb].format(slug=slug, run=run) + _waits_for(desk, run, verb)
+    return {"status": "success", "message": message}
+
+
+def _head_of(desk: Desk, person: Person) -> Head | None:
+    head = desk.head()
+    return head if head is not None and head.organization == person.organization else None
+
+
+def _waits_for(desk: Desk, run: Row[Any], verb: Verb) -> str:
+    """A device that is tried again is granted nothing while its run is held."""
+    if verb is Verb.ROLLBACK:
+        return ""
+    with desk.store.read() as connection:
+        held = runs.holds_of(connection, run.organization, run.deployment, run.seq)
+    ways = [f"{hold.reason}: {ways_out.of_hold(hold.reason, run.deployment)}" for hold in held]
+    return f"; it waits while the run is held by {'; '.join(ways)}" if ways else ""
 
 
 def _demand_device(

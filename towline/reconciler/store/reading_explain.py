@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Row, func, select
 
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.clocks import awaits_verdict
-from towline.schemas.states import ACTIVE_TARGETS
+from towline.schemas.states import ACTIVE_TARGETS, Verb
 
 _ACTIVE = [state.value for state in ACTIVE_TARGETS]
 
@@ -84,6 +84,22 @@ def subject_of(connection: Connection, run: Row[Any]) -> str:
         )
     ).scalar_one_or_none()
     return (found or "").split("\n")[0]
+
+
+def last_act(connection: Connection, run: Row[Any]) -> Row[Any] | None:
+    """The event of what a person last did to the run as a whole."""
+    return connection.execute(
+        select(t.events)
+        .where(
+            t.events.c.organization == run.organization,
+            t.events.c.deployment == run.deployment,
+            t.events.c.run == run.id,
+            t.events.c.kind.in_([f"verb.{verb}" for verb in Verb]),
+            t.events.c.device.is_(None),
+        )
+        .order_by(t.events.c.id.desc())
+        .limit(1)
+    ).first()
 
 
 def deadlines(connection: Connection, run_seq: int) -> Sequence[Row[Any]]:
