@@ -21,6 +21,7 @@ from towline.manifests.load import load
 from towline.reconciler.head import CommitSeen
 from towline.reconciler.head_reading import read_head
 from towline.reconciler.plan import Change, DeploymentPlan, Plan
+from towline.reconciler.plan_text import text
 from towline.reconciler.planning import PlanOptions, make_plan
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.private_copy import copy_of
@@ -276,6 +277,16 @@ def test_the_document_is_versioned_and_sums_up(plan_of: PlanOf) -> None:
     assert document["summary"]["add"] == 1
     assert document["summary"]["devices"] == 8
     assert document["deployments"][0]["batches"][0]["isLast"] is True
+
+
+def test_a_batch_that_a_person_approves_says_so(plan_of: PlanOf) -> None:
+    plan = plan_of(
+        manifest("1.0.0", "  strategy: {type: canary, percentage: 25, approval: manual}\n")
+    )
+    assert [batch.needs_approval for batch in only(plan).batches] == [True, False]
+    (first, rest) = (line for line in text(plan.document()).splitlines() if "must pass" in line)
+    assert first.endswith("a person approves")
+    assert "approves" not in rest
 
 
 def test_freezes_move_the_first_and_the_last_opening(fleet: Simulation, plan_of: PlanOf) -> None:

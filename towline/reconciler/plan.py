@@ -56,6 +56,8 @@ class PlannedBatch:
     """It was opened before this commit."""
     success_threshold: int
     soak: int
+    needs_approval: bool = False
+    """A person has to approve what comes after it."""
     names: Names | None = None
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row
 
 from towline.manifests.model import Deployment
 from towline.reconciler.head import Head
+from towline.reconciler.layout import plan_number
 from towline.reconciler.openings import openings_of
 from towline.reconciler.plan import (
     NAMES_LIMIT,
@@ -27,6 +28,7 @@ from towline.reconciler.plan import (
 from towline.reconciler.plan_changes import key_changes, strategy_text
 from towline.reconciler.plan_warnings import QUIET, errors_of, warnings_of
 from towline.reconciler.rehearsal import Story
+from towline.reconciler.scope import plans_of
 from towline.reconciler.store import plan_groups, plan_reading, runs
 from towline.reconciler.store.plan_groups import RehearsedGroup
 from towline.schemas import times
@@ -119,7 +121,7 @@ class Teller:
             devices=devices,
             kept=sum(group.n for group in moved if group.is_kept),
             bytes=sum(_size(group, sizes) * group.n for group in moved if not group.is_kept),
-            batches=self._batches(run, moved, before.batches if is_same_run else 0),
+            batches=self._batches(manifest, run, moved, before.batches if is_same_run else 0),
             skipped=self._skips(run, groups, before.run if is_same_run else None),
             versions=_versions(moved, run),
             no_way_back=self._no_way_back(moved, manifest),
@@ -139,9 +141,14 @@ class Teller:
         )
 
     def _batches(
-        self, run: Row[Any], moved: Sequence[RehearsedGroup], opened: int
+        self,
+        manifest: Deployment,
+        run: Row[Any],
+        moved: Sequence[RehearsedGroup],
+        opened: int,
     ) -> tuple[PlannedBatch, ...]:
         rows = runs.batches_of(self.connection, run.seq)
+        plans = plans_of(manifest, run, rows)
         found = []
         for row in rows:
             mine = [group for group in moved if group.batch == row.number]
@@ -156,6 +163,7 @@ class Teller:
                     was_open=row.number < opened,
                     success_threshold=row.success_threshold,
                     soak=row.soak_s,
+                    needs_approval=plan_number(plans, row.number).needs_approval,
                     names=self._names(run, plan_reading.in_batch(row.number), devices),
                 )
             )

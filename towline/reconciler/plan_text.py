@@ -59,6 +59,8 @@ def _batches(deployment: Mapping[str, Any]) -> Iterator[str]:
         then = [f"{row['successThreshold']}% must pass"]
         if row["soak"] and not row["isLast"]:
             then.append(f"soak {length(row['soak'])}")
+        if row["needsApproval"]:
+            then.append("a person approves")
         if row["offline"]:
             then.append(f"{row['offline']:,} offline now")
         if row["wasOpen"]:
