@@ -280,9 +280,9 @@ def test_the_document_is_versioned_and_sums_up(plan_of: PlanOf) -> None:
 
 
 def test_a_batch_that_a_person_approves_says_so(plan_of: PlanOf) -> None:
-    plan = plan_of(
-        manifest("1.0.0", "  strategy: {type: canary, percentage: 25, approval: manual}\n")
-    )
+    half = "{name: half, size: 50%, approval: manual}"
+    batches = f"  strategy: {{type: batches, batches: [{half}, {{name: all, size: 100%}}]}}\n"
+    plan = plan_of(manifest("1.0.0", batches))
     assert [batch.needs_approval for batch in only(plan).batches] == [True, False]
     (first, rest) = (line for line in text(plan.document()).splitlines() if "must pass" in line)
     assert first.endswith("a person approves")
