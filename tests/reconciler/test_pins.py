@@ -21,6 +21,7 @@ from tests.reconciler.looking import (
 )
 from tests.reconciler.simulation import Simulation, manifest
 from towline.reconciler.acts import NotAllowed
+from towline.reconciler.store import reading_devices
 from towline.reconciler.store import tables as t
 from towline.schemas.states import Verb
 
@@ -165,3 +166,19 @@ def test_a_device_of_a_final_run_is_not_tried_again_alone(fleet: Simulation) -> 
     ship(fleet, manifest("3.0.0", AT_ONCE + "  onFailure: abort\n"))
     with pytest.raises(NotAllowed, match="retry"):
         device_verb(fleet, Verb.RETRY, "till-1")
+
+
+def test_whoever_went_back_wants_what_it_came_from(fleet: Simulation) -> None:
+    def desired() -> list[str]:
+        with fleet.store.read() as connection:
+            names = ("till-1", "till-2")
+            found = [
+                reading_devices.device(connection, "acme", each, seen_after=0) for each in names
+            ]
+        return [device["components"]["app"]["desired"] for device in found if device]
+
+    device_verb(fleet, Verb.ROLLBACK, "till-1")
+    assert desired() == ["1.0.0", "2.0.0"]
+    fleet.verb(Verb.ROLLBACK)
+    fleet.step(4)
+    assert desired() == ["1.0.0", "1.0.0"]

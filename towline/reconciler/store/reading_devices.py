@@ -168,8 +168,9 @@ def _newest_targets(connection: Connection, seqs: Sequence[int]) -> Sequence[Any
 
 
 def _wanted(row: Row[Any], version: str) -> dict[str, Any]:
+    goes_back = row.goes_back and row.from_version is not None
     return _NOTHING_WANTED | {
-        "desired": version,
+        "desired": row.from_version if goes_back else version,
         "state": row.status,
         "reason": row.reason,
         "message": row.error_message or "",
