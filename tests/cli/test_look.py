@@ -55,7 +55,31 @@ def test_events_show_what_matters_and_all_on_demand(server: Running, printed: An
     assert len(printed("get", "events", "--all").splitlines()) == 4
     of_device = printed("get", "events", "--device", "pi-1").splitlines()
     assert [line.split("\t")[3] for line in of_device] == ["device.installing", "device.failed"]
-    assert printed("get", "events", "other") == ""
+
+
+def test_a_slip_in_a_name_is_no_empty_list(
+    server: Running,
+    enrolled: Device,
+    add_run: AddRun,
+    printed: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    add_run()
+    for asked in (
+        ("devices", "--device", "pi-9"),
+        ("devices", "helo"),
+        ("events", "--device", "pi-9"),
+        ("events", "helo"),
+        ("deployments", "helo"),
+    ):
+        capsys.readouterr()
+        assert main.run(("get", *asked)) == ExitCode.ERROR
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith(("error: there is no device pi-9", "error: there is no deploy"))
+        assert "→ `towline get" in said.err
+    assert printed("get", "events", "hello") == printed("get", "devices", "hello") == ""
+    assert printed("get", "devices", "--device", "pi-0001").startswith("pi-0001\t")
 
 
 def test_repeats_are_one_line_with_a_count(server: Running, printed: Any) -> None:

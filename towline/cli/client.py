@@ -122,7 +122,9 @@ def _checked(answer: requests.Response) -> dict[str, Any]:
     if answer.status_code in (401, 403):
         raise NotAuthorised(words, remedy="set TOWLINE_TOKEN to a token with the role for this")
     if answer.status_code == 404:
-        raise NotFound(words)
+        raise NotFound(
+            words, remedy="`towline get deployments` and `towline get devices` list what there is"
+        )
     raise Problem(words)
 
 

@@ -43,7 +43,9 @@ def get(
     client, name = connect(), name or deployment
     match what:
         case Listed.DEPLOYMENTS:
-            runs = client.pages("/deployments", "deployments", name=name)
+            runs = list(client.pages("/deployments", "deployments", name=name))
+            if not runs:
+                _look_for(client, name, None)
             show_list(DEPLOYMENT, _shown(runs, output), output)
         case Listed.DEVICES:
             _get_devices(client, name, device, output)
@@ -59,7 +61,21 @@ def get(
                 query["since"] = int(time.time()) - seconds(since)
             # Whoever asks for one device wants all that happened there.
             query |= {"important": not everything and device is None, "machine": everything}
-            show_list(EVENT, client.get("/events", **query)["events"], output)
+            events = client.get("/events", **query)["events"]
+            if not events:
+                _look_for(client, name, device)
+            show_list(EVENT, events, output)
+
+
+def _look_for(client: Client, deployment: str | None, device: str | None) -> None:
+    """Nothing was found: raises Problem when what was named does not exist, as for a typing slip.
+
+    What is over and gone from the inventory may still have events.
+    """
+    if device is not None:
+        client.named("devices", device)
+    if deployment is not None:
+        client.newest_run(deployment)
 
 
 def _is_data(output: Format) -> bool:
@@ -67,12 +83,18 @@ def _is_data(output: Format) -> bool:
 
 
 def _get_devices(client: Client, name: str | None, device: str | None, output: Format) -> None:
+    found = (
+        client.parts("/devices", "devices")
+        if device is None
+        else iter([client.named("devices", device)])
+    )
     items = [
         each
-        for each in client.parts("/devices", "devices")
-        if device in (None, each["id"])
-        and (name is None or any(c["deployment"] == name for c in each["components"].values()))
+        for each in found
+        if name is None or any(c["deployment"] == name for c in each["components"].values())
     ]
+    if not items:
+        _look_for(client, name, None)
     show_list(DEVICE, items if _is_data(output) else map(_with_state, items), output)
 
 
