@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 
 from towline.schemas.problems import Refused
 
+LATEST = 253_402_300_799
+"""The last second that RFC 3339 can write: the end of the year 9999."""
 _RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")
 
 

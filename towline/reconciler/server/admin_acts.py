@@ -9,10 +9,17 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 from sqlalchemy import Connection, Row
 
-from towline.manifests.shape_words import seconds_above_zero
+from towline.manifests.shape_words import DURATION_PATTERN, seconds_above_zero
 from towline.reconciler import acts, device_acts, showing, standing, unmerged, ways_out
 from towline.reconciler.consequences import COUNTED, consequences
 from towline.reconciler.head import Head
@@ -27,6 +34,7 @@ from towline.reconciler.store.reading_acts import standings
 from towline.schemas.states import Verb
 
 PAUSE_LIMIT_S = 366 * 86400
+_DURATION = WithJsonSchema({"type": "string", "pattern": f"^{DURATION_PATTERN}$"})
 
 router = APIRouter(prefix="/deployments")
 
@@ -40,7 +48,7 @@ class VerbRequest(BaseModel):
     """resume only: set the verdicts of a failed gate aside."""
     pause_s: int | None = Field(default=None, ge=1, le=PAUSE_LIMIT_S)
     """pause only: it ends by itself after so many seconds."""
-    pause_for: Annotated[int, BeforeValidator(seconds_above_zero)] | None = Field(
+    pause_for: Annotated[int, BeforeValidator(seconds_above_zero), _DURATION] | None = Field(
         default=None, alias="for", le=PAUSE_LIMIT_S
     )
     """The same as manifests write it: `4h`."""

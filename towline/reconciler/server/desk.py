@@ -229,7 +229,9 @@ def install_problems(app: FastAPI) -> None:
 
     async def refused(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        code = "not-found" if error.status_code == 404 else "http"
+        if error.status_code == 400:
+            return _problem(400, "not-json", "the body is no JSON in UTF-8")
+        code = {404: "not-found", 405: "method"}.get(error.status_code, "http")
         return _problem(error.status_code, code, error.detail)
 
     app.add_exception_handler(Declined, declined)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 
 from towline.reconciler.replaying import replay_store
 from towline.reconciler.server.desk import AtDesk, Declined, Viewer
-from towline.schemas.fields import MOST
+from towline.schemas import times
 
 router = APIRouter(prefix="/api/v1/admin/ota/replay")
 _replaying = threading.Lock()
@@ -20,7 +20,7 @@ _replaying = threading.Lock()
 def replay(
     desk: AtDesk,
     person: Viewer,
-    at: Annotated[int | None, Query(ge=0, le=MOST)] = None,
+    at: Annotated[int | None, Query(ge=0, le=times.LATEST)] = None,
     deployment: str | None = None,
 ) -> dict[str, Any]:
     """All of the record, compared with what is stored; with `at`, in seconds since the epoch, up to

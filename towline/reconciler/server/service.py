@@ -40,6 +40,8 @@ from towline.reconciler.server.inlet import Inlet
 from towline.reconciler.server.live import Live
 from towline.reconciler.server.manifest_texts import ManifestTexts
 from towline.reconciler.server.old_devices import OldDevices
+from towline.reconciler.server.openapi import document
+from towline.reconciler.server.openapi import page as api_page
 from towline.reconciler.server.package_look import PackageLook
 from towline.reconciler.server.packages import Packages
 from towline.reconciler.server.request_ids import RequestIds
@@ -211,7 +213,14 @@ class Application:
 
 def people(desks: Desks, poll_interval_s: int) -> FastAPI:
     """The application for people: API, page, health."""
-    app = FastAPI(title="Towline", version=towline.__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Towline",
+        version=towline.__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=api_page.DOCUMENT,
+        generate_unique_id_function=lambda route: route.name,
+    )
     app.state.desks = desks
     app.state.live = Live(desks.store, lambda: seen_after(poll_interval_s))
     app.add_middleware(RequestIds)
@@ -225,6 +234,7 @@ def people(desks: Desks, poll_interval_s: int) -> FastAPI:
     app.include_router(plans.router)
     app.include_router(replays.router)
     app.include_router(streams.router)
+    app.include_router(api_page.router)
     dashboard.install(app)
 
     @app.get("/healthz")
@@ -234,6 +244,7 @@ def people(desks: Desks, poll_interval_s: int) -> FastAPI:
             connection.execute(select(literal(1)))
         return {"status": "ok", "version": towline.__version__}
 
+    document.install(app)
     return app
 
 

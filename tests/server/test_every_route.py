@@ -1,0 +1,133 @@
+"""Every call of the description: without a token 401, with a low role 403, of others 404."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import insert
+
+from tests.server.changing import waiting
+from tests.server.conftest import NOW, AddRun, Running, add_target
+from tests.server.test_admin import API
+from towline.reconciler.store import people
+from towline.reconciler.store import tables as t
+from towline.reconciler.store.labels import intern_labels
+from towline.reconciler.store.people import Role
+from towline.schemas.identifiers import device_uuid
+
+THEIRS = {"deployment": "theirs", "device": "their-pi", "verb": "pause"}
+ROLES = list(Role)
+BODIES: dict[str, Any] = {"create_device_token": {}}
+"""With a device_type it would bring a device of that id into the organization of the caller."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of the description, with a body that it takes."""
+
+    method: str
+    path: str
+    role: Role
+    body: Any
+    names: tuple[str, ...]
+    """What stands in its path."""
+
+
+def described(server: Running) -> Iterator[Call]:
+    """All calls of people; the device's two are elsewhere."""
+    document = server.client.get("/api/openapi.json").json()
+    for path, methods in document["paths"].items():
+        for method, call in methods.items():
+            if path.startswith(API):
+                content = call.get("requestBody", {}).get("content", {})
+                names = [p["name"] for p in call.get("parameters", ()) if p["in"] == "path"]
+                body = content.get("application/json", {}).get("example")
+                body = BODIES.get(call["operationId"], body)
+                yield Call(method.upper(), path, Role(call["x-role"]), body, tuple(names))
+
+
+def send(server: Running, call: Call, token: str | None, **names: str) -> httpx.Response:
+    headers = {"If-Match": "*"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    url = call.path.format(**THEIRS | names)
+    return server.client.request(call.method, url, json=call.body, headers=headers)
+
+
+@pytest.fixture
+def theirs(server: Running, add_run: AddRun) -> dict[str, str]:
+    """Another organization has a deployment, a device and a token; returns their ids."""
+    run = add_run("theirs", organization="other")
+    with server.store.write() as connection:
+        values = {
+            "id": device_uuid("other", "their-pi"),
+            "slug": "their-pi",
+            "organization": "other",
+            "device_type": "camera",
+            "label_set_id": intern_labels(connection, {}),
+            "labels_git": {},
+            "labels_people": {},
+            "labels_join": {},
+            "state": "active",
+            "created_at": NOW,
+        }
+        made = connection.execute(insert(t.edge_devices).returning(t.edge_devices.c.seq), values)
+        seq = made.scalar_one()
+        connection.execute(insert(t.device_state).values(device_seq=seq, facts={}))
+        later = waiting("their-later") | {"organization": "other"}
+        connection.execute(insert(t.merge_requests), later)
+        token = people.create_admin_token(
+            connection, "other", name="Mallory", role=Role.ADMIN, now=NOW
+        )
+    add_target(server, run, seq)
+    return {"token_id": token.split("_")[1], "token": token}
+
+
+def test_without_a_token_every_call_is_401(server: Running) -> None:
+    found = list(described(server))
+    assert len(found) >= 30
+    for call in found:
+        for token in (None, "tow_1a2b3c4d5e6f_" + "0" * 64, "x"):
+            answer = send(server, call, token, token_id="1a2b3c4d5e6f")
+            assert answer.status_code == 401, (call, answer.text)
+            assert answer.headers["content-type"] == "application/problem+json", call
+            assert answer.headers["www-authenticate"] == "Bearer", call
+
+
+def test_with_the_role_below_every_call_is_403(server: Running) -> None:
+    tried = 0
+    for call in described(server):
+        if call.role is not Role.VIEWER:
+            below = ROLES[ROLES.index(call.role) - 1]
+            answer = send(server, call, server.tokens[below], token_id="1a2b3c4d5e6f")
+            assert (answer.status_code, answer.json()["code"]) == (403, "role"), call
+            tried += 1
+    assert tried >= 15
+
+
+def test_what_another_organization_has_is_404_everywhere(
+    server: Running, theirs: dict[str, str]
+) -> None:
+    tried = 0
+    for call in described(server):
+        for name in ("theirs", "their-later"):
+            if call.names:
+                names = {"deployment": name, "token_id": theirs["token_id"]}
+                answer = send(server, call, server.tokens["admin"], **names)
+                assert answer.status_code == 404, (call, answer.status_code, answer.text)
+                tried += 1
+    assert tried >= 28
+
+
+def test_no_list_shows_what_another_organization_has(
+    server: Running, theirs: dict[str, str], add_run: AddRun
+) -> None:
+    add_run("only-ours")
+    for call in described(server):
+        if call.method == "GET" and not call.names and "stream" not in call.path:
+            answer = send(server, call, server.tokens["admin"])
+            assert answer.status_code == 200, (call, answer.text)
+            assert "their" not in answer.text, call
+            assert "Mallory" not in answer.text, call
+            seen_by_them = send(server, call, theirs["token"])
+            assert "only-ours" not in seen_by_them.text, call
