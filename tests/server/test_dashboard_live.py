@@ -21,11 +21,12 @@ STATIC = Path(live.__file__).parent / "dashboard" / "static"
 SCRIPTS_LIMIT = 12 * 1024
 KINDS = ("figure", "state", "counts", "some", "class", "derived", "max")
 PAGES = (
-    ("/deployments/hello", 20),
-    ("", 10),
-    ("/fleet", 6),
-    ("/devices/pi-0001", 6),
+    ("/deployments/hello", 20, True),
+    ("", 10, True),
+    ("/fleet", 6, False),
+    ("/devices/pi-0001", 6, True),
 )
+"""How many figures each shows at least, and whether more than them could change."""
 
 
 class Shown(HTMLParser):
@@ -86,6 +87,24 @@ def as_text(kind: str, value: Any, attributes: dict[str, str]) -> str:
             return " ".join(f"{WORDS[word][0]} {word} {n}" for word, n in sorted(value.items()))
 
 
+def look_at_figures(page: Page, figures: dict[str, Any]) -> None:
+    """Each figure of the page is there, and is the same."""
+    for kind, place, text, attributes in Shown(page).found:
+        value = look_up(figures, place)
+        match kind:
+            case "figure" if "value" in attributes:
+                most = look_up(figures, f"{place.partition('/')[0]}/{attributes['data-max']}")
+                assert (attributes["value"], attributes["max"]) == (str(value), str(most)), place
+            case "figure" | "state" | "counts":
+                assert text == as_text(kind, value, attributes), place
+            case "some":
+                assert ("hidden" in attributes) is not bool(value), place
+            case "class":
+                assert attributes["class"] == value, place
+            case "derived":
+                assert attributes["data-was"] == (value or ""), place
+
+
 @pytest.fixture
 def guest(server: Running, enrolled: Device, add_run: AddRun) -> Guest:
     """Somebody at a dashboard that has something of everything to show."""
@@ -104,53 +123,28 @@ def first_figures(guest: Guest, page: Page) -> dict[str, Any]:
         return Stream(answer).next()[2]
 
 
-@pytest.mark.parametrize(("path", "least"), PAGES)
-def test_a_page_shows_at_first_what_its_stream_brings(guest: Guest, path: str, least: int) -> None:
-    page = guest.get(path)
-    figures = first_figures(guest, page)
-    found = Shown(page).found
-    assert len(found) >= least
-    for kind, place, text, attributes in found:
-        value = look_up(figures, place)
-        if kind in ("figure", "state", "counts") and "value" not in attributes:
-            assert text == as_text(kind, value, attributes), (kind, place)
-        if kind == "figure" and "value" in attributes:
-            assert attributes["value"] == str(value)
-            assert attributes["max"] == str(
-                look_up(figures, f"{place.partition('/')[0]}/{attributes['data-max']}")
-            )
-        if kind == "some":
-            assert ("hidden" in attributes) is not bool(value)
-        if kind == "class":
-            assert attributes["class"] == value
-        if kind == "derived":
-            assert attributes["data-was"] == (value or "")
+def test_a_page_shows_at_first_what_its_stream_brings(guest: Guest) -> None:
+    for path, least, has_shape in PAGES:
+        page = guest.get(path)
+        figures = first_figures(guest, page)
+        assert len(Shown(page).found) >= least, path
+        look_at_figures(page, figures)
+        (main,) = [each for each in page.elements if each.tag == "main"]
+        assert main.attributes.get("data-shape") == (figures["shape"] if has_shape else None)
 
 
-@pytest.mark.parametrize("path", ["/deployments/hello", "", "/devices/pi-0001"])
-def test_a_page_knows_the_shape_that_it_has(
-    server: Running, guest: Guest, path: str, monkeypatch: pytest.MonkeyPatch
+def test_a_page_of_a_run_that_is_over_is_not_live_nor_is_one_without_a_script(
+    server: Running, add_run: AddRun
 ) -> None:
-    def shape_of(page: Page) -> str:
-        return next(each.attributes["data-shape"] for each in page.elements if each.tag == "main")
-
-    page = guest.get(path)
-    assert shape_of(page) == first_figures(guest, page)["shape"]
-    assert 'data-stale hidden>This page has changed: <a href="' in page.html
-
-
-def test_a_page_of_a_run_that_is_over_is_not_live(server: Running, add_run: AddRun) -> None:
     add_run(status="completed")
     page = Guest(server).sign_in().get("/deployments/hello")
     assert "data-stream" not in page.html
-
-
-def test_the_script_knows_every_word_of_a_state(guest: Guest) -> None:
-    page = guest.get("/fleet")
     (sign,) = [each for each in page.elements if "data-live" in each.attributes]
+    (stale,) = [each for each in page.elements if "data-stale" in each.attributes]
+    assert "hidden" in sign.attributes
+    assert "hidden" in stale.attributes
     words = json.loads(sign.attributes["data-words"])
     assert set(words) == {str(word) for word in GLYPHS} | {"online", "offline"}
-    assert "hidden" in sign.attributes, "without a script nothing is live"
 
 
 def test_the_scripts_are_small_and_reach_nothing_else() -> None:
