@@ -18,7 +18,7 @@ from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import Fleets
 from towline.reconciler.server.inlet import Inlet
 from towline.reconciler.server.wire import Answer, Receive, Scope, json_answer, problem
-from towline.reconciler.store import device_tokens
+from towline.reconciler.store import device_tokens, dirt, presence
 from towline.reconciler.store.device_tokens import OldDevice
 from towline.reconciler.store.engine import Store
 from towline.schemas import envelope, strict_json
@@ -65,7 +65,8 @@ class OldDevices:
         if seen.may_be_granted:
             await self._doorbell.wait(device.seq, rings, GRANT_WAIT_S)
             seen = await asyncio.to_thread(self._look, device, release, packages_url)
-        self._inlet.seen(device.seq, int(time.time()))
+        if device.was_seen:
+            self._inlet.seen(device.seq, int(time.time()))
         if seen.component:
             self._inlet.fetched(device.seq, (seen.component,))
         return json_answer(200, seen.offer or _NOTHING, ("cache-control", "no-store"))
@@ -74,11 +75,20 @@ class OldDevices:
         now = int(time.time())
         with self._store.read() as connection:
             seen = old_devices.look(connection, device.seq, release, packages_url, now)
+        if not device.was_seen:
+            self._greet(device, now)
         if seen.says_anything:
             with self._store.write() as connection:
                 touched = old_devices.tell(connection, device.seq, seen, now)
             self._tell_others(touched)
         return seen
+
+    def _greet(self, device: OldDevice, now: int) -> None:
+        """It is there for the first time: whoever waits for devices need not wait for the inlet."""
+        with self._store.write() as connection:
+            presence.mark_seen(connection, {device.seq: now})
+            dirt.mark_all(connection, device.organization)
+        self._tell_others(set())
 
     async def status(self, scope: Scope, receive: Receive, deployment: str) -> Answer:
         """Take in one step of the device's update."""

@@ -50,6 +50,8 @@ class OldDevice:
     organization: str
     is_let_in: bool
     """Its organization lets old devices in."""
+    was_seen: bool
+    """It asked before."""
 
     def is_called(self, text: str) -> bool:
         """True for its id and its UUID."""
@@ -64,13 +66,21 @@ def find(connection: Connection, token: str) -> OldDevice | None:
         )
     )
     row = connection.execute(
-        select(edge_devices, is_let_in.label("is_let_in"))
+        select(edge_devices, device_state.c.last_seen, is_let_in.label("is_let_in"))
         .join(device_tokens, device_tokens.c.device_seq == edge_devices.c.seq)
+        .join(device_state, device_state.c.device_seq == edge_devices.c.seq)
         .where(device_tokens.c.digest == secret_digest(token), edge_devices.c.state == "active")
     ).first()
     if row is None:
         return None
-    return OldDevice(row.seq, row.slug, str(row.id), row.organization, bool(row.is_let_in))
+    return OldDevice(
+        seq=row.seq,
+        slug=row.slug,
+        uuid=str(row.id),
+        organization=row.organization,
+        is_let_in=bool(row.is_let_in),
+        was_seen=row.last_seen is not None,
+    )
 
 
 def add_device(connection: Connection, organization: str, device: NewDevice, now: int) -> None:
