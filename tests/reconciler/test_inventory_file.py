@@ -13,6 +13,7 @@ from towline.reconciler.head_reading import read_head
 from towline.reconciler.inventory_file import read_inventory, store_of
 from towline.reconciler.plan import Change, DeploymentPlan
 from towline.reconciler.planning import PlanOptions, make_plan
+from towline.reconciler.store import device_tokens
 from towline.reconciler.store.device_lists import FleetFilter, devices_part
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.private_copy import copy_of
@@ -54,6 +55,8 @@ def test_it_names_the_same_batches_and_devices_as_the_store(
     fleet.devices["till-4"].is_online = False
     fleet.commit(manifest("1.0.0"))
     fleet.step(6)
+    with fleet.store.write() as connection:
+        device_tokens.create(connection, ORGANIZATION, "till-3", "Ada", fleet.now)
     export(fleet, tmp_path / "inventory.json")
     base = head_of(manifest("1.0.0"))
     devices = read_inventory(tmp_path / "inventory.json")
@@ -63,6 +66,8 @@ def test_it_names_the_same_batches_and_devices_as_the_store(
     assert from_file.batches == from_store.batches
     assert from_file.versions == from_store.versions
     assert from_file.skipped == from_store.skipped
+    assert from_file.warnings == from_store.warnings
+    assert "NoSignatureCheck" in {each.reason for each in from_file.warnings}
     assert from_file.batches[-1].offline == 1
 
 

@@ -23,6 +23,7 @@ from towline.reconciler.head_reading import read_head
 from towline.reconciler.plan import Change, DeploymentPlan, Plan
 from towline.reconciler.plan_text import text
 from towline.reconciler.planning import PlanOptions, make_plan
+from towline.reconciler.store import device_tokens
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.private_copy import copy_of
 from towline.schemas.statement import statement_path
@@ -209,6 +210,16 @@ def test_a_pause_in_git_is_noted_and_passed(plan_of: PlanOf) -> None:
 def test_a_whole_fleet_at_once_and_no_health_check_are_warned_of(plan_of: PlanOf) -> None:
     told = only(plan_of(manifest("1.0.0", "  strategy: immediate\n")))
     assert words(told.warnings) == {"FirstBatchIsAll", "NoHealthCheck"}
+
+
+def test_old_devices_that_verify_no_signature_are_warned_of(
+    plan_of: PlanOf, fleet: Simulation
+) -> None:
+    with fleet.store.write() as connection:
+        device_tokens.create(connection, ORGANIZATION, "till-3", "Ada", fleet.now)
+    told = only(plan_of(manifest("1.0.0")))
+    (said,) = (each for each in told.warnings if each.reason == "NoSignatureCheck")
+    assert said.message == "1 of 8 devices are old ones and verify no signature"
 
 
 def test_filters_that_match_nobody_are_warned_of(plan_of: PlanOf) -> None:

@@ -73,6 +73,12 @@ def test_nothing_is_offered_where_nothing_is_wanted(old: OldDevice) -> None:
     assert answer.headers["cache-control"] == "no-store"
 
 
+def test_whoever_looks_at_it_is_told_that_it_verifies_nothing(old: OldDevice) -> None:
+    assert call(old.server, "GET", f"/devices/{OLD}").json()["verifiesSignatures"] is False
+    story = call(old.server, "GET", f"/devices/{OLD}/explain").json()["text"]
+    assert "It is an old device and verifies no signature" in story
+
+
 def test_the_contracts_answer_and_the_contracts_steps(old: OldDevice, run: str) -> None:
     assert old.check().json() == {
         "update_available": True,

@@ -31,6 +31,8 @@ class Block:
 def explain(device: DeviceFacts, now: int) -> dict[str, Any]:
     """`{"device", "components": […], "text"}`."""
     lines = [_presence(device, now)]
+    if device.is_old:
+        lines.append("It is an old device and verifies no signature: the server does in its place.")
     documents = []
     for part in device.parts:
         block = first_block(device, part, now)

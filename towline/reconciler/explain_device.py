@@ -78,6 +78,7 @@ class _Reading:
             is_silent=device.last_seen is None or device.last_seen < self.sight.seen_after,
             is_revoked=device.state == "revoked",
             rejected=device.rejected or "",
+            is_old=device.token_since is not None,
             time_zone=device.time_zone,
             parts=tuple(self._part(name, wanting.get(name)) for name in names),
         )

@@ -89,5 +89,7 @@ class DeviceFacts:
     is_revoked: bool = False
     rejected: str = ""
     """Why it refused its last document."""
+    is_old: bool = False
+    """It holds a token, and verifies no signature."""
     time_zone: str | None = None
     parts: tuple[PartFacts, ...] = ()

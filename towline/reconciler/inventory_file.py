@@ -114,6 +114,7 @@ def _device(
         labels=labels,
         labels_git={key: value for key, value in labels.items() if key in from_git},
         components=tuple(_components(device["components"])),
+        is_old=device.get("verifiesSignatures") is False,
     )
 
 

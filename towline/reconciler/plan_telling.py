@@ -137,7 +137,13 @@ class Teller:
         return replace(
             told,
             errors=errors_of(told, manifest, policies),
-            warnings=warnings_of(told, manifest, owned, story.last),
+            warnings=warnings_of(
+                told,
+                manifest,
+                owned,
+                story.last,
+                plan_reading.unverifying(self.connection, run.seq),
+            ),
         )
 
     def _batches(

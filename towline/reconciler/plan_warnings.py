@@ -28,10 +28,17 @@ def errors_of(
 
 
 def warnings_of(
-    plan: DeploymentPlan, manifest: Deployment, owned: int, last: Hold
+    plan: DeploymentPlan, manifest: Deployment, owned: int, last: Hold, unverifying: int = 0
 ) -> tuple[Said, ...]:
-    """What a reviewer should know; `owned` devices match its filters, `last` is how it ended."""
-    return tuple(_warnings(plan, manifest, owned, last))
+    """What a reviewer should know; `owned` devices match its filters, `last` is how it ended.
+
+    `unverifying` of its devices are old ones, which verify no signature.
+    """
+    found = list(_warnings(plan, manifest, owned, last))
+    if unverifying:
+        words = f"{unverifying} of {plan.devices} devices are old ones and verify no signature"
+        found.append(Said("NoSignatureCheck", words))
+    return tuple(found)
 
 
 def _warnings(plan: DeploymentPlan, manifest: Deployment, owned: int, last: Hold) -> Iterator[Said]:

@@ -18,6 +18,7 @@ from towline.reconciler.store.tables import (
     component_versions,
     device_components,
     device_state,
+    device_tokens,
     edge_devices,
     label_sets,
 )
@@ -53,6 +54,8 @@ class InventoryDevice:
     labels_git: Mapping[str, str]
     """Those of `labels` that a Device manifest gave."""
     components: tuple[InventoryComponent, ...]
+    is_old: bool = False
+    """It holds a token and verifies no signature."""
 
 
 @dataclass(slots=True)
@@ -64,6 +67,8 @@ class Rows:
     devices: list[tuple[Any, ...]] = field(default_factory=list)
     states: list[tuple[Any, ...]] = field(default_factory=list)
     parts: list[tuple[Any, ...]] = field(default_factory=list)
+    tokens: list[tuple[Any, ...]] = field(default_factory=list)
+    """Of old devices; nobody knows one that has this digest."""
     label_ids: dict[str, int] = field(default_factory=dict)
     version_ids: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -89,6 +94,8 @@ class Rows:
         )
         self.states.append((device.seq, device.last_seen, "{}"))
         self.parts += [self._part(device.seq, part) for part in device.components]
+        if device.is_old:
+            self.tokens.append((device.seq, f"{device.seq:064}", "", self.now))
 
     def _part(self, seq: int, part: InventoryComponent) -> tuple[Any, ...]:
         version = None
@@ -116,6 +123,8 @@ _PART = (
     "pin_version", "pin_sha256",
 )  # fmt: skip
 
+_TOKEN = ("device_seq", "digest", "author", "created_at")
+
 
 def fill(connection: Connection, rows: Rows) -> None:
     """Write them all."""
@@ -130,6 +139,7 @@ def fill(connection: Connection, rows: Rows) -> None:
     _insert(connection, edge_devices, _DEVICE, rows.devices)
     _insert(connection, device_state, ("device_seq", "last_seen", "facts"), rows.states)
     _insert(connection, device_components, _PART, rows.parts)
+    _insert(connection, device_tokens, _TOKEN, rows.tokens)
     remembered.forget(connection)
 
 

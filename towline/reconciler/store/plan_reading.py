@@ -10,6 +10,7 @@ from towline.manifests.model_policy import Freeze
 from towline.reconciler.store.ownership import owned_by
 from towline.reconciler.store.plan_groups import is_told
 from towline.reconciler.store.tables import (
+    device_tokens,
     edge_devices,
     repositories,
     runs,
@@ -155,6 +156,18 @@ def owned(
     )
     return int(
         connection.execute(select(func.count()).select_from(edge_devices).where(mine)).scalar_one()
+    )
+
+
+def unverifying(connection: Connection, run_seq: int) -> int:
+    """How many devices that completed a run are old ones, with a token and without a key."""
+    return int(
+        connection.execute(
+            select(func.count())
+            .select_from(targets)
+            .join(device_tokens, device_tokens.c.device_seq == targets.c.device_seq)
+            .where(targets.c.run_seq == run_seq, targets.c.status == TargetState.COMPLETED.value)
+        ).scalar_one()
     )
 
 

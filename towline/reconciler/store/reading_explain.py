@@ -13,16 +13,18 @@ _ACTIVE = [state.value for state in ACTIVE_TARGETS]
 
 
 def device_row(connection: Connection, organization: str, slug: str) -> Row[Any] | None:
-    """The device with its labels, presence and refusal."""
+    """The device with its labels, presence, refusal, and since when it has a token if it is old."""
     return connection.execute(
         select(
             t.edge_devices,
             t.label_sets.c.labels,
             t.device_state.c.last_seen,
             t.device_state.c.rejected,
+            t.device_tokens.c.created_at.label("token_since"),
         )
         .join(t.label_sets, t.label_sets.c.id == t.edge_devices.c.label_set_id)
         .outerjoin(t.device_state, t.device_state.c.device_seq == t.edge_devices.c.seq)
+        .outerjoin(t.device_tokens, t.device_tokens.c.device_seq == t.edge_devices.c.seq)
         .where(t.edge_devices.c.organization == organization, t.edge_devices.c.slug == slug)
     ).first()
 
