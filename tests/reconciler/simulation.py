@@ -12,6 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import event, insert, select
 
+from tests.fresh_store import open_fresh
 from towline.manifests.load import load
 from towline.reconciler.acts import Act, act
 from towline.reconciler.documents import components_of
@@ -20,7 +21,7 @@ from towline.reconciler.ingest import commit_reports, mark_fetched
 from towline.reconciler.loop import pass_over
 from towline.reconciler.store import repositories, runs
 from towline.reconciler.store import tables as t
-from towline.reconciler.store.engine import Store, open_store
+from towline.reconciler.store.engine import Store
 from towline.reconciler.store.labels import intern_labels
 from towline.reconciler.store.presence import mark_seen
 from towline.schemas.desired_state import ComponentAction, ComponentWanted
@@ -93,7 +94,7 @@ class PlayedDevice:
 
 def open_quickly(path: Path) -> Store:
     """A store that waits for no disk: what is played here is never read after a power cut."""
-    store = open_store(path)
+    store = open_fresh(path)
     event.listen(store.engine, "connect", _without_fsync)
     store.engine.dispose()
     return store

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from tests.agent.certificate import make_certificate
+from tests.fresh_store import open_fresh
 from tests.reconciler.rows import REVISION, add_batch, add_run
 from tests.reconciler.simulation import ORGANIZATION, ROOT
 from towline.manifests.model import Analysis, Deployment, StrategyKind
@@ -23,7 +24,7 @@ from towline.reconciler.questions import batch_standing, due_questions
 from towline.reconciler.store import analyses, dirt
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.analyses import Answer, Outcome
-from towline.reconciler.store.engine import Store, open_store
+from towline.reconciler.store.engine import Store
 
 NOW = 1_800_000_000
 QUICK = FigureLimits(deadline_s=0.4, size_bytes=1000)
@@ -189,7 +190,7 @@ class Bench:
     """A store with one run of app whose first batch waits for its analysis since NOW."""
 
     def __init__(self, folder: Path, url: str) -> None:
-        self.store: Store = open_store(folder / "towline.db")
+        self.store: Store = open_fresh(folder / "towline.db")
         self.now = NOW
         self.rate = Analysis("rate", url, "rate", "<", "0.01", 300, 2)
         with self.store.write() as connection:

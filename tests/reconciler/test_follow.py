@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from tests.fresh_store import open_fresh
 from tests.reconciler.simulation import ORGANIZATION, RELEASE_KEY, ROOT, manifest
 from towline.manifests.repository import Repository
 from towline.reconciler.acts import NotAllowed, accept_commit, act
@@ -13,7 +14,7 @@ from towline.reconciler.follow import Follower
 from towline.reconciler.loop import pass_over
 from towline.reconciler.store import repositories
 from towline.reconciler.store import tables as t
-from towline.reconciler.store.engine import Store, open_store
+from towline.reconciler.store.engine import Store
 from towline.schemas.states import Verb
 
 NOW = 1_800_000_000
@@ -27,7 +28,7 @@ class Fleet:
         self.folder.mkdir()
         self.git("init", "-q", "-b", "main")
         self.write("trust/root/1.json", ROOT.sign(RELEASE_KEY).decode())
-        self.store: Store = open_store(folder / "towline.db")
+        self.store: Store = open_fresh(folder / "towline.db")
         with self.store.write() as connection:
             repositories.ensure(connection, ORGANIZATION, str(self.folder), "main", "", NOW)
         self.follower = self.new_follower()

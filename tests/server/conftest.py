@@ -14,6 +14,7 @@ import httpx
 import pytest
 from sqlalchemy import insert
 
+from tests.fresh_store import open_fresh
 from towline.manifests.model import DeviceEntry
 from towline.reconciler.head import Head
 from towline.reconciler.server import tls
@@ -22,7 +23,7 @@ from towline.reconciler.server.fleets import FleetView
 from towline.reconciler.server.service import Service, ServiceSettings
 from towline.reconciler.store import access, counters, people, repositories
 from towline.reconciler.store import tables as t
-from towline.reconciler.store.engine import Store, open_store
+from towline.reconciler.store.engine import Store
 from towline.reconciler.store.people import Role
 from towline.schemas.enrolment import EnrolmentRequest, SessionRequest
 from towline.schemas.keys import PrivateKey
@@ -158,7 +159,7 @@ def wall() -> int:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """An empty store of the organization."""
-    opened = open_store(tmp_path / "data" / "towline.db")
+    opened = open_fresh(tmp_path / "data" / "towline.db")
     with opened.write() as connection:
         repositories.ensure(connection, ORGANIZATION, "fleet", "main", "", NOW)
     yield opened
