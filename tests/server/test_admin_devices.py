@@ -186,3 +186,11 @@ def test_new_labels_are_looked_at_as_a_commit_is(fleet: Running) -> None:
     assert fleet.wakes.is_set()
     (event,) = get(fleet, "/events", device="pi-0", limit=1).json()["events"]
     assert (event["kind"], event["cause"]) == ("labels.changed", "label by operator person")
+
+
+def test_a_word_that_no_call_knows_is_refused_with_the_nearest_one(server: Running) -> None:
+    answer = get(server, "/devices", lable="site=oslo")
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "query.lable: there is no such parameter; there is label"
+    answer = get(server, "/groups", page=1)
+    assert answer.json()["detail"].endswith("there is none")

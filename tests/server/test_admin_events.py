@@ -68,3 +68,16 @@ def test_important_ones_are_of_deployments_and_failing_devices(server: Running) 
 def test_events_may_begin_at_a_time(server: Running) -> None:
     write(server, (NOW, Event("run.started")), (NOW + 60, Event("run.completed")))
     assert [e["kind"] for e in read(server, since=NOW + 1)] == ["run.completed"]
+
+
+def test_older_ones_follow_by_the_cursor(server: Running) -> None:
+    write(server, *((NOW + n, Event(f"run.step-{n}")) for n in range(5)))
+    shown, cursor = [], None
+    while True:
+        query = {"limit": 2} | ({"cursor": cursor} if cursor is not None else {})
+        part = get(server, "/events", **query).json()
+        shown = [each["kind"] for each in part["events"]] + shown
+        cursor = part["next_cursor"]
+        if cursor is None:
+            break
+    assert shown == [f"run.step-{n}" for n in range(5)]

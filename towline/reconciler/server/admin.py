@@ -172,16 +172,19 @@ def list_events(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     important: bool = False,
     machine: bool = False,
+    cursor: Annotated[int | None, Query(ge=0, le=MOST)] = None,
 ) -> dict[str, Any]:
     """Events in order, equal repeats as one; without `after` the newest ones.
 
-    `since` is in seconds since the epoch. `important`: of Deployments and failing devices only;
+    `next_cursor` is the `cursor` of the ones before them, until it is null; with `after` there is
+    none: the last one's `id` is the next `after`. `since` is in seconds since the epoch. `important`: of Deployments and failing devices only;
     `machine`: those for replay, too.
     """
-    wanted = EventFilter(deployment, device, after, since, important, machine)
+    wanted = EventFilter(deployment, device, after, since, important, machine, before=cursor)
     with desk.store.read() as connection:
         items = reading_events.events(connection, person.organization, wanted, limit)
-    return {"events": items}
+    older = items[0]["firstId"] if len(items) == limit and not after else None
+    return {"events": items, "next_cursor": older}
 
 
 @router.get("/repository")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from sqlalchemy import literal, select
 
 import towline
@@ -37,6 +37,7 @@ from towline.reconciler.server.device import DeviceProtocol
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import Fleets, FleetView
 from towline.reconciler.server.inlet import Inlet
+from towline.reconciler.server.known_query import only_known
 from towline.reconciler.server.live import Live
 from towline.reconciler.server.manifest_texts import ManifestTexts
 from towline.reconciler.server.old_devices import OldDevices
@@ -211,6 +212,19 @@ class Application:
         await self._desk(scope, replay, send)
 
 
+_CALLS = (
+    admin_create,
+    admin,
+    admin_devices,
+    admin_tokens,
+    admin_old_devices,
+    admin_audit,
+    plans,
+    replays,
+    streams,
+)
+
+
 def people(desks: Desks, poll_interval_s: int) -> FastAPI:
     """The application for people: API, page, health."""
     app = FastAPI(
@@ -225,15 +239,8 @@ def people(desks: Desks, poll_interval_s: int) -> FastAPI:
     app.state.live = Live(desks.store, lambda: seen_after(poll_interval_s))
     app.add_middleware(RequestIds)
     install_problems(app)
-    app.include_router(admin_create.router)
-    app.include_router(admin.router)
-    app.include_router(admin_devices.router)
-    app.include_router(admin_tokens.router)
-    app.include_router(admin_old_devices.router)
-    app.include_router(admin_audit.router)
-    app.include_router(plans.router)
-    app.include_router(replays.router)
-    app.include_router(streams.router)
+    for each in _CALLS:
+        app.include_router(each.router, dependencies=[Depends(only_known)])
     app.include_router(api_page.router)
     dashboard.install(app)
 

@@ -127,9 +127,10 @@ class Happened(Shape):
 
 
 class EventList(Shape):
-    """In order."""
+    """In order; `next_cursor` leads to those before them."""
 
     events: list[Happened]
+    next_cursor: int | None
 
 
 class Broken(Shape):
