@@ -19,8 +19,10 @@ from tests.server.test_admin import get
 from tests.server.test_device import device_seq
 from towline.manifests.load import load
 from towline.reconciler.head import CommitSeen, Head
+from towline.reconciler.store import inventory, reading_lengths
 from towline.reconciler.store import tables as t
 from towline.schemas import times
+from towline.schemas.reports import Installed
 
 FLEET = b"""apiVersion: towline/v1
 kind: DeviceGroup
@@ -246,3 +248,33 @@ def test_a_detail_lists_as_many_devices_as_are_asked_for(
     found = get(server, "/deployments/hello", devices=devices).json()
     assert [device["status"] for device in found["devices"]] == states
     assert found["progress"]["total_devices"] == 2
+
+
+def test_of_two_packages_each_device_is_held_to_its_own(server: Running, add_run: AddRun) -> None:
+    releases = [{"sha256": "ab" * 32}, {"sha256": "cd" * 32}]
+    run = add_run(status="completed", offer={"releases": releases})
+    for seq, sha256 in zip(enrol(server, 3), ("ab", "cd", "cd"), strict=True):
+        add_target(server, run, seq, status="completed", verified_at=NOW, sha256=sha256 * 32)
+        runs = Installed("1.0.0", ("cd" if seq == 1 else sha256) * 32)
+        with server.store.write() as connection:
+            inventory.set_versions(connection, seq, {"hello": runs}, NOW)
+    assert detail(server)["drifted"] == 1
+    (drifted,) = get(server, "/devices", drift=True).json()["devices"]
+    assert drifted["id"] == "pi-0"
+
+
+def test_the_median_of_a_large_batch_is_that_of_a_fair_sample(
+    server: Running, add_run: AddRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading_lengths, "SAMPLE", 2)
+    run = add_run()
+    for number in (1, 2):
+        add_batch(server, run, number)
+    # By its order the first batch shows 10 and 20 for three devices, the second one 90.
+    lengths = [(1, 0, 10), (1, 1, 20), (1, 2, 500), (2, 0, 90)]
+    for seq, (batch, position, took) in zip(enrol(server, 4), lengths, strict=True):
+        times = {"granted_at": NOW, "verified_at": NOW + took, "status": "completed"}
+        add_target(server, run, seq, batch=batch, position=position, **times)
+    found = detail(server)
+    assert [batch["medianSeconds"] for batch in found["batches"]] == [15, 90]
+    assert found["medianSeconds"] == 20
