@@ -18,6 +18,7 @@ from tests.server.test_device import device_seq
 from tests.server.test_serve import settings
 from tests.server.visiting import Guest
 from towline.reconciler.manifest_diff import LINES_LIMIT, DiffLine, LineKind, manifest_diff
+from towline.reconciler.offer import Offer, OfferedRelease
 from towline.reconciler.server.dashboard.chart import chart, rows
 from towline.reconciler.server.dashboard.failures import failure
 from towline.reconciler.store import reading_pace
@@ -165,8 +166,12 @@ def test_the_arms_show_what_each_delivers_and_how_it_went(server: Running, add_r
     run = add_run()
     add_batch(server, run, 0)
     with server.store.write() as connection:
-        releases = [{"arm": "old", "version": "1.0.0"}, {"arm": "new", "version": "2.0.0"}]
-        connection.execute(update(t.runs).values(offer={"releases": releases}))
+        releases = tuple(
+            OfferedRelease(version, "ab" * 32, 0, ("a.tar.gz",), {}, arm=arm)
+            for arm, version in (("old", "1.0.0"), ("new", "2.0.0"))
+        )
+        offer = Offer(releases, install_timeout_s=600, device_timeout_s=3600, health=())
+        connection.execute(update(t.runs).values(offer=offer.document()))
     for seq, arm, status in zip(
         seqs, ("old", "new", "new"), ("completed", "completed", "failed"), strict=True
     ):

@@ -70,6 +70,7 @@ def test_four_steps_lead_to_a_branch_with_where_to_merge_it(fleet: Fleet) -> Non
     guest = Guest(fleet).sign_in()
     wizard = Wizard(guest)
     review = wizard.to_review()
+    assert 'value="commit"' not in review.html
     assert "metadata:\n  name: till-2.1" in re.sub(r"<[^>]*>", "", review.html)
     assert "+ till-2.1 2.1.0: new" in review.text
     assert (
@@ -119,7 +120,7 @@ def test_where_the_policy_lets_it_the_commit_goes_straight_and_its_run_is_shown(
     fleet.commit(policy=DIRECT)
     guest = Guest(fleet).sign_in()
     wizard = Wizard(guest)
-    wizard.to_review()
+    assert 'value="commit"' in wizard.to_review().html
     answer = wizard.press("commit")
     assert answer.status_code == 303, answer.text
     shown = guest.get(answer.headers["location"])

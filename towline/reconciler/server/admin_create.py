@@ -76,13 +76,18 @@ def _answer(desk: Desk, person: Person, body: DeploymentBody, created: Created) 
     return answer
 
 
-def begun(desk: Desk, organization: str, run_id: UUID) -> int | None:
-    """When the run of a commit in force was made, so that the next call finds it; None: not yet."""
+def begun(
+    desk: Desk, organization: str, run_id: UUID, *, is_decided: bool = False
+) -> int | None:
+    """When the run of a commit in force was made, so that the next call finds it; None: not yet.
+
+    With `is_decided` it is waited for until it is known, too, what the run waits for.
+    """
     until = time.monotonic() + IN_FORCE_WAIT_S
     while time.monotonic() < until:
         with desk.store.read() as connection:
             run = reading.find_run(connection, organization, str(run_id))
-        if run is not None:
+        if run is not None and (run.reason or not is_decided):
             return int(run.created_at)
         desk.wake()
         time.sleep(_LOOK_EVERY_S)

@@ -178,7 +178,7 @@ def _finish(request: Request, visitor: Visitor, shop: Workshop, button: str) -> 
         visit.notice = f"Branch {made.branch} waits for its merge: {made.compare}"
     else:
         visit.notice = f"Commit {made.commit[:12]} is on {made.branch}."
-        begun(shop.desk, person.organization, made.id)
+        begun(shop.desk, person.organization, made.id, is_decided=True)
     return see_other(f"{PATH}/deployments/{made.id}")
 
 

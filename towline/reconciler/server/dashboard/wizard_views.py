@@ -154,4 +154,10 @@ def _plan(desk: Desk, person: Person, proposal: Proposal) -> dict[str, Any]:
         document = plans.plan(desk, person, asked)
     except Declined as declined:
         return {"plan": f"There is no plan: {declined.detail}.", "has_errors": True}
-    return {"plan": plan_text(document), "has_errors": document["summary"]["hasErrors"]}
+    return {"plan": plan_text(document), "has_errors": _stops(document)}
+
+
+def _stops(document: Mapping[str, Any]) -> bool:
+    """True for an error of these Deployments; a signature may come later, as the page says."""
+    errors = [each for told in document["deployments"] for each in told["errors"]]
+    return any(each["reason"] != "WaitingForStatement" for each in errors)
