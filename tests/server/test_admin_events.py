@@ -72,12 +72,12 @@ def test_events_may_begin_at_a_time(server: Running) -> None:
 
 def test_older_ones_follow_by_the_cursor(server: Running) -> None:
     write(server, *((NOW + n, Event(f"run.step-{n}")) for n in range(5)))
-    shown, cursor = [], None
+    shown: list[str] = []
+    query: dict[str, Any] = {"limit": 2}
     while True:
-        query = {"limit": 2} | ({"cursor": cursor} if cursor is not None else {})
         part = get(server, "/events", **query).json()
         shown = [each["kind"] for each in part["events"]] + shown
-        cursor = part["next_cursor"]
-        if cursor is None:
+        query["cursor"] = part["next_cursor"]
+        if query["cursor"] is None:
             break
     assert shown == [f"run.step-{n}" for n in range(5)]

@@ -83,7 +83,12 @@ def test_every_example_is_what_its_schema_says(document: dict[str, Any]) -> None
 def test_an_example_that_is_wrong_is_found(document: dict[str, Any]) -> None:
     (call,) = (call for name, call in calls(document) if name == "get_device")
     content = call["responses"]["200"]["content"][JSON]
-    for change in ({"online": "yes"}, {"components": {"system": {}}}, {"lastSeen": "yesterday"}):
+    wrong: list[dict[str, Any]] = [
+        {"online": "yes"},
+        {"components": {"system": {}}},
+        {"lastSeen": "yesterday"},
+    ]
+    for change in wrong:
         with pytest.raises(AssertionError):
             check(document, content["schema"], content["example"] | change, "get_device")
 

@@ -47,3 +47,8 @@ def test_nobody_replays_another_organizations_record(server: Running) -> None:
 
 def test_a_replay_needs_a_token(recorded: Running) -> None:
     assert recorded.client.get("/api/v1/admin/ota/replay").status_code == 401
+
+
+def test_a_time_that_nobody_can_write_is_refused(server: Running) -> None:
+    assert get(server, "/replay", at=253_402_300_799).status_code == 200
+    assert get(server, "/replay", at=253_402_300_800).status_code == 422
