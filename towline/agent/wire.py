@@ -48,7 +48,7 @@ def authority(parts: SplitResult) -> tuple[str, int]:
     return parts.hostname or "", parts.port or 443
 
 
-def _unverified() -> ssl.SSLContext:
+def unverified() -> ssl.SSLContext:
     """TLS without authorities: for `Line`, which compares the pin itself."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -65,7 +65,7 @@ class Line(http.client.HTTPSConnection):
     """
 
     def __init__(self, host: str, port: int, pin: str | None) -> None:
-        self._tls = ssl.create_default_context() if pin is None else _unverified()
+        self._tls = ssl.create_default_context() if pin is None else unverified()
         super().__init__(host, port, timeout=CONNECT_TIMEOUT_S, context=self._tls)
         self._pin = pin
         self._is_cut = False

@@ -91,7 +91,7 @@ def simulate(
         source=Source(store, inventory, devices),
         worktree=worktree,
         bad_rates=tuple(_rate(each) for each in bad_rate or ()),
-        offline=_share(offline),
+        offline=share(offline),
         offline_for_s=_seconds(offline_for),
         download_s=_seconds(download),
         install_s=_seconds(install),
@@ -124,10 +124,11 @@ def _seconds(text: str | None) -> int | None:
 def _rate(text: str) -> tuple[str, str, float]:
     """`2%` for all devices, or `hw=v1:30%` for those with a label."""
     found = _LABELLED.fullmatch(text)
-    return (found[1], found[2], _share(found[3])) if found else ("", "", _share(text))
+    return (found[1], found[2], share(found[3])) if found else ("", "", share(text))
 
 
-def _share(text: str) -> float:
+def share(text: str) -> float:
+    """`2%` -> 0.02; raises Problem."""
     found = _SHARE.fullmatch(text)
     if found is None or float(found[1]) > 100:
         raise Problem(f"{text!r} is no share", remedy="write 2%, 0.5% or hw=v1:30%")

@@ -1,0 +1,113 @@
+"""A swarm at a real server: `python -m bench.swarm rollout [DEVICES]`, `… kills [RUNS]`.
+
+`rollout`: a whole rollout to 10,000 devices, by canary and then the next version by rolling: how
+long each takes, what the server and the swarm took of the processor, and every error answer.
+`kills`: the server is killed under load, 20 times; after each the log of acknowledged reports is
+compared with the store before the server starts again. Exit 1 when something is missing or errs.
+"""
+
+import json
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.swarm.served import ServedFleet
+
+DEVICES = 10_000
+KILLED_DEVICES = 500
+RUNS = 20
+PATIENCE_S = 3600
+LENGTHS = ("--download", "2s", "--install", "2s", "--verify", "2s")
+
+
+def main() -> None:
+    """Play what is asked."""
+    kind = sys.argv[1] if len(sys.argv) > 1 else "rollout"
+    number = int(sys.argv[2]) if len(sys.argv) > 2 else None
+    with tempfile.TemporaryDirectory() as folder:
+        if kind == "kills":
+            sys.exit(_kills(Path(folder), number or RUNS))
+        sys.exit(_rollout(Path(folder), number or DEVICES))
+
+
+def _rollout(folder: Path, devices: int) -> int:
+    fleet = ServedFleet(folder, poll_interval_s=300)
+    try:
+        fleet.serve()
+        with _Timed("enrolment", fleet):
+            fleet.swarm(devices, "--ack-log", str(fleet.ack_log), *LENGTHS)
+            fleet.until(lambda: fleet.devices() == devices, PATIENCE_S, "enrolment")
+        for version, strategy in (("1.0.0", "canary"), ("2.0.0", "rolling")):
+            with _Timed(strategy, fleet):
+                fleet.publish(version, strategy)
+                fleet.until(lambda: _is_completed(fleet, version), PATIENCE_S, strategy)  # noqa: B023
+        figures = fleet.end_swarm()
+        found = fleet.acknowledged()
+    finally:
+        fleet.stop()
+    _say(json.dumps(figures, indent=1))
+    _say(f"{found.acknowledged} acknowledged, {len(found.missing)} missing")
+    return 1 if figures["errors"] or found.missing else 0
+
+
+def _is_completed(fleet: ServedFleet, version: str) -> bool:
+    return fleet.run(version).get("status") == "completed"
+
+
+class _Timed:
+    """Says how long a part took, and how much of it the server was at work."""
+
+    def __init__(self, name: str, fleet: ServedFleet) -> None:
+        self._name = name
+        self._fleet = fleet
+
+    def __enter__(self) -> None:
+        self._began, self._before = time.monotonic(), self._fleet.server_processor_s
+
+    def __exit__(self, *_: object) -> None:
+        took_s = time.monotonic() - self._began
+        processor_s = self._fleet.server_processor_s - self._before
+        memory = f"{self._fleet.server_memory_mib:.0f} MiB"
+        _say(f"{self._name}: {took_s:.0f} s, server {processor_s:.0f} s of processor, {memory}")
+
+
+def _kills(folder: Path, runs: int) -> int:
+    """Versions follow each other while the server is killed again and again."""
+    fleet = ServedFleet(folder, poll_interval_s=2)
+    missing = 0
+    try:
+        fleet.serve()
+        fleet.swarm(KILLED_DEVICES, "--ack-log", str(fleet.ack_log), "--download", "1s",
+                    "--install", "1s", "--verify", "1s")  # fmt: skip
+        fleet.until(lambda: fleet.devices() == KILLED_DEVICES, PATIENCE_S, "enrolment")
+        for number in range(1, runs + 1):
+            fleet.publish(f"{number}.0.0", "immediate")
+            fleet.until(lambda: _is_busy(fleet), PATIENCE_S, "reports")
+            time.sleep(random.uniform(0.5, 4.0))  # noqa: S311 anywhere in it
+            fleet.kill()
+            found = fleet.acknowledged()
+            missing += len(found.missing)
+            _say(f"kill {number}: {found.acknowledged} acknowledged, {len(found.missing)} missing")
+            fleet.serve()
+        fleet.until(lambda: _is_completed(fleet, f"{runs}.0.0"), PATIENCE_S, "the last version")
+        fleet.end_swarm()
+    finally:
+        fleet.stop()
+    _say(f"{runs} kills: {missing} acknowledged reports missing")
+    return 1 if missing else 0
+
+
+def _is_busy(fleet: ServedFleet) -> bool:
+    progress: dict[str, Any] = fleet.client.get("/deployments/app", devices="failing")["progress"]
+    return bool(progress["in_progress"])
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

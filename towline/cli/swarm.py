@@ -1,0 +1,112 @@
+"""`towline swarm`: simulated devices that load a server as a fleet would, and what they saw."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from towline.cli.client import connect
+from towline.cli.join import given_labels
+from towline.cli.printing import give, tell
+from towline.cli.settings import load
+from towline.cli.simulate import share
+from towline.cli.swarm_check import check
+from towline.cli.wait import seconds
+from towline.reconciler.failure_model import FailureModel, Lengths
+from towline.schemas.enrolment import JoinString
+
+
+def swarm(
+    devices: Annotated[int, typer.Option(min=1, max=100_000, help="how many")] = 100,
+    server: Annotated[
+        str | None, typer.Option(metavar="URL", help="whom they call (default: as every command)")
+    ] = None,
+    join: Annotated[
+        str | None, typer.Option(metavar="JOIN", help="a join string; default: asks for one")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", help="KEY=VALUE that each gets; repeatable")
+    ] = None,
+    device_type: Annotated[str, typer.Option(help="what packages must be built for")] = "generic",
+    bad_rate: Annotated[
+        str, typer.Option(metavar="SHARE", help="share of devices on which a release fails: 2%")
+    ] = "0%",
+    offline: Annotated[
+        str, typer.Option(metavar="SHARE", help="share of devices that is not in touch: 5%")
+    ] = "0%",
+    offline_for: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="after about so long they are (default: never)"),
+    ] = None,
+    download: Annotated[
+        str, typer.Option(metavar="DURATION", help="median of a download")
+    ] = f"{Lengths().download_s}s",
+    install: Annotated[
+        str, typer.Option(metavar="DURATION", help="median of an install")
+    ] = f"{Lengths().install_s}s",
+    verify: Annotated[
+        str, typer.Option(metavar="DURATION", help="median of the health checks")
+    ] = f"{Lengths().verify_s}s",
+    seed: Annotated[int, typer.Option(help="the same seed fares alike")] = 1,
+    processes: Annotated[int, typer.Option(min=1, max=64, help="to divide them among")] = 1,
+    ends_after: Annotated[
+        str | None, typer.Option("--for", metavar="DURATION", help="end (default: at Ctrl-C)")
+    ] = None,
+    every: Annotated[str, typer.Option(metavar="DURATION", help="tell so often")] = "5s",
+    ack_log: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="keep the id of every acknowledged report")
+    ] = None,
+    check_ack_log: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="only look for its reports in --store")
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="the server's towline.db")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="the figures as JSON")] = False,
+) -> None:
+    """Play devices against a server; each enrols with a key of its own and is real to it."""
+    if (check_ack_log is None) != (store is None):
+        raise typer.BadParameter("--check-ack-log and --store belong together")
+    if check_ack_log is not None and store is not None:
+        check(check_ack_log, store, as_json=as_json)
+        return
+    model = FailureModel(
+        lengths=Lengths(seconds(download), seconds(install), seconds(verify)),
+        bad_rate=share(bad_rate),
+        offline=share(offline),
+        offline_for_s=None if offline_for is None else seconds(offline_for),
+    )
+    line = join or _new_join(server, devices, label or [])
+
+    from towline.swarm import figures  # noqa: PLC0415 heavy
+    from towline.swarm import swarm as playing  # noqa: PLC0415 heavy
+
+    found, took_s = playing.run(
+        playing.SwarmSettings(
+            devices=devices,
+            join=JoinString.parse(line),
+            ca=load().ca,
+            device_type=device_type,
+            model=model,
+            seed=seed,
+            processes=min(processes, devices),
+            ack_log=ack_log,
+            ends_after_s=None if ends_after is None else seconds(ends_after),
+            prefix=playing.new_prefix(),
+        ),
+        tell=lambda now, before, passed: tell(figures.line(now, before, passed)),
+        tell_every_s=seconds(every),
+    )
+    document = figures.document(found, took_s)
+    give(json.dumps(document, indent=2) if as_json else figures.summary(found, took_s))
+
+
+def _new_join(server: str | None, devices: int, labels: list[str]) -> str:
+    """A join string that lets so many in, from the server that holds here or is named."""
+    settings = load()
+    if server is not None:
+        settings = replace(settings, server=server)
+    body = {"labels": given_labels(labels), "max_uses": devices}
+    return str(connect(settings).post("/join-tokens", **body)["join"])

@@ -1,0 +1,1 @@
+"""Simulated devices in few processes: the agent's protocol and decisions, without its disk."""
