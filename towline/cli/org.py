@@ -57,8 +57,8 @@ def create(
             f"there is no {FILE_NAME} here or above",
             remedy="go to the folder that the server runs in",
         )
-    entry: dict[str, str | None] = {"organization": name, **_where(repository, path or "", name, file.parent)}
-    entry |= {"path": path, "branch": branch}
+    where = _where(repository, path or "", name, file.parent)
+    entry: dict[str, str | None] = {"organization": name, **where, "path": path, "branch": branch}
     if online_key is not None:
         entry["online_key"] = _as_written(online_key, file.parent)
     _add(file, name, {key: value for key, value in entry.items() if value is not None})

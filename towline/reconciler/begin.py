@@ -32,7 +32,7 @@ def begin_run(
     _keep_revision(connection, head, manifest, now)
     _lift_pins(connection, head, manifest)
     dirt.forget_clocks(connection, head.organization, manifest.name)
-    merge_requests.forget(connection, run_id)
+    merge_requests.forget(connection, head.organization, run_id)
     runs.insert_run(
         connection,
         {

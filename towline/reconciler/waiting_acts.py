@@ -51,7 +51,7 @@ def act(connection: Connection, row: Row[Any], asked: Act, who: Person) -> None:
         case Verb.RESUME:
             runs.remove_holds(connection, row.organization, row.name, *PAUSES)
         case Verb.CANCEL:
-            merge_requests.cancel(connection, row.id)
+            merge_requests.cancel(connection, row.organization, row.id)
     event = Event(
         f"verb.{asked.verb}",
         deployment=row.name,

@@ -49,7 +49,8 @@ def create_token(desk: AtDesk, person: Administrator, body: TokenRequest) -> dic
     if not body.name.isprintable() or body.name != body.name.strip():
         raise Declined(422, "bad-field", "name: one line without spaces around it")
     now = wall_clock()
-    wanted: dict[str, Any] = {"name": body.name, "role": body.role.value, "expires_in_s": body.expires_in_s}
+    wanted: dict[str, Any] = {"name": body.name, "role": body.role.value}
+    wanted["expires_in_s"] = body.expires_in_s
     with desk.doing(person, "token.create", **wanted) as store, store.write() as connection:
         token = people.create_admin_token(
             connection,

@@ -28,7 +28,8 @@ def keep(
     body: dict[str, Any],
     now: int,
 ) -> None:
-    """Keep an answer; old ones go."""
-    connection.execute(delete(answers).where(answers.c.created_at <= now - LIFE_S))
+    """Keep an answer; old ones of the organization go."""
+    is_old = answers.c.created_at <= now - LIFE_S
+    connection.execute(delete(answers).where(answers.c.organization == organization, is_old))
     values = {"organization": organization, "key": key, "digest": digest, "body": body}
     connection.execute(insert(answers), values | {"created_at": now})

@@ -23,6 +23,7 @@ from sqlalchemy import (
     select,
 )
 
+from towline.reconciler.store.columns import unindexed
 from towline.reconciler.store.sweeps import sweep_s
 from towline.reconciler.store.tables import (
     IS_AWAY,
@@ -134,7 +135,7 @@ RUNS_OF_DEPLOYMENT = select(runs.c.seq).where(
 
 def of_runs(chosen: Select[tuple[int]] | ColumnElement[int]) -> ColumnElement[bool]:
     """The target is of these runs; found by another index than that of a run's targets."""
-    seq: ColumnElement[int] = targets.c.run_seq + 0
+    seq: ColumnElement[int] = unindexed(targets.c.run_seq)
     return seq.in_(chosen) if isinstance(chosen, Select) else seq == chosen
 
 

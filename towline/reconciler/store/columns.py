@@ -5,9 +5,11 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    ColumnElement,
     Integer,
     MetaData,
     String,
+    literal_column,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
@@ -38,3 +40,14 @@ Digest = String(64)
 
 ACTIVE_WORDS = ", ".join(f"'{state}'" for state in ACTIVE_TARGETS)
 """Literals, not parameters: else neither engine uses the partial index."""
+
+NOTHING: dict[Any, ColumnElement[Any]] = {
+    int: literal_column("0"),
+    str: literal_column("''"),
+}
+"""What can be added to a column of that type without changing it."""
+
+
+def unindexed(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The same value, for which no index of the column is used: the engine would choose wrongly."""
+    return column + NOTHING[column.type.python_type]

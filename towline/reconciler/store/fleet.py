@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from towline.manifests.model import Ownership
+from towline.reconciler.store.columns import unindexed
 from towline.reconciler.store.ownership import Claim, Groups, claimed, owned_by
 from towline.reconciler.store.remembered import remembered
 from towline.reconciler.store.tables import (
@@ -33,6 +34,7 @@ from towline.reconciler.store.tables import (
     label_sets,
     targets,
 )
+from towline.reconciler.store.ties import OF_ALL
 from towline.schemas.states import ACTIVE_TARGETS
 
 OWNED_BY_OTHER = "OwnedByOther"
@@ -231,7 +233,7 @@ def _in_organization(choice: Choice) -> ColumnElement[bool]:
         return organization == choice.organization
     # Not by an index, nor out of one alone, which names and labels would ask of SQLite: what is
     # joined lies in the order of the table, and in any other most of a large fleet is a jump each.
-    return and_(organization.concat("") == choice.organization, edge_devices.c.slug != "")
+    return and_(unindexed(organization) == choice.organization, edge_devices.c.slug != "")
 
 
 def is_new(connection: Connection, choice: Choice) -> ColumnElement[bool]:
@@ -305,7 +307,9 @@ def _activity(connection: Connection, choice: Choice) -> ColumnElement[int]:
         other.c.status.in_([literal_column(f"'{state}'") for state in ACTIVE_TARGETS]),
         other.c.run_seq != choice.run_seq,
     )
-    if not connection.execute(select(exists(select(literal(1)).where(is_active)))).scalar_one():
+    # Of any organization: whether to ask at all is a question of time alone.
+    is_any = select(exists(select(literal(1)).where(is_active))).execution_options(**OF_ALL)
+    if not connection.execute(is_any).scalar_one():
         return literal(0)
     weight = case((other.c.granted_at.is_(None), _BUSY), else_=_BUSY + _INSTALLING)
     found = select(weight).where(other.c.device_seq == edge_devices.c.seq, is_active)

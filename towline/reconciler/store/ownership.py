@@ -23,6 +23,7 @@ from sqlalchemy import (
 from towline.manifests.filters import owns_labels
 from towline.manifests.model import DeviceGroup, Ownership
 from towline.reconciler.store.among import among
+from towline.reconciler.store.columns import unindexed
 from towline.reconciler.store.remembered import remembered
 from towline.reconciler.store.tables import edge_devices, label_sets, runs, targets
 from towline.schemas.states import TargetState
@@ -80,7 +81,7 @@ def _ask_labels(connection: Connection, owner: Ownership) -> ColumnElement[bool]
     column: ColumnElement[int] = edge_devices.c.label_set_id
     if len(matching) * RARE > len(rows):
         # Not by the index: most of the table in the order of labels is slower than all of it.
-        column = column + 0
+        column = unindexed(column)
     return among(connection, column, matching)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select
 
+from towline.reconciler.store.columns import unindexed
 from towline.reconciler.store.tables import (
     IS_AWAY,
     device_components,
@@ -142,7 +143,7 @@ def silent(connection: Connection, run_seq: int, seen_after: int) -> list[Silent
         .join(device_state, device_state.c.device_seq == targets.c.device_seq)
         .where(
             # Not by the key: the index of those who are away is much shorter than a large run.
-            targets.c.run_seq + 0 == run_seq,
+            unindexed(targets.c.run_seq) == run_seq,
             IS_AWAY,
             or_(device_state.c.last_seen.is_(None), last_seen < seen_after),
         )

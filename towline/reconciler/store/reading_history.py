@@ -64,9 +64,10 @@ def journal(
     connection: Connection, organization: str, device: str, limit: int
 ) -> list[dict[str, Any]]:
     """The last steps that the device reported, newest first: its journal as it arrived here."""
+    its_run = (t.runs.c.id == t.events.c.run) & (t.runs.c.organization == organization)
     rows = connection.execute(
         select(t.events, t.runs.c.target_version)
-        .outerjoin(t.runs, t.runs.c.id == t.events.c.run)
+        .outerjoin(t.runs, its_run)
         .where(
             t.events.c.organization == organization,
             t.events.c.device == device,

@@ -18,6 +18,7 @@ from sqlalchemy import (
 
 from towline.reconciler.store import changes
 from towline.reconciler.store.tables import batches, edge_devices, holds, runs, targets
+from towline.reconciler.store.ties import OF_ALL
 from towline.schemas.states import BatchState, RunState, TargetState, move_batch, move_run
 
 
@@ -114,8 +115,8 @@ def _update(
 
 
 def highest_seq(connection: Connection) -> int:
-    """The newest device's number; 0 without any."""
-    statement = select(func.coalesce(func.max(edge_devices.c.seq), 0))
+    """The newest device's number, whosesoever it is; 0 without any."""
+    statement = select(func.coalesce(func.max(edge_devices.c.seq), 0)).execution_options(**OF_ALL)
     return int(connection.execute(statement).scalar_one())
 
 
