@@ -33,7 +33,7 @@ def test_the_life_of_an_old_devices_token(
 
     create = ["device", "token", "create", "pi-0042"]
     assert main.run(create) == ExitCode.ERROR
-    assert "device_type puts it into the inventory" in capsys.readouterr().err
+    assert "(--type) puts it into the inventory" in capsys.readouterr().err
     assert main.run([*create, "--type", "camera", "--label", "stage=lab"]) == ExitCode.OK
     first = capsys.readouterr().out
     assert check(first) == 403

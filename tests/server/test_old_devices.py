@@ -10,6 +10,8 @@ from sqlalchemy import select, update
 
 from tests.server.conftest import AddRun, Device, Running, add_target, run_values
 from tests.server.test_admin import API
+from towline.manifests.model import DeviceEntry
+from towline.reconciler.head import CommitSeen, Head
 from towline.reconciler.store import tables as t
 
 OLD = "pi-0042"
@@ -191,7 +193,7 @@ def test_what_no_token_is_given_for(server: Running, enrolled: Device, old: OldD
         f"/devices/{enrolled.id}/token": (409, "a key of its own"),
         f"/devices/{OLD}/token": (409, "towline device token rotate pi-0042"),
         f"/devices/{enrolled.id}/token/rotate": (409, "has no token"),
-        "/devices/ghost/token": (404, "device_type puts it into the inventory"),
+        "/devices/ghost/token": (404, "puts it into the inventory"),
         "/devices/ghost/token/rotate": (404, "no device ghost"),
     }
     for path, (status, says) in refused.items():
@@ -208,6 +210,21 @@ def test_a_new_device_has_labels_and_is_never_taken_by_a_key(
     shown = call(server, "GET", "/devices/pi-9").json()
     assert (shown["deviceType"], shown["labels"]) == ("camera", labels)
     assert Device(server, "pi-9").enrol(server.join_token()).status_code == 409
+
+
+def test_what_git_says_of_a_new_device_holds(server: Running) -> None:
+    entries = {
+        "gone": DeviceEntry("gone", "gone.yaml", revoked=True),
+        "keyed": DeviceEntry("keyed", "keyed.yaml", public_key="ed25519:" + "ab" * 32),
+        "known": DeviceEntry("known", "known.yaml", (("ring", "one"),), device_type="camera"),
+    }
+    server.heads.append(Head("acme", CommitSeen("f" * 40), server.root, devices=entries))
+    for name, says in (("gone", "`state: revoked`: gone.yaml"), ("keyed", "names a key")):
+        answer = call(server, "POST", f"/devices/{name}/token", device_type="camera")
+        assert (answer.status_code, says in answer.json()["detail"]) == (409, True), name
+    assert call(server, "POST", "/devices/known/token").status_code == 201
+    shown = call(server, "GET", "/devices/known").json()
+    assert (shown["deviceType"], shown["labels"]) == ("camera", {"ring": "one"})
 
 
 def test_labels_that_are_none_are_refused(server: Running) -> None:

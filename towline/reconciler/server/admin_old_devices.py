@@ -20,7 +20,7 @@ from towline.reconciler.server.desk import (
     wall_clock,
 )
 from towline.reconciler.server.given_labels import GivenLabels
-from towline.reconciler.store import device_tokens, reading_devices
+from towline.reconciler.store import audit, device_tokens, reading_devices
 from towline.reconciler.store.device_tokens import NewDevice, NoToken
 from towline.reconciler.store.events import Event, record
 from towline.reconciler.store.people import Person
@@ -84,17 +84,18 @@ def create_device_token(
 ) -> dict[str, Any]:
     """A token for a device that verifies no signature; it is shown this once."""
     wanted = body or DeviceTokenRequest()
-    slug = _find(desk, person, device)
-    if slug is None and not (is_id(device) and wanted.device_type):
-        words = f"there is no device {device[:80]}; device_type puts it into the inventory"
-        raise Declined(404, "not-found", words)
-    act = desk.doing(person, "device-token.create", device=slug or device)
-    with act as store, _declining(), store.write() as connection:
+    with (
+        desk.doing(person, "device-token.create", device=device[:63]) as store,
+        _declining(),
+        store.write() as connection,
+    ):
         now = wall_clock()
+        slug = reading_devices.find_slug(connection, person.organization, device)
         if slug is None:
+            slug = device
             new = _new_device(desk, person, device, wanted)
             device_tokens.add_device(connection, person.organization, new, now)
-        slug = slug or device
+        audit.tell(connection, device=slug)
         token = device_tokens.create(connection, person.organization, slug, person.name, now)
         event = Event("device-token.created", device=slug, cause=f"create by {person.name}")
         record(connection, person.organization, now, event)
@@ -134,25 +135,28 @@ def revoke_device_token(
     return {"status": "revoked", "device_id": slug}
 
 
-def _find(desk: Desk, person: Person, device: str) -> str | None:
-    with desk.store.read() as connection:
-        return reading_devices.find_slug(connection, person.organization, device)
-
-
 def _found(desk: Desk, person: Person, device: str) -> str:
-    slug = _find(desk, person, device)
+    with desk.store.read() as connection:
+        slug = reading_devices.find_slug(connection, person.organization, device)
     if slug is None:
         raise Declined(404, "not-found", f"there is no device {device[:80]}")
     return slug
 
 
 def _new_device(desk: Desk, person: Person, device: str, body: DeviceTokenRequest) -> NewDevice:
+    """What the inventory is to hold; raises Declined where git or the call says otherwise."""
     head = desk.head()
     is_ours = head is not None and head.organization == person.organization
     entry = head.devices.get(device) if head is not None and is_ours else None
-    assert body.device_type is not None
+    device_type = body.device_type or (entry.device_type if entry else None)
+    if device_type is None or not is_id(device):
+        words = f"there is no device {device[:80]}; device_type (--type) puts it into the inventory"
+        raise Declined(404, "not-found", words)
+    if entry is not None and (entry.revoked or entry.public_key is not None):
+        why = "says `state: revoked`" if entry.revoked else "names a key, with which it enrols"
+        raise Declined(409, "not-allowed", f"the manifest of {device} {why}: {entry.file}")
     labels_git = dict(entry.labels) if entry else {}
-    return NewDevice(device, body.device_type, body.labels, labels_git)
+    return NewDevice(device, device_type, body.labels, labels_git)
 
 
 @contextmanager
