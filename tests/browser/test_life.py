@@ -11,6 +11,9 @@ from towline.cli.client import TOKEN_FILE
 from towline.cli.demo_fleet import DemoFleet
 from towline.cli.settings import load
 
+pytestmark = pytest.mark.timeout(300)
+"""A busy machine starts a browser slowly."""
+
 INSTALL = "#!/bin/sh\nsleep 1\n"
 HEALTHY = "#!/bin/sh\nexit 0\n"
 DARK = '#!/bin/sh\n[ "$TOWLINE_DEVICE" = till-2 ] || exit 0\necho "it stays dark"\nexit 3\n'

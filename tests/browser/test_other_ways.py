@@ -13,6 +13,9 @@ from tests.server.visiting import PAGE
 
 __all__ = ["fleet", "settings"]
 
+pytestmark = pytest.mark.timeout(300)
+"""A busy machine starts a browser slowly."""
+
 
 @pytest.fixture
 def plain(browser: Browser, fleet: Fleet) -> Iterator[Tab]:

@@ -2,6 +2,7 @@
 
 import re
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,10 +11,12 @@ import pytest
 from tests.server.test_admin_create import DIRECT, Fleet, fleet
 from tests.server.test_serve import settings
 from tests.server.visiting import PAGE, Form, Guest, Page
+from towline.reconciler.server.dashboard import web
 
 __all__ = ["fleet", "settings"]
 
 PACKAGE = b"a package"
+STATIC = Path(web.__file__).parent / "static"
 CHECKSUM = f"sha256:{sha256(PACKAGE).hexdigest()}"
 BASICS = {
     "deployment_name": "Till 2.1",
@@ -300,6 +303,10 @@ def test_a_draft_that_is_none_of_ours_is_refused(fleet: Fleet, draft: str) -> No
     assert guest.send(form, draft=draft, go="next").status_code == 422
     form.fields.pop("csrf")
     assert guest.send(form, go="next").status_code == 403
+
+
+def test_the_scripts_of_all_pages_are_small() -> None:
+    assert 1000 < sum(len(file.read_bytes()) for file in STATIC.glob("*.js")) <= 12_000
 
 
 def test_a_step_of_its_own_leads_to_the_first(fleet: Fleet) -> None:

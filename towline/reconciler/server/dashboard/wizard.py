@@ -64,7 +64,10 @@ def go_on(request: Request, desk: AtDesk, visitor: Acting, step: Step, form: For
     if button == "look" and not any(field == "update_package_url" for field, _ in faults):
         shop, faults = _looked(request, shop)
         return _show(request, visitor, shop, step, faults)
-    if button == "count" or faults:
+    if button == "count":
+        # Asked while somebody types: what is wrong so far is no error yet.
+        return _show(request, visitor, shop, step, faults, status=200)
+    if faults:
         return _show(request, visitor, shop, step, faults)
     return _show(request, visitor, shop, _STEPS[_STEPS.index(step) + 1])
 
@@ -138,7 +141,12 @@ def _looked(request: Request, shop: Workshop) -> tuple[Workshop, Faults]:
 
 
 def _show(
-    request: Request, visitor: Visitor, shop: Workshop, step: Step, faults: Faults | None = None
+    request: Request,
+    visitor: Visitor,
+    shop: Workshop,
+    step: Step,
+    faults: Faults | None = None,
+    status: int | None = None,
 ) -> Response:
     values = {
         "step": step,
@@ -148,8 +156,8 @@ def _show(
         "faults": _placed(faults or [], step),
         **wizard_views.values(shop, step, visitor[0]),
     }
-    status = 422 if faults else 200
-    return page(request, f"wizard_{step}.html", values, visitor=visitor, status=status)
+    code = status or (422 if faults else 200)
+    return page(request, f"wizard_{step}.html", values, visitor=visitor, status=code)
 
 
 def _placed(faults: Faults, step: Step) -> dict[str, str]:
