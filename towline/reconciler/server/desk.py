@@ -58,6 +58,7 @@ class Desk:
 
     organization: str
     store: Store
+    """Bound to the organization: it carries out nothing that reaches beyond it."""
     poll_interval_s: int
     ring: Callable[[set[int]], None]
     wake: Callable[[], None]
@@ -138,6 +139,7 @@ class Desks:
     def __init__(self, store: Store, make: Callable[[str], Desk]) -> None:
         """`make` makes an organization's desk."""
         self.store = store
+        """Of every organization, for what asks by itself whose it looks at."""
         self._make = lru_cache(maxsize=None)(make)
 
     def of(self, organization: str) -> Desk:
@@ -153,6 +155,11 @@ class Desks:
             with self.store.write() as connection:
                 people.note_use(connection, person.token_id, now)
         return person
+
+    def recognise_again(self, token_id: str) -> Person | None:
+        """Whom the token of that id speaks for, who has shown it before."""
+        with self.store.read() as connection:
+            return people.find_person_by_id(connection, token_id, wall_clock())
 
 
 def desks_of(connection: HTTPConnection) -> Desks:

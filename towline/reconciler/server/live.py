@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 import structlog
@@ -20,6 +21,7 @@ from sqlalchemy import Connection
 from towline.reconciler.live_figures import Subject, figures, happened, is_over
 from towline.reconciler.server.live_messages import Message, end_of, told
 from towline.reconciler.store import reading_live
+from towline.reconciler.store.bound import bound_to
 from towline.reconciler.store.engine import Store
 
 LOOK_EVERY_S = 0.5
@@ -104,7 +106,7 @@ class Live:
 
     def __init__(self, store: Store, seen_after: Callable[[], int]) -> None:
         """`seen_after`: devices that were not seen after that time are offline."""
-        self._store = store
+        self._store_of = lru_cache(maxsize=None)(partial(bound_to, store))
         self._seen_after = seen_after
         self._watched: dict[Subject, _Watched] = {}
         self._poller: asyncio.Task[None] | None = None
@@ -162,7 +164,7 @@ class Live:
         shown, newest = watched.shown, watched.newest
 
         def read() -> list[dict[str, Any]]:
-            with self._store.read() as connection:
+            with self._store_of(watched.subject.organization).read() as connection:
                 return happened(connection, watched.subject, after, newest, MISSED_LIMIT + 1)
 
         return told(shown, await asyncio.to_thread(read), newest, MISSED_LIMIT)
@@ -196,10 +198,17 @@ class Live:
             await asyncio.sleep(max(LOOK_EVERY_S, REST_OF_ALL_FACTOR * took_s))
 
     def _look(self, due: list[_Watched]) -> list[tuple[_Watched, _Seen]]:
-        """In one transaction, on a thread of its own; changes nothing."""
+        """On a thread of its own; changes nothing."""
+        groups: dict[str, list[_Watched]] = {}
+        for each in due:
+            groups.setdefault(each.subject.organization, []).append(each)
+        return [seen for name, group in groups.items() for seen in self._look_in(name, group)]
+
+    def _look_in(self, organization: str, due: list[_Watched]) -> list[tuple[_Watched, _Seen]]:
+        """At all of an organization, in one transaction."""
         now = time.monotonic()
         try:
-            with self._store.read() as connection:
+            with self._store_of(organization).read() as connection:
                 newest = reading_live.newest_event(connection)
                 return [
                     (each, self._look_at(connection, each, newest))

@@ -50,6 +50,7 @@ from towline.reconciler.server.served_documents import ServedDocuments
 from towline.reconciler.server.sessions import Sessions
 from towline.reconciler.server.tls import Certificate
 from towline.reconciler.server.wire import Receive, Scope, Send
+from towline.reconciler.store.bound import bound_to
 from towline.reconciler.store.engine import Store
 
 END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -263,7 +264,7 @@ def _desks(store: Store, settings: ServiceSettings, doorbell: Doorbell, fleets: 
         repository = fleet.repository if fleet else None
         return Desk(
             organization=organization,
-            store=store,
+            store=bound_to(store, organization),
             poll_interval_s=settings.poll_interval_s,
             ring=doorbell.ring,
             wake=fleet.wake if fleet else lambda: None,

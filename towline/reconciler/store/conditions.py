@@ -113,9 +113,10 @@ def _plain(column: Any) -> Any:
     """The column that `unindexed` made something of."""
     while isinstance(column, Grouping):
         column = column.element
-    added = column.right if isinstance(column, BinaryExpression) else None
-    is_nothing = isinstance(added, ColumnClause) and added.is_literal
-    return column.left if is_nothing and added.name in _NOTHING else column
+    if not isinstance(column, BinaryExpression) or not isinstance(column.right, ColumnClause):
+        return column
+    is_nothing = column.right.is_literal and column.right.name in _NOTHING
+    return column.left if is_nothing else column
 
 
 _NOTHING = {str(each) for each in NOTHING.values()}

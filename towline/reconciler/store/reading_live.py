@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, or_, select
 
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.ties import OF_ALL
 from towline.schemas.states import LIVE_RUNS
 
 NEWEST_RUNS = 20
@@ -13,7 +14,8 @@ SHOWN_RUNS_LIMIT = 100
 
 def newest_event(connection: Connection) -> int:
     """The number of the last event, of whatever organization; 0 when there is none."""
-    return connection.execute(select(func.max(t.events.c.id))).scalar_one() or 0
+    newest = select(func.max(t.events.c.id)).execution_options(**OF_ALL)
+    return connection.execute(newest).scalar_one() or 0
 
 
 def counts_by_batch(connection: Connection, run_seq: int) -> dict[int, dict[str, int]]:

@@ -16,7 +16,6 @@ from fastapi.responses import Response
 from towline.reconciler.server.dashboard.page import PATH, page, see_other
 from towline.reconciler.server.dashboard.visits import LIFE_S, Visit, Visits
 from towline.reconciler.server.desk import AtDesks, Declined, desks_of, remember, wall_clock
-from towline.reconciler.store import people
 from towline.reconciler.store.people import Person, Role
 
 VISIT_COOKIE = "__Secure-towline-visit"
@@ -56,8 +55,7 @@ def visitor_of(request: Request) -> Visitor:
     visit = _visits(request).find(request.cookies.get(VISIT_COOKIE, ""), now)
     if visit is None:
         raise NotSignedIn
-    with desks_of(request).store.read() as connection:
-        person = people.find_person_by_id(connection, visit.token_id, now)
+    person = desks_of(request).recognise_again(visit.token_id)
     if person is None:
         raise NotSignedIn
     return remember(request, person), visit
