@@ -67,13 +67,22 @@ CALLS: dict[str, type[BaseModel]] = {
 }
 """What each call answers with, by its operation id."""
 
-NAMES = {
+PATH_NAMES = {
     "deployment": ("a Deployment's name, or a `deployment_id`", "firmware-update-v2.1.0"),
     "device": ("a device's id, or its UUID", "pi-0042"),
     "token_id": ("a token's id, as the list shows it", "1a2b3c4d5e6f"),
     "verb": ("what is to be done", "pause"),
 }
 """What stands in a path, and an example of it."""
+OTHER_NAMES = {
+    "If-Match": "the `ETag` of what was read: else, where it was changed since, 412",
+    "Idempotency-Key": "the same key and body get the same answer for a day",
+    "cursor": "the `next_cursor` of the part before",
+    "limit": "so many at most",
+    "since": "seconds since the epoch: not before",
+    "until": "seconds since the epoch: before",
+    "at": "seconds since the epoch: what stood then",
+}
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
@@ -139,8 +148,11 @@ def _complete(call: dict[str, Any], path: str, method: str, role: Role | None) -
         call["x-role"] = role.value
         call["description"] = f"{call.get('description', '')}\n\nRole {role} or higher.".strip()
     for parameter in call.get("parameters", ()):
-        if parameter["in"] == "path" and parameter["name"] in NAMES:
-            parameter["description"], parameter["example"] = NAMES[parameter["name"]]
+        name_of = parameter["name"]
+        if parameter["in"] == "path" and name_of in PATH_NAMES:
+            parameter["description"], parameter["example"] = PATH_NAMES[name_of]
+        elif name_of in OTHER_NAMES:
+            parameter.setdefault("description", OTHER_NAMES[name_of])
     example = example_of(name)
     if "body" in example:
         call["requestBody"]["content"]["application/json"]["example"] = example["body"]

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 PATH, DOCUMENT = "/api/docs", "/api/openapi.json"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -34,13 +35,40 @@ def _rendered(text: str) -> str:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined
     )
-    environment.filters["example"] = _example
+    environment.filters |= {"example": _example, "coded": _coded, "allowed": _allowed}
     values = {"document": document, "parts": _parts(document), "source": DOCUMENT}
     return environment.get_template("api.html").render(values)
 
 
 def _example(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _coded(text: str) -> Markup:
+    """What stands between backticks is code."""
+    parts = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if at % 2 else escape(part)
+        for at, part in enumerate(parts)
+    )
+
+
+def _allowed(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
+    """What a parameter may be, in words."""
+    kinds = [schema, *schema.get("anyOf", ())]
+    kinds += [kind["items"] for kind in kinds if "items" in kind]
+    kinds = [schemas[kind["$ref"].split("/")[-1]] if "$ref" in kind else kind for kind in kinds]
+    words = []
+    for kind in kinds:
+        if "enum" in kind:
+            words.append(", ".join(f"`{each}`" for each in kind["enum"]))
+        elif "minimum" in kind and "maximum" in kind:
+            words.append(f"{kind['minimum']} to {kind['maximum']}")
+        elif kind.get("type") == "boolean":
+            words.append("`true` or `false`")
+    if schema.get("default") not in (None, "", [], False):
+        words.append(f"else `{schema['default']}`")
+    return "; ".join(words)
 
 
 def _parts(document: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
