@@ -63,7 +63,7 @@ def _measure(folder: Path, number: int, wanted: argparse.Namespace) -> None:
     now = int(time.time())
     devices = list(fleet_of(number, now))
     store = _built(folder / "towline.db", devices, now)
-    base, read = _commit("1.5.0"), _commit("2.0.0")
+    base, read = commit_of("1.5.0"), commit_of("2.0.0")
     start = _Watch()
     copy = copy_of(store)
     copied = start.lap()
@@ -161,7 +161,7 @@ def _built(path: Path, devices: list[InventoryDevice], now: int) -> Path:
     return path
 
 
-def _commit(version: str) -> HeadRead:
+def commit_of(version: str) -> HeadRead:
     checksum = f"{sum(version.encode()) % 251:02x}" * 32
     manifest = f"""apiVersion: towline/v1
 kind: Deployment

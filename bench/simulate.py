@@ -11,7 +11,7 @@ import sys
 import time
 from dataclasses import replace
 
-from bench.plan import ORGANIZATION, POLL_S, _commit, _devices
+from bench.plan import ORGANIZATION, POLL_S, commit_of, fleet_of
 from towline.reconciler.failure_model import FailureModel
 from towline.reconciler.simulate_making import SimulateOptions, make_simulation
 from towline.reconciler.store import inventory_rows, repositories
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def _measure(number: int, *, is_profiled: bool) -> None:
-    store, head = _store(number), _commit("2.0.0").head
+    store, head = _store(number), commit_of("2.0.0").head
     assert head is not None
     model = FailureModel(bad_rate=0.02, offline=0.05)
     options = SimulateOptions(NOW, POLL_S, "synthetic", model, runs=1)
@@ -58,7 +58,7 @@ def _measure(number: int, *, is_profiled: bool) -> None:
 def _store(number: int) -> Store:
     store = empty_copy()
     rows = inventory_rows.Rows(ORGANIZATION, NOW)
-    for device in _devices(number, NOW):
+    for device in fleet_of(number, NOW):
         labels = {"site": device.labels["site"], "env": "prod"}
         rows.add(replace(device, labels=labels, last_seen=NOW))
     with store.write() as connection:
