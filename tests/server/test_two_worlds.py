@@ -96,7 +96,7 @@ def _their_device(connection: Connection, run_seq: int, now: int) -> None:
 
 def _their_rows(connection: Connection, run_seq: int, now: int) -> None:
     whose = {"organization": OTHER, "deployment": "hello"}
-    laid = {"reason": "Theirs", "author": "Mallory"}
+    laid = {"reason": "PausedByUser", "author": "Mallory"}
     for table, values in (
         (t.holds, whose | laid | {"run_seq": run_seq, "message": "", "since": now}),
         (t.overrides, whose | laid | {"key": "approve", "value": {}, "created_at": now}),
