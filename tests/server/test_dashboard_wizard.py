@@ -123,11 +123,12 @@ def test_where_the_policy_lets_it_the_commit_goes_straight_and_its_run_is_shown(
     fleet.commit(policy=DIRECT)
     guest = Guest(fleet).sign_in()
     wizard = Wizard(guest)
-    assert 'value="commit"' in wizard.to_review().html
+    assert 'value="commit"' in wizard.to_review(start="automatic").html
     answer = wizard.press("commit")
     assert answer.status_code == 303, answer.text
     shown = guest.get(answer.headers["location"])
     assert re.search(r"✓ Commit [0-9a-f]{12} is on main\.", shown.text)
+    assert fleet.manifest("main", "till-2.1")["spec"]["start"] == "automatic"
     path = answer.headers["location"]
     fleet.until(lambda: "WaitingForStatement" in guest.get(path).text)
     again = Wizard(guest)
@@ -262,6 +263,19 @@ def test_an_edit_keeps_every_comment_and_shows_what_differs(fleet: Fleet) -> Non
         .replace(f"sha256:{'0c' * 32}", f'"{CHECKSUM}"')
         .strip()
     )
+
+
+def test_what_the_plan_calls_an_error_goes_to_a_branch_only(fleet: Fleet) -> None:
+    fleet.enrol("pi-0001", region="us")
+    other = BY_HAND.replace("name: till", "name: other").replace("region: eu", "region: us")
+    fleet.commit(till=BY_HAND, other=other, policy=DIRECT)
+    wizard = Wizard(Guest(fleet).sign_in(), "?edit=till")
+    wizard.next()
+    wizard.next(labels="")
+    review = wizard.next()
+    assert "error Conflict" in review.text
+    assert 'value="commit"' not in review.html
+    assert wizard.press("branch").status_code == 303
 
 
 def test_an_edit_of_nothing_or_of_nothing_there_is_refused(fleet: Fleet) -> None:
