@@ -8,6 +8,7 @@ import pytest
 
 from tests.cli.test_serve import asked
 from towline.cli import fleet_settings, main, settings
+from towline.cli.client import connect
 from towline.cli.exit_codes import ExitCode
 from towline.manifests.remote import Remote
 from towline.reconciler.server.serve import ServeSettings
@@ -173,3 +174,19 @@ def test_a_table_of_one_repository_is_to_be_rewritten_first(
     monkeypatch.chdir(fleet)
     assert main.run(["org", "create", "beta", "https://h/b"]) == ExitCode.ERROR
     assert 'write it as [[repository]] with organization = "acme"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("organization", "file"), [("beta", "admin-beta.token"), ("acme", "admin.token")]
+)
+def test_a_command_speaks_with_the_token_of_the_organization_that_is_named(
+    fleet: Path, monkeypatch: pytest.MonkeyPatch, organization: str, file: str
+) -> None:
+    data = fleet / ".towline" / "data"
+    data.mkdir()
+    for name in ("admin.token", "admin-beta.token"):
+        (data / name).write_text(f"tow_{name}\n", encoding="ascii")
+    (data / "tls.crt").write_text("", encoding="ascii")
+    found = settings.load(fleet, environment={"TOWLINE_ORGANIZATION": organization})
+    sent = connect(found)._session.headers["Authorization"]
+    assert sent == f"Bearer tow_{file}"

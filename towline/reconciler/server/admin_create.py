@@ -13,7 +13,7 @@ from fastapi import APIRouter, Header
 from towline.reconciler.creating import DeploymentBody
 from towline.reconciler.creation_site import Created
 from towline.reconciler.server.desk import AtDesk, Declined, Desk, Operator, wall_clock
-from towline.reconciler.server.making import make, writing
+from towline.reconciler.server.making import make
 from towline.reconciler.store import answers, reading
 from towline.reconciler.store.people import Person
 from towline.reconciler.store.reading_batches import when
@@ -35,7 +35,7 @@ def create_deployment(
 ) -> dict[str, Any]:
     """Write a manifest: on a branch to be merged, or in force at once where the Policy says so."""
     digest = hashlib.sha256(body.model_dump_json().encode()).hexdigest()
-    with writing:
+    with desk.writing:
         if key is not None and (former := _former_answer(desk, person, key, digest)) is not None:
             return former
         answer = _answer(desk, person, body, make(desk, person, body))

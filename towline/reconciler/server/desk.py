@@ -3,10 +3,11 @@
 Each organization has a desk of its own, and whoever asks is served at the desk of theirs.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -74,6 +75,8 @@ class Desk:
     repository: Repository | None = None
     """The fleet repository, to read its newest commit and to write one."""
     manifest_texts: ManifestTexts | None = None
+    writing: threading.Lock = field(default_factory=threading.Lock)
+    """Held by whoever makes a commit."""
 
     def seen_after(self) -> int:
         """Devices that were not seen after this time are offline."""

@@ -1,7 +1,6 @@
 """Making Deployments for people: one at a time, by whom they are, refused in words."""
 
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,9 +18,6 @@ from towline.reconciler.store.engine import Store
 from towline.reconciler.store.people import Person
 from towline.schemas.identifiers import slug_of
 from towline.schemas.problems import Problem
-
-writing = threading.Lock()
-"""Held by whoever makes a commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +52,7 @@ def site_of(desk: Desk, person: Person, store: Store, means: Means = API) -> Sit
 
 
 def make(desk: Desk, person: Person, body: DeploymentBody, means: Means = API) -> Created:
-    """Commit a new manifest; the caller holds `writing`. Raises Declined."""
+    """Commit a new manifest; the caller holds the desk's `writing`. Raises Declined."""
     asked = {"name": body.deployment_name, "target_version": body.target_version}
     return _carry_out(
         desk, person, "deployment.create", asked, means, lambda site: create(site, body)
@@ -66,7 +62,7 @@ def make(desk: Desk, person: Person, body: DeploymentBody, means: Means = API) -
 def change(
     desk: Desk, person: Person, name: str, changes: Mapping[Way, Any], means: Means = API
 ) -> Created:
-    """Commit other values of a manifest; the caller holds `writing`. Raises Declined."""
+    """Commit other values of a manifest; the caller holds the desk's `writing`. Raises Declined."""
     asked = {"keys": [".".join(way) for way in changes]}
     return _carry_out(
         desk, person, "deployment.edit", asked, means, lambda site: edit(site, name, changes)

@@ -24,7 +24,7 @@ from towline.reconciler.server.dashboard.page import HEADERS, PATH, page, see_ot
 from towline.reconciler.server.dashboard.reception import Acting, AtPage, Form, Visitor
 from towline.reconciler.server.dashboard.wizard_views import Workshop
 from towline.reconciler.server.desk import AtDesk, Declined, Desk
-from towline.reconciler.server.making import Means, change, declining, make, site_of, writing
+from towline.reconciler.server.making import Means, change, declining, make, site_of
 from towline.reconciler.store.people import Person, Role
 from towline.schemas.problems import Problem
 
@@ -54,7 +54,7 @@ def begin(
 def go_on(request: Request, desk: AtDesk, visitor: Acting, step: Step, form: Form) -> Response:
     """What the form of a step sent, and where its button leads."""
     person, _ = visitor
-    shop = _workshop(desk, person, _sent(form).typed(step, form))
+    shop = _workshop(desk, person, _sent(step, form))
     button = form.get("go", "next")
     if button == "back":
         return _show(request, visitor, shop, _STEPS[max(0, _STEPS.index(step) - 1)])
@@ -78,9 +78,10 @@ def begin_anew(_: AtPage, step: Step) -> Response:
     return see_other(f"{PATH}/new")
 
 
-def _sent(form: Mapping[str, str]) -> Draft:
+def _sent(step: Step, form: Mapping[str, str]) -> Draft:
+    """What was carried, with what the step's form sent; raises Declined."""
     try:
-        return Draft.model_validate_json(form.get("draft", "{}"))
+        return Draft.model_validate_json(form.get("draft", "{}")).typed(step, form)
     except ValidationError:
         raise Declined(422, "bad-field", "This form is not of the wizard.") from None
 
@@ -178,7 +179,7 @@ def _finish(request: Request, visitor: Visitor, shop: Workshop, button: str) -> 
     person, visit = visitor
     means = Means("at the dashboard", on_branch=button == "branch")
     try:
-        with writing:
+        with shop.desk.writing:
             made = _made(shop, person, means)
     except Declined as declined:
         return _show(request, visitor, shop, Step.REVIEW, [("", declined.detail)])
