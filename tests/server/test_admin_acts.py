@@ -166,6 +166,8 @@ def test_one_device_is_sent_back_and_pinned(
     assert "towline retry hello --device pi-0001" in answer.json()["message"]
     with server.store.read() as connection:
         assert connection.execute(select(t.device_components.c.pin_version)).scalar_one() == "0.9.0"
+    shown = server.client.get(f"{API}/devices/pi-0001", headers=server.admin()).json()
+    assert shown["components"]["hello"]["pin"]["by"] == "operator person"
     assert server.wakes.is_set()
 
 
