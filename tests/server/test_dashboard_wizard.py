@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from tests.server.test_admin_create import DIRECT, Fleet, fleet
 from tests.server.test_serve import settings
 from tests.server.visiting import PAGE, Form, Guest, Page
 from towline.reconciler.server.dashboard import web
+from towline.reconciler.store import people
+from towline.reconciler.store.engine import open_store
+from towline.reconciler.store.people import Role
 
 __all__ = ["fleet", "settings"]
 
@@ -148,49 +150,43 @@ def test_a_branch_can_be_wanted_where_a_commit_would_do(fleet: Fleet) -> None:
     assert "towline/till-2.1-" in fleet.git("branch", "--list")
 
 
-@pytest.mark.parametrize(
-    ("fields", "name", "words"),
-    [
-        ({"deployment_name": ""}, "deployment_name", "this is needed"),
-        ({"target_version": ""}, "target_version", "this is needed"),
-        ({"rollout_percentage": "many"}, "rollout_percentage", "a whole number from 1 to 100"),
-        ({"rollout_percentage": "101"}, "rollout_percentage", "less than or equal to 100"),
-        ({"component": "Not An Id"}, "component", "should match pattern"),
-        ({"rollout_strategy": "sometimes"}, "rollout_strategy", "Input should be 'manual'"),
-        ({"deployment_name": "x" * 256}, "deployment_name", "at most 255"),
-    ],
+WRONG_BASICS = (
+    ({"deployment_name": ""}, "deployment_name", "this is needed"),
+    ({"target_version": ""}, "target_version", "this is needed"),
+    ({"rollout_percentage": "many"}, "rollout_percentage", "a whole number from 1 to 100"),
+    ({"rollout_percentage": "101"}, "rollout_percentage", "less than or equal to 100"),
+    ({"component": "Not An Id"}, "component", "should match pattern"),
+    ({"rollout_strategy": "sometimes"}, "rollout_strategy", "Input should be 'manual'"),
+    ({"deployment_name": "x" * 256}, "deployment_name", "at most 255"),
 )
-def test_what_is_wrong_is_said_at_its_field(
-    fleet: Fleet, fields: dict[str, str], name: str, words: str
-) -> None:
-    wizard = Wizard(Guest(fleet).sign_in())
-    answer = wizard.press("next", **(BASICS | fields))
-    assert answer.status_code == 422
-    assert words in wizard.page.text
-    (field,) = [each for each in wizard.page.elements if each.attributes.get("id") == name]
-    assert field.attributes["aria-invalid"] == "true"
-    assert f"{name}-fault" in field.attributes["aria-describedby"]
-    kept = [each.attributes.get("value") for each in wizard.page.elements]
-    assert fields.get("component", BASICS["component"]) in kept
+WRONG_TARGETS = (
+    ({"labels": "nonsense"}, "labels", "write KEY=VALUE"),
+    ({"group": "none"}, "group", "no DeviceGroup has the name none"),
+    ({"current_version": "!2"}, "current_version", "Input should be '='"),
+    ({"current_version": ">= 2 3"}, "current_version", "2 3"),
+    ({"status": "maybe"}, "status", "Input should be 'online'"),
+)
 
 
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        ({"labels": "nonsense"}, "write KEY=VALUE"),
-        ({"group": "none"}, "no DeviceGroup has the name none"),
-        ({"current_version": "!2"}, "Input should be '='"),
-        ({"current_version": ">= 2 3"}, "current_version"),
-        ({"status": "maybe"}, "Input should be 'online'"),
-    ],
-)
-def test_filters_are_judged_as_the_loader_does(
-    fleet: Fleet, fields: dict[str, str], words: str
-) -> None:
+def test_what_is_wrong_is_said_at_its_field(fleet: Fleet) -> None:
     wizard = Wizard(Guest(fleet).sign_in())
+    for fields, name, words in WRONG_BASICS:
+        assert wizard.press("next", **(BASICS | fields)).status_code == 422, fields
+        assert_fault(wizard.page, name, words)
+        kept = [each.attributes.get("value") for each in wizard.page.elements]
+        assert fields.get("component", BASICS["component"]) in kept
     wizard.next(**BASICS)
-    assert wizard.press("next", **fields).status_code == 422, wizard.page.text
-    assert words in wizard.page.html.replace("&#39;", "'")
+    for fields, name, words in WRONG_TARGETS:
+        blank = dict.fromkeys(("labels", "group", "current_version", "status"), "")
+        assert wizard.press("next", **(blank | fields)).status_code == 422, fields
+        assert_fault(wizard.page, name, words)
+
+
+def assert_fault(page: Page, name: str, words: str) -> None:
+    assert words in page.text
+    (field,) = [each for each in page.elements if each.attributes.get("id") == name]
+    assert field.attributes["aria-invalid"] == "true", name
+    assert f"{name}-fault" in field.attributes["aria-describedby"]
 
 
 def test_devices_are_counted_with_a_sample_and_who_else_owns_them(fleet: Fleet) -> None:
@@ -298,25 +294,56 @@ def test_an_edit_of_nothing_or_of_nothing_there_is_refused(fleet: Fleet) -> None
     assert fleet.get("/deployments")["pagination"]["total_count"] == 1
 
 
-@pytest.mark.parametrize("role", ["viewer", "planner"])
-def test_who_may_not_act_makes_nothing(fleet: Fleet, role: str) -> None:
-    guest = Guest(fleet).sign_in(role)
-    assert f"{PAGE}/new" not in guest.get().links()
-    assert guest.get("/new").status == 403
-    form = guest.get().form("/sign-out")
-    forged = Form(f"{PAGE}/new/review", "post", form.fields | {"draft": "{}"})
-    assert guest.send(forged, go="commit").status_code == 403
+def test_who_may_not_act_makes_nothing(fleet: Fleet) -> None:
+    for role in ("viewer", "planner"):
+        guest = Guest(fleet).sign_in(role)
+        assert f"{PAGE}/new" not in guest.get().links()
+        assert guest.get("/new").status == 403
+        form = guest.get().form("/sign-out")
+        forged = Form(f"{PAGE}/new/review", "post", form.fields | {"draft": "{}"})
+        assert guest.send(forged, go="commit").status_code == 403
+    assert fleet.git("branch", "--list") == "* main"
 
 
-@pytest.mark.parametrize(
-    "draft", ["", "[]", '{"unknown": "x"}', '{"labels": 1}', '{"labels": "' + "x" * 30_000 + '"}']
-)
-def test_a_draft_that_is_none_of_ours_is_refused(fleet: Fleet, draft: str) -> None:
+def test_what_is_none_of_the_wizard_s_is_refused(fleet: Fleet) -> None:
     guest = Guest(fleet).sign_in()
     form: Any = Wizard(guest).page.form("/basics")
-    assert guest.send(form, draft=draft, go="next").status_code == 422
+    long = "x" * 30_000
+    for draft in ("", "[]", '{"unknown": "x"}', '{"labels": 1}', f'{{"labels": "{long}"}}'):
+        assert guest.send(form, draft=draft, go="next").status_code == 422, draft[:20]
+    assert guest.send(form, deployment_name=long, go="next").status_code == 422
+    assert guest.send(form, deployment_name="x" * 2_000_000, go="next").status_code == 413
     form.fields.pop("csrf")
     assert guest.send(form, go="next").status_code == 403
+
+
+def test_what_was_typed_stays_text_on_every_step(fleet: Fleet) -> None:
+    wizard = Wizard(Guest(fleet).sign_in())
+    hostile = '"><script>alert(1)</script>'
+    wizard.to_review(
+        deployment_name=hostile, release_notes=f"</textarea>{hostile}", labels=f"a={hostile}"
+    )
+    assert hostile not in wizard.page.html
+    for _ in range(3):
+        wizard.press("back")
+        assert hostile not in wizard.page.html
+    assert "alert(1)" in wizard.page.html
+
+
+def test_who_is_of_another_organization_makes_nothing_here(fleet: Fleet) -> None:
+    store = open_store(fleet.store_file)
+    with store.write() as connection:
+        fleet.tokens["stranger"] = people.create_admin_token(
+            connection, "other", name="Eve", role=Role.ADMIN, now=0
+        )
+    store.close()
+    guest = Guest(fleet).sign_in("stranger")
+    assert guest.get("/new").status == 404
+    for path in ("/git", "/approvals", "/audit"):
+        assert "By hand" not in guest.get(path).text
+        assert "Ada" not in guest.get(path).text
+    forged = Form(f"{PAGE}/new/basics", "post", guest.get().form("/sign-out").fields)
+    assert guest.send(forged, draft="{}", **BASICS).status_code == 404
 
 
 def test_the_scripts_of_all_pages_are_small() -> None:

@@ -35,10 +35,10 @@ API = Means()
 def site_of(desk: Desk, person: Person, store: Store, means: Means = API) -> Site:
     """Where the person's manifests are written; raises Declined where there is no such place."""
     head, repository = desk.head(), desk.repository
-    if head is None or repository is None:
-        raise Declined(503, "not-ready", "no commit of the fleet repository is in force yet")
-    if head.organization != person.organization:
+    if repository is None or (head is not None and head.organization != person.organization):
         raise Declined(404, "not-found", "this server follows no repository of your organization")
+    if head is None:
+        raise Declined(503, "not-ready", "no commit of the fleet repository is in force yet")
     return Site(
         store=store,
         repository=repository,
