@@ -27,7 +27,7 @@ def test_every_call_stands_on_the_page() -> None:
     app = FastAPI()
     for module in (
         admin_create,
-    admin_devices,
+        admin_devices,
         admin,
         admin_audit,
         admin_tokens,

@@ -177,8 +177,8 @@ def list_events(
     """Events in order, equal repeats as one; without `after` the newest ones.
 
     `next_cursor` is the `cursor` of the ones before them, until it is null; with `after` there is
-    none: the last one's `id` is the next `after`. `since` is in seconds since the epoch. `important`: of Deployments and failing devices only;
-    `machine`: those for replay, too.
+    none: the last one's `id` is the next `after`. `since` is in seconds since the epoch.
+    `important`: of Deployments and failing devices only; `machine`: those for replay, too.
     """
     wanted = EventFilter(deployment, device, after, since, important, machine, before=cursor)
     with desk.store.read() as connection:
