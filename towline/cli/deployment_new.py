@@ -4,7 +4,6 @@ The same drafts and the same place for them as in the dashboard's wizard, so tha
 equal files. Writes into the working copy, or asks the server to.
 """
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import typer
 from towline.cli import settings
 from towline.cli.all_or_nothing import AllOrNothing
 from towline.cli.client import connect
+from towline.cli.draft_questions import asked, said
 from towline.cli.manifest_files import read_manifests
 from towline.cli.printing import give, tell
 from towline.cli.roots import newest_root
@@ -33,30 +33,6 @@ from towline.reconciler.statements import find_offer
 from towline.schemas.problems import Problem
 
 app = typer.Typer(help="Make and edit manifests.", no_args_is_help=True)
-
-_OPTIONS = {
-    "deployment_name": ("--name", "Name, for people"),
-    "target_version": ("--version", "Version"),
-    "rollout_strategy": ("--strategy", "Strategy (canary, rolling, immediate, manual)"),
-    "labels": ("--label", "Labels (KEY=VALUE, …; empty: any)"),
-    "device_type": ("--device-type", "Device types (empty: any)"),
-    "device_ids": ("--device", "Devices by id"),
-    "update_package_url": ("--package", "Package (https address, or a file of /packages/)"),
-    "checksum": ("--checksum", "Checksum (sha256:…)"),
-    "component": ("--component", "Component"),
-    "rollout_percentage": ("--percentage", "Percent of the first share or of each batch"),
-    "start": ("--start", "Begins (manual, automatic)"),
-    "release_notes": ("--notes", "Notes"),
-    "group": ("--group", "Groups (empty: any)"),
-    "current_version": ("--current-version", "Version that runs now, such as !=2.0.0"),
-    "status": ("--status", "Presence (online, offline)"),
-}
-"""A field of the draft: its option, and how it is asked."""
-_NEEDED = ("deployment_name", "target_version", "update_package_url")
-_ASKED = (
-    *("deployment_name", "target_version", "rollout_strategy"),
-    *("labels", "device_type", "update_package_url"),
-)
 
 Texts = list[str] | None
 Word = str | None
@@ -141,13 +117,13 @@ def new(
         if edit is not None:
             written = _edited(edit, typed, files, found)
         else:
-            draft = _with_checksum(Draft(**_asked(typed)), found, files)
+            draft = _with_checksum(Draft(**asked(typed)), found, files)
             if server:
                 _by_server(draft)
                 return
             written = _placed(draft, files)
     except BadFields as bad:
-        raise Problem("\n".join(_said(*fault) for fault in bad.faults)) from None
+        raise Problem("\n".join(said(*fault) for fault in bad.faults)) from None
     except NotAllowed as refused:
         raise Problem(str(refused)) from None
     if dry_run:
@@ -159,35 +135,6 @@ def new(
 
 def _joined(texts: Texts) -> str | None:
     return None if texts is None else ", ".join(texts)
-
-
-def _said(field: str, words: str) -> str:
-    option = _OPTIONS.get(field.removeprefix("device_filters."), ("", ""))[0]
-    return f"{option}: {words}" if option else words
-
-
-def _asked(typed: Mapping[str, str]) -> dict[str, str]:
-    """With answers to what is missing; raises Problem where nobody can be asked."""
-    answers = dict(typed)
-    if all(answers.get(field) for field in _NEEDED):
-        return answers
-    if not sys.stdin.isatty():
-        missing = [_OPTIONS[field][0] for field in _NEEDED if not answers.get(field)]
-        raise Problem(
-            f"{', '.join(missing)} is missing, and nobody can be asked here",
-            remedy="give all of it by options, or call it on a terminal",
-        )
-    blank = Draft()
-    for field in _ASKED:
-        if field not in answers:
-            default = None if field in _NEEDED else getattr(blank, field)
-            shown = bool(default)
-            answers[field] = typer.prompt(
-                _OPTIONS[field][1], default=default, show_default=shown, err=True
-            )
-    if answers["rollout_strategy"] == "manual" and not answers.get("device_ids"):
-        answers["device_ids"] = typer.prompt(_OPTIONS["device_ids"][1], err=True)
-    return answers
 
 
 def _read(found: Settings) -> dict[str, bytes]:
