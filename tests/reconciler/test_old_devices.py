@@ -202,6 +202,24 @@ def test_a_closed_window_is_waited_for_in_its_place(fleet: Simulation) -> None:
     assert ask(fleet) is not None
 
 
+def test_a_download_that_outlasts_its_window_waits_for_the_next_one(fleet: Simulation) -> None:
+    fleet.now = 1_800_061_200 + 210 * 60  # 04:30 in UTC
+    fleet.commit(manifest("1.0.0", AT_ONCE + NIGHT))
+    ask(fleet)
+    assert ask(fleet) is not None
+    say(fleet, "downloading")
+    fleet.now += 35 * 60
+    with pytest.raises(StepRefused, match=r"installing is refused: .*, until 2027-01-17T01:00:00Z"):
+        say(fleet, "installing")
+    assert ask(fleet) is None
+    fleet.now += (19 * 60 + 55) * 60
+    assert ask(fleet) is not None
+    for word in STEPS[1:]:
+        say(fleet, word)
+    ask(fleet)
+    assert fleet.run().status == "completed"
+
+
 def test_a_failing_old_device_stops_a_canary_like_any_other(tmp_path: Path) -> None:
     fleet = Simulation(tmp_path, devices=10)
     fleet.commit(manifest("1.0.0", "  strategy: {type: canary, percentage: 10}\n  order: name\n"))

@@ -84,7 +84,7 @@ def look(
             attempts += said
             continue
         if part.action is not ComponentAction.PREPARE:
-            waits = _closed(part, target, now)
+            waits = _waits(part, target, now)
             offer = None if waits is not None else _offer(part, target)
             return Look(offer, part.name, tuple(waits or ()), versions)
     return Look(None, "", tuple(attempts), versions)
@@ -124,22 +124,27 @@ def _refusal(part: ComponentWanted, device: Row[Any], release: Role) -> tuple[st
     return None
 
 
-def _closed(part: ComponentWanted, target: Row[Any], now: int) -> list[Attempt] | None:
+def _waits(part: ComponentWanted, target: Row[Any], now: int) -> list[Attempt] | None:
     """None while it may begin; else what is to be told of the wait, nothing when it was told."""
-    if target.status != TargetState.PENDING.value:
+    closed = _closed(part, now)
+    if not closed:
         return None
+    if target.waits == "WaitingForWindow" and target.error_message == closed:
+        return []
+    return [_attempt(part, TargetState.PENDING, "WaitingForWindow", closed)]
+
+
+def _closed(part: ComponentWanted, now: int) -> str:
+    """Why no install may begin now, and until when; empty: it may."""
     need_s = install_need_s(part.install_timeout_s, part.health)
     opens_at = opening_if_known(part.windows, now, part.time_zone, need_s)
     if opens_at == now:
-        return None
+        return ""
     try:
         why = why_closed(part.windows, now, part.time_zone) or "the window closes too soon"
     except ValueError as unknown_zone:
         why = str(unknown_zone)
-    until = f", until {to_rfc3339(opens_at)}" if opens_at else ""
-    if target.waits == "WaitingForWindow" and target.error_message == why + until:
-        return []
-    return [_attempt(part, TargetState.PENDING, "WaitingForWindow", why + until)]
+    return why + (f", until {to_rfc3339(opens_at)}" if opens_at else "")
 
 
 def _offer(part: ComponentWanted, target: Row[Any]) -> dict[str, Any]:
@@ -189,6 +194,10 @@ def step(
         raise StepRefused(
             f"{word} is refused: the device has no leave to install this now; ask check-update"
         )
+    if word is TargetState.INSTALLING and (
+        closed := _closed_for(connection, device_seq, run_id, now)
+    ):
+        raise StepRefused(f"{word} is refused: {closed}; ask check-update")
     if not may_move(target, word):
         raise StepRefused(f"the device is {before} here already; {word} is no step from it")
     attempt = Attempt(
@@ -205,6 +214,13 @@ def step(
     if word is TargetState.COMPLETED:
         versions[target.component] = _installed(target)
     return _report(connection, device_seq, (attempt,), versions, now)
+
+
+def _closed_for(connection: Connection, device_seq: int, run_id: UUID, now: int) -> str:
+    """A download may have outlasted its window: no install begins outside of it."""
+    parts = components_of(connection, device_seq, "")
+    mine = (_closed(part, now) for part in parts if part.deployment == str(run_id))
+    return next(mine, "")
 
 
 def _installed(target: Row[Any]) -> Installed:
