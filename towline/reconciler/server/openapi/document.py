@@ -18,6 +18,7 @@ from pydantic.json_schema import models_json_schema
 
 from towline.reconciler.server.desk import Needs
 from towline.reconciler.server.openapi import fleet_shapes as fleet
+from towline.reconciler.server.openapi import service_shapes as service
 from towline.reconciler.server.openapi import shapes
 from towline.reconciler.server.openapi.old_devices import PATHS as OLD_DEVICES
 from towline.reconciler.server.openapi.problems import PROBLEM, problems_of
@@ -32,35 +33,35 @@ that fails is an RFC 9457 problem. Agents speak the protocol of docs/device-prot
 not described here, but for the two calls of old devices."""
 
 CALLS: dict[str, type[BaseModel]] = {
-    "accept_commit": fleet.Accepted,
+    "accept_commit": service.Accepted,
     "act_on_deployment": shapes.Acted,
     "act_on_device": shapes.Done,
     "check_update": fleet.Update,
     "create_deployment": shapes.Created,
     "create_device_token": fleet.DeviceToken,
-    "create_join_token": fleet.Joining,
-    "create_token": fleet.FreshToken,
+    "create_join_token": service.Joining,
+    "create_token": service.FreshToken,
     "get_batches": shapes.BatchList,
     "get_deployment": shapes.DeploymentDetail,
     "get_device": fleet.Device,
     "get_labels": fleet.Labels,
     "get_old_devices": fleet.OldDevices,
-    "get_repository": fleet.RepositoryState,
-    "healthz": fleet.Alive,
+    "get_repository": service.RepositoryState,
+    "healthz": service.Alive,
     "let_old_devices": fleet.OldDevices,
-    "list_acts": fleet.DeedList,
+    "list_acts": service.DeedList,
     "list_deployments": shapes.DeploymentList,
     "list_devices": fleet.DeviceList,
-    "list_events": fleet.EventList,
+    "list_events": service.EventList,
     "list_groups": fleet.GroupList,
     "list_targets": shapes.TargetList,
-    "list_tokens": fleet.TokenList,
-    "plan": fleet.PlanDocument,
+    "list_tokens": service.TokenList,
+    "plan": service.PlanDocument,
     "put_labels": fleet.Labels,
-    "replay": fleet.ReplayDocument,
+    "replay": service.ReplayDocument,
     "report_status": shapes.Done,
     "revoke_device_token": fleet.DeviceTokenEnded,
-    "revoke_token": fleet.Token,
+    "revoke_token": service.Token,
     "rotate_device_token": fleet.DeviceToken,
     "tell_deployment": shapes.DeploymentStory,
     "tell_device": fleet.DeviceStory,
