@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from towline.manifests.editing import Way
 from towline.manifests.model import Deployment, StartMode, StrategyKind
+from towline.manifests.shape_rollout import RollingShape
 from towline.reconciler.creating import DeploymentBody, strategy_value
 from towline.reconciler.creating_place import BadFields
 from towline.reconciler.refusals import NotAllowed
@@ -63,6 +64,8 @@ class Draft(BaseModel):
     rollout_percentage: Typed = ""
     start: Typed = "manual"
     release_notes: Typed = ""
+    min_devices: Typed = ""
+    """Of strategy rolling in the manifest that is edited: no form asks it, and it stays."""
     device_type: Typed = ""
     labels: Typed = ""
     group: Typed = ""
@@ -112,7 +115,7 @@ class Draft(BaseModel):
         """What is to be set in the manifest that `before` was made of; raises BadFields."""
         body = self._without_kept(before).body()
         filters = body.device_filters.document()
-        strategy = strategy_value(body.rollout_strategy, body.rollout_percentage)
+        strategy = self._strategy(body)
         values: dict[str, tuple[Way, Any]] = {
             "deployment_name": (("metadata", "title"), body.deployment_name),
             "target_version": (("spec", "targetVersion"), body.target_version),
@@ -129,6 +132,13 @@ class Draft(BaseModel):
         }
         old, new = before.model_dump(), self.model_dump()
         return dict(values[name] for name in values if old[name] != new[name])
+
+    def _strategy(self, body: DeploymentBody) -> Any:
+        strategy = strategy_value(body.rollout_strategy, body.rollout_percentage)
+        if body.rollout_strategy != "rolling" or not self.min_devices:
+            return strategy
+        form = strategy if isinstance(strategy, dict) else {"type": strategy}
+        return form | {"minDevices": int(self.min_devices)}
 
     def _without_kept(self, before: "Draft") -> "Draft":
         """With words that a body knows in place of those that no form writes, and that stay."""
@@ -168,6 +178,7 @@ def draft_of(manifest: Deployment) -> Draft:
         rollout_percentage=str(manifest.rollout_percentage or ""),
         start=manifest.start.mode.value,
         release_notes=manifest.release_notes,
+        min_devices=_min_devices(manifest),
         device_type=", ".join(owner.device_types),
         labels=", ".join(f"{key}={value}" for key, values in owner.labels for value in values),
         group=", ".join(owner.groups),
@@ -177,6 +188,16 @@ def draft_of(manifest: Deployment) -> Draft:
         update_package_url=packages[0].urls[0],
         checksum=f"sha256:{packages[0].sha256}",
     )
+
+
+def _min_devices(manifest: Deployment) -> str:
+    """Where it is another one than a rolling strategy has by itself."""
+    least = manifest.batches[0].min_devices
+    is_own = (
+        manifest.strategy is StrategyKind.ROLLING
+        and least != RollingShape(type="rolling").min_devices
+    )
+    return str(least) if is_own else ""
 
 
 def listed(text: str) -> list[str]:
