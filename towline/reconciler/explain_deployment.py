@@ -16,7 +16,6 @@ from towline.reconciler.showing import Sight
 from towline.reconciler.snapshot import Snapshot
 from towline.reconciler.store import reading_explain as rows_of
 from towline.reconciler.store import runs
-from towline.reconciler.store.reading import DevicesShown
 from towline.schemas.states import LIVE_RUNS, RunState, TargetState
 
 
@@ -31,7 +30,7 @@ def explain_deployment(
     manifest = head.deployments.get(name) if head else None
     world = _world(connection, head, name, sight) if head else None
     story = RunStory(
-        shown=showing.deployment(connection, run, sight, DevicesShown.NONE),
+        shown=showing.deployment(connection, run, sight),
         subject=rows_of.subject_of(connection, run),
         decision=decide(world) if world else None,
         deadlines=[_deadline(row) for row in rows_of.deadlines(connection, run.seq)],

@@ -16,7 +16,7 @@ from towline.reconciler.holding import CLEARED_BY, gravest_first
 from towline.reconciler.layout import plans_for
 from towline.reconciler.observe import SEEN_POLLS
 from towline.reconciler.store import reading, reading_batches, reading_health
-from towline.reconciler.store.reading import DevicesShown, Page
+from towline.reconciler.store.reading import Page
 from towline.reconciler.store.reading_batches import when
 from towline.reconciler.store.reading_health import Silent
 from towline.schemas import times
@@ -74,14 +74,9 @@ def summaries(
     return _shown(connection, rows, reading.summaries(connection, rows), sight)
 
 
-def deployment(
-    connection: Connection,
-    run: Row[Any],
-    sight: Sight,
-    devices: DevicesShown = DevicesShown.ALL,
-) -> dict[str, Any]:
-    """The contract's detail of a run; with arms side by side, and who is silent."""
-    stored = reading.deployment(connection, run, devices)
+def deployment(connection: Connection, run: Row[Any], sight: Sight) -> dict[str, Any]:
+    """The contract's detail of a run, without its devices; with its arms and who is silent."""
+    stored = reading.deployment(connection, run)
     (shown,) = _shown(connection, [run], [stored], sight)
     arms = reading_batches.arms_by_batch(connection, run.seq)
     for batch in shown["batches"]:

@@ -3,6 +3,7 @@
 Every call sees one organization, that of the token; what belongs to another one is 404.
 """
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -18,7 +19,7 @@ from towline.reconciler.server.etags import etag_of
 from towline.reconciler.server.large_answers import large_answer
 from towline.reconciler.server.sight import sight
 from towline.reconciler.store import reading, reading_devices, reading_events
-from towline.reconciler.store.reading import DevicesShown, Page
+from towline.reconciler.store.reading import Page
 from towline.reconciler.store.reading_events import EventFilter
 from towline.reconciler.store.reading_targets import FAILING, TargetFilter, targets_part
 from towline.schemas.fields import MOST
@@ -32,6 +33,15 @@ MOST_TARGETS = 1000
 PartSize = Annotated[int, Query(ge=1, le=MOST_TARGETS)]
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
 PageSize = Annotated[int, Query(ge=1, le=100)]
+
+
+class DevicesShown(StrEnum):
+    """Which of a run's devices its detail lists."""
+
+    ALL = "all"
+    FAILING = "failing"
+    """Failed or rolled back."""
+    NONE = "none"
 
 
 class AcceptRequest(BaseModel):
@@ -87,7 +97,7 @@ def get_deployment(
             shown = unmerged.detail(connection, row, wall_clock())
             etag = etag_of(standing.of_waiting(connection, row))
             return large_answer(shown | {"next_cursor": None}, etag)
-        shown = showing.deployment(connection, run, sight(desk), DevicesShown.NONE)
+        shown = showing.deployment(connection, run, sight(desk))
         items, onward = _devices_of(connection, run, devices, limit)
         etag = etag_of(standing.of_run(connection, run))
     return large_answer(shown | {"devices": items, "next_cursor": onward}, etag)
@@ -134,7 +144,7 @@ def get_batches(desk: AtDesk, person: Viewer, deployment: str) -> dict[str, Any]
         if run is None:
             row = admin_unmerged.find(connection, person, deployment)
             return {"batches": unmerged.detail(connection, row, wall_clock())["batches"]}
-        shown = showing.deployment(connection, run, sight(desk), DevicesShown.NONE)
+        shown = showing.deployment(connection, run, sight(desk))
     return {"batches": shown["batches"]}
 
 

@@ -5,7 +5,6 @@ Times are RFC 3339 in UTC. The five figures of a progress always sum to its tota
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +15,6 @@ from towline.reconciler.store.reading_batches import batches_by_run, holds_by_ru
 from towline.schemas.identifiers import is_id
 from towline.schemas.states import BUSY_TARGETS, RunState, TargetState
 
-FAILING_LIMIT = 1000
 _BAD = (TargetState.FAILED, TargetState.ROLLED_BACK)
 
 
@@ -90,19 +88,8 @@ def find_run(connection: Connection, organization: str, text: str) -> Row[Any] |
     ).first()
 
 
-class DevicesShown(StrEnum):
-    """Which of a run's devices its detail lists; a fleet may have a million that are fine."""
-
-    ALL = "all"
-    FAILING = "failing"
-    """Failed or rolled back, at most FAILING_LIMIT."""
-    NONE = "none"
-
-
-def deployment(
-    connection: Connection, run: Row[Any], devices: DevicesShown = DevicesShown.ALL
-) -> dict[str, Any]:
-    """The contract's detail of a run, its batches and its devices."""
+def deployment(connection: Connection, run: Row[Any]) -> dict[str, Any]:
+    """The contract's detail of a run, but for its devices."""
     (summary,) = summaries(connection, [run])
     counts = summary["counts"]
     return summary | {
@@ -111,7 +98,6 @@ def deployment(
         "metadata": run.metadata,
         "progress": progress(counts, run.target_count),
         "status_breakdown": {state.value: counts.get(state, 0) for state in TargetState},
-        "devices": _targets(connection, run.seq, devices),
     }
 
 
@@ -194,20 +180,6 @@ def counts_by_run(connection: Connection, run_seqs: Sequence[int]) -> dict[int, 
     for run_seq, status, n in rows:
         found.setdefault(run_seq, {})[status] = n
     return found
-
-
-def _targets(connection: Connection, run_seq: int, shown: DevicesShown) -> list[dict[str, Any]]:
-    if shown is DevicesShown.NONE:
-        return []
-    statement = (
-        select_targets()
-        .where(t.targets.c.run_seq == run_seq)
-        .order_by(t.targets.c.batch, t.edge_devices.c.slug)
-    )
-    if shown is DevicesShown.FAILING:
-        is_bad = t.targets.c.status.in_([state.value for state in _BAD])
-        statement = statement.where(is_bad).limit(FAILING_LIMIT)
-    return [target_document(row) for row in connection.execute(statement)]
 
 
 def select_targets() -> Select[Any]:

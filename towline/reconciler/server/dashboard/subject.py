@@ -18,7 +18,6 @@ from towline.reconciler.server.desk import Declined, Desk
 from towline.reconciler.server.sight import sight
 from towline.reconciler.store import merge_requests, reading
 from towline.reconciler.store.people import Person
-from towline.reconciler.store.reading import DevicesShown
 from towline.reconciler.store.reading_acts import standings
 from towline.schemas.states import Verb
 
@@ -55,7 +54,7 @@ def find_subject(connection: Connection, desk: Desk, person: Person, deployment:
     """By UUID, or the newest of that name; raises Declined, also for others' Deployments."""
     run = reading.find_run(connection, person.organization, deployment)
     if run is not None:
-        shown = showing.deployment(connection, run, sight(desk), DevicesShown.NONE)
+        shown = showing.deployment(connection, run, sight(desk))
         return Subject(shown, offered(shown) if is_newest(connection, run) else [], run)
     row = merge_requests.find(connection, person.organization, deployment)
     if row is None:
