@@ -77,6 +77,10 @@ def test_without_a_file_the_defaults_hold_but_there_is_no_fleet(tmp_path: Path) 
         ('repository = "https://h/f"\n', "repository is a folder", "repository.url = "),
         ('repository.url = "https://a:b@h/f"\n', "holds a user or a password", "password_file"),
         ('repository.proxy = "http://a:b@h:1"\n', "holds a user or a password", "_PROXY in"),
+        ('store = "mysql://h/d"\n', "no URL of a Postgres database", "postgresql://USER@HOST/"),
+        ('store = "postgresql://h"\n', "no URL of a Postgres database", "postgresql:///DATABASE"),
+        ('store = "postgresql://u:s@h/d"\n', "holds a password", "TOWLINE_STORE in"),
+        ('store = "postgresql://h/d?password=s"\n', "holds a password", "passfile"),
     ],
 )
 def test_what_is_wrong_is_refused_with_its_remedy(

@@ -1,7 +1,5 @@
 """Words for what a played fleet shows: its targets, its documents, who is granted, what holds."""
 
-import sqlite3
-from contextlib import closing
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -9,6 +7,7 @@ from typing import Any
 from sqlalchemy import Row, func, select, update
 
 from tests.reconciler.simulation import ORGANIZATION, Simulation, attempt_of
+from tests.stores import copy_store
 from towline.reconciler.device_acts import act_on_device
 from towline.reconciler.store import runs
 from towline.reconciler.store import tables as t
@@ -23,11 +22,7 @@ DAY_S = 24 * 3600
 
 def twin(fleet: Simulation, folder: Path) -> Simulation:
     """A fleet that lived through the same: a copy is made much sooner than a rollout."""
-    with (
-        closing(sqlite3.connect(folder / "towline.db")) as copied,
-        fleet.store.read() as connection,
-    ):
-        connection.connection.driver_connection.backup(copied)  # type: ignore[union-attr]
+    copy_store(fleet.store, folder / "towline.db")
     copy = Simulation(folder, devices=0)
     copy.now, copy.head, copy.commits = fleet.now, fleet.head, fleet.commits
     copy.devices = deepcopy(fleet.devices)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import event, insert, select
+from sqlalchemy import insert, select
 
-from tests.fresh_store import open_fresh
+from tests.stores import open_quickly
 from towline.manifests.load import load
 from towline.reconciler.acts import Act, act
 from towline.reconciler.documents import components_of
@@ -90,18 +90,6 @@ class PlayedDevice:
     is_online: bool = True
     report_seq: int = 0
     etag: tuple[ComponentWanted, ...] | None = None
-
-
-def open_quickly(path: Path) -> Store:
-    """A store that waits for no disk: what is played here is never read after a power cut."""
-    store = open_fresh(path)
-    event.listen(store.engine, "connect", _without_fsync)
-    store.engine.dispose()
-    return store
-
-
-def _without_fsync(connection: Any, _record: Any) -> None:
-    connection.execute("PRAGMA synchronous=OFF")
 
 
 class Simulation:

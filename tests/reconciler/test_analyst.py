@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from tests.agent.certificate import make_certificate
-from tests.fresh_store import open_fresh
 from tests.reconciler.rows import REVISION, add_batch, add_run
 from tests.reconciler.simulation import ORGANIZATION, ROOT
+from tests.stores import open_fresh
 from towline.manifests.model import Analysis, Deployment, StrategyKind
 from towline.reconciler.analysis import CannotTell, State
 from towline.reconciler.analyst import Analyst

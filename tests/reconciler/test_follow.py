@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from tests.fresh_store import open_fresh
 from tests.reconciler.simulation import ORGANIZATION, RELEASE_KEY, ROOT, manifest
+from tests.stores import open_fresh
 from towline.manifests.repository import Repository
 from towline.reconciler.acts import NotAllowed, accept_commit, act
 from towline.reconciler.follow import Follower

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, func, insert, select
 
-from tests.reconciler.simulation import open_quickly
+from tests.stores import open_quickly
 from towline.reconciler.store import remembered
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.private_copy import empty_copy, overwrite

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select
 
-from tests.reconciler.simulation import Simulation, manifest, open_quickly
+from tests.reconciler.simulation import Simulation, manifest
+from tests.stores import open_quickly
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store
 

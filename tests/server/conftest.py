@@ -14,7 +14,7 @@ import httpx
 import pytest
 from sqlalchemy import insert
 
-from tests.fresh_store import open_fresh
+from tests.stores import open_fresh
 from towline.manifests.model import DeviceEntry
 from towline.reconciler.head import Head
 from towline.reconciler.server import tls

@@ -99,6 +99,7 @@ def _serve(settings: Settings, others: Sequence[Settings], *, is_lan: bool) -> N
             git_interval_s=settings.git_interval,
             tls_cert=settings.tls_cert,
             tls_key=settings.tls_key,
+            store=settings.store,
             others=tuple(
                 FleetSettings(
                     organization=str(other.organization),

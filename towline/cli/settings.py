@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 
 from towline.manifests.errors import nearest
 from towline.manifests.remote import Remote, checked_proxy, checked_url, is_url
+from towline.reconciler.store import address
 from towline.schemas.identifiers import is_id
 from towline.schemas.problems import Place, Problem
 
@@ -52,6 +53,8 @@ class Settings:
     """The branch that the server follows."""
     data: Path = Path(".towline/data")
     """Where the server keeps its database, its certificate and the first admin token."""
+    store: str | None = None
+    """URL of the Postgres database that holds the store; else it is a SQLite file in `data`."""
     listen: str = "127.0.0.1:8443"
     """ADDRESS:PORT of the server."""
     online_key: Path = Path(".towline/keys/online.pem")
@@ -273,3 +276,5 @@ def _check_text(name: str, value: str, *, is_kept: bool) -> None:
         checked_url(value)
     if name == "repository_proxy":
         checked_proxy(value, may_hold_password=not is_kept)
+    if name == "store":
+        address.checked_url(value, may_hold_password=not is_kept)

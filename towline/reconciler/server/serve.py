@@ -5,11 +5,10 @@ a reconciler of its own over the one store. Everything that can be wrong is foun
 first request, as a Problem.
 """
 
-import fcntl
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,12 +29,13 @@ from towline.reconciler.server.founding import (
     prepare,
     the_server,
 )
+from towline.reconciler.server.only_server import only_on_folder, only_on_store
 from towline.reconciler.server.service import Service, ServiceSettings
 from towline.reconciler.server.tls import Certificate
+from towline.reconciler.store.address import STORE_FILE
 from towline.reconciler.store.engine import Store, open_store
 from towline.schemas.problems import Problem
 
-STORE_FILE = "towline.db"
 TOKEN_FILE = "admin.token"  # noqa: S105 a file's name
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -61,6 +61,8 @@ class ServeSettings:
     git_interval_s: int = 15
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    store: str | None = None
+    """The URL of a Postgres database; None: a SQLite file in `data`."""
     others: tuple[FleetSettings, ...] = ()
     """The fleets of other organizations that are served beside this one's."""
 
@@ -103,13 +105,13 @@ def serve(
     """
     _log_to_stderr()
     settings.data.mkdir(parents=True, exist_ok=True)
-    with _only_process(settings.data):
-        store = open_store(settings.data / STORE_FILE)
-        try:
-            followed = [_follow(store, fleet, settings) for fleet in settings.fleets]
-            _run(store, followed, settings, announce, on_ready)
-        finally:
-            store.close()
+    with ExitStack() as held:
+        held.enter_context(only_on_folder(settings.data))
+        store = open_store(settings.store or settings.data / STORE_FILE)
+        held.callback(store.close)
+        held.enter_context(only_on_store(store))
+        followed = [_follow(store, fleet, settings) for fleet in settings.fleets]
+        _run(store, followed, settings, announce, on_ready)
 
 
 def _follow(store: Store, fleet: FleetSettings, settings: ServeSettings) -> _Followed:
@@ -206,20 +208,6 @@ def _certificate(settings: ServeSettings, lan: list[str]) -> Certificate:
     if settings.tls_cert is None or settings.tls_key is None:
         raise Problem("tls_cert and tls_key belong together", remedy="give both or none")
     return Certificate(settings.tls_cert, settings.tls_key)
-
-
-@contextmanager
-def _only_process(data: Path) -> Iterator[None]:
-    """Hold the data folder's lock; raises Problem when another process has it."""
-    with (data / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Problem(
-                f"another server uses the data folder {data}",
-                remedy="stop it, or give this one its own folder with --data",
-            ) from None
-        yield
 
 
 def _listen(settings: ServeSettings) -> socket.socket:

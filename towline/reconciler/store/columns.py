@@ -30,13 +30,19 @@ Number: TypeEngine[int] = BigInteger().with_variant(Integer(), "sqlite")
 
 Document: TypeEngine[Any] = JSON().with_variant(JSONB(), "postgresql")
 
-Slug = String(63)
 
-Word = String(50)
+def bytewise(length: int) -> String:
+    """A text that is compared and put in order by its bytes, on both engines and as Python does."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
 
-Version = String(100)
 
-Digest = String(64)
+Slug = bytewise(63)
+
+Word = bytewise(50)
+
+Version = bytewise(100)
+
+Digest = bytewise(64)
 
 ACTIVE_WORDS = ", ".join(f"'{state}'" for state in ACTIVE_TARGETS)
 """Literals, not parameters: else neither engine uses the partial index."""

@@ -1,21 +1,18 @@
-"""Opening the store and its transactions.
+"""Opening the store and its transactions, over a SQLite file or a Postgres database.
 
-SQLite is one process and one writer: every write transaction begins IMMEDIATE under one lock, WAL
-lets readers go on, and `synchronous=FULL` keeps what was acknowledged through a power cut.
+On both engines writers take turns and readers never wait: what a write transaction read at its
+beginning still holds at its end. Within a process the turn is a lock of threads; between processes
+it is the engine's (`sqlite_file`, `postgres`). Transactions are begun by hand.
 """
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine
 
-from towline.reconciler.store import causes, migrate, remembered
-from towline.schemas.problems import Problem
-
-BUSY_TIMEOUT_MS = 5000
+from towline.reconciler.store import causes, migrate, postgres, remembered, sqlite_file
 
 
 class Store:
@@ -32,7 +29,10 @@ class Store:
     def write(self) -> Iterator[Connection]:
         """A transaction that commits at the end of the block and rolls back on an exception."""
         with self._writing, self.engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            if is_postgres(connection):
+                postgres.begin_writing(connection)
+            else:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
             causes.begin(connection, is_recorded=not self._is_private)
             self._look_anew(connection)
             try:
@@ -47,7 +47,10 @@ class Store:
     def read(self) -> Iterator[Connection]:
         """A consistent view that never waits for the writer."""
         with self.engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN")
+            if is_postgres(connection):
+                postgres.begin_reading(connection)
+            else:
+                connection.exec_driver_sql("BEGIN")
             self._look_anew(connection)
             try:
                 yield connection
@@ -64,26 +67,20 @@ class Store:
         self.engine.dispose()
 
 
-def open_store(path: Path) -> Store:
-    """Open the SQLite file at `path`, made and migrated as needed; raises Problem."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Problem(f"the data folder {path.parent} cannot be made: {error.strerror}") from None
-    engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
-    event.listen(engine, "connect", _prepare_connection)
-    migrate.upgrade(engine, path)
+def is_postgres(of: Engine | Connection) -> bool:
+    """Whether the store is a Postgres database; else it is SQLite's."""
+    return of.dialect.name == "postgresql"
+
+
+def open_store(where: Path | str) -> Store:
+    """The store in the file or the database `where`, made and migrated as needed; raises Problem.
+
+    A path is of a SQLite file, a text is a URL of a Postgres database.
+    """
+    if isinstance(where, str):
+        engine = postgres.open_engine(where)
+        migrate.upgrade(engine, None)
+    else:
+        engine = sqlite_file.open_engine(where)
+        migrate.upgrade(engine, where)
     return Store(engine)
-
-
-def _prepare_connection(connection: Any, _record: Any) -> None:
-    # Transactions are begun by hand, as the engine would begin them deferred.
-    connection.isolation_level = None
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
-        "cache_size=-65536",
-    ):
-        connection.execute(f"PRAGMA {pragma}")

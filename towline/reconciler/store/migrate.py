@@ -1,46 +1,122 @@
-"""Bringing a store's schema up to date at start, after a copy of the SQLite file was kept."""
+"""Bringing a store's schema up to date at start: all or nothing.
+
+The migrations run in one transaction, which a failure rolls back. Of a SQLite file a copy is kept
+before; on Postgres one process migrates and the others wait for it.
+"""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
+from towline.reconciler.store import postgres
 from towline.schemas.problems import Problem
 
-_HERE = Path(__file__).parent / "migrations"
+SCRIPTS = Path(__file__).parent / "migrations"
 
 
-def upgrade(engine: Engine, path: Path | None) -> None:
-    """Apply the migrations that the store lacks; raises Problem for a store of a newer Towline.
+def upgrade(engine: Engine, path: Path | None, scripts: Path = SCRIPTS) -> None:
+    """Apply the migrations that the store lacks; raises Problem, with the store as it was.
 
-    `path` is the store's file, of which a copy is kept; None for a store in memory only.
+    `path` is the SQLite file, of which a copy is kept; None for a database or a store in memory.
     """
-    scripts = ScriptDirectory(str(_HERE))
-    newest = scripts.get_current_head()
     with engine.connect() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-    if current == newest:
+        before = revision_of(connection)
+    if is_newest(before, path, scripts):
         return
-    if current is not None:
-        if current not in {script.revision for script in scripts.walk_revisions()}:
+    if path is not None and before is not None:
+        _keep_copy(path, before)
+    with _alone(engine) as connection:
+        try:
+            apply(connection, "head", scripts)
+        except DBAPIError as error:
             raise Problem(
-                f"{path or 'the store'} was written by a newer Towline (schema {current})",
-                remedy="install that version, or restore the copy that it kept beside the file",
-            )
-        if path is not None:
-            _keep_copy(path, current)
+                f"the migration of {path or postgres.shown(engine.url)} from schema"
+                f" {before or 'none'} failed: {str(error.orig).strip()}",
+                remedy="nothing was changed: mend the cause and start again, or go on with the"
+                " Towline that ran before",
+            ) from error
+
+
+def revision_of(connection: Connection) -> str | None:
+    """The schema that the store has; None for an empty one."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def is_newest(revision: str | None, path: Path | None, scripts: Path = SCRIPTS) -> bool:
+    """Whether nothing is to be migrated; raises Problem for a schema that is not known here."""
+    directory = ScriptDirectory(str(scripts))
+    known = {script.revision for script in directory.walk_revisions()}
+    if revision is not None and revision not in known:
+        raise Problem(
+            f"{path or 'the database'} was written by a newer Towline (schema {revision})",
+            remedy="install that version, or restore "
+            + ("the copy that it kept beside the file" if path else "a backup from before"),
+        )
+    return revision == directory.get_current_head()
+
+
+def apply(connection: Connection, to: str, scripts: Path = SCRIPTS) -> None:
+    """The migrations up to `to`, in the connection's transaction."""
     config = Config()
-    config.set_main_option("script_location", str(_HERE))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    config.set_main_option("script_location", str(scripts))
+    config.attributes["connection"] = connection
+    command.upgrade(config, to)
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[Connection]:
+    """A transaction in which nobody else writes, committed at the end of the block."""
+    with engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            # However long it takes, and however long another one is at it.
+            postgres.begin_writing(connection, is_patient=True)
+            yield connection
+            connection.commit()
+        else:
+            with _without_references(connection):
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                yield connection
+                _check_references(connection)
+                connection.commit()
+
+
+@contextmanager
+def _without_references(connection: Connection) -> Iterator[None]:
+    """A table that SQLite makes anew is dropped meanwhile: what refers to it is checked after."""
+    former = connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one()
+    connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        connection.rollback()
+        connection.exec_driver_sql(f"PRAGMA foreign_keys={former}")
+
+
+def _check_references(connection: Connection) -> None:
+    orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    if orphans:
+        tables = ", ".join(sorted({f"{each.table} (to {each.parent})" for each in orphans}))
+        raise Problem(
+            f"the migration would leave {len(orphans)} rows without what they refer to: {tables}",
+            remedy="nothing was changed: please report it",
+        )
 
 
 def _keep_copy(path: Path, revision: str) -> None:
     copy = path.with_name(f"{path.name}.before-{revision}")
-    with sqlite3.connect(path) as source, sqlite3.connect(copy) as target:
-        source.backup(target)
+    try:
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+    except sqlite3.Error as error:
+        raise Problem(
+            f"{path} is to be migrated, and its copy {copy} cannot be written: {error}",
+            remedy="make room there; nothing was changed",
+        ) from None

@@ -10,7 +10,16 @@ from sqlalchemy import (
     Uuid,
 )
 
-from towline.reconciler.store.columns import Digest, Document, Number, Slug, Version, Word, metadata
+from towline.reconciler.store.columns import (
+    Digest,
+    Document,
+    Number,
+    Slug,
+    Version,
+    Word,
+    bytewise,
+    metadata,
+)
 
 organizations = Table(
     "organizations",
@@ -69,7 +78,7 @@ component_versions = Table(
     Column("id", Number, primary_key=True),
     Column("component", Slug, nullable=False),
     Column("version", Version, nullable=False),
-    Column("version_key", String(400), nullable=False),
+    Column("version_key", bytewise(400), nullable=False),
     UniqueConstraint("component", "version"),
 )
 

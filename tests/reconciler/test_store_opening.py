@@ -1,0 +1,223 @@
+"""Opening a store: migrations that fail, the copy before one, the order of text, turns to write."""
+
+import shutil
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import inspect, select, text
+
+from tests.postgres import Databases
+from tests.reconciler.simulation import Simulation
+from tests.stores import open_quickly, place_of
+from towline.reconciler.store import migrate, repositories
+from towline.reconciler.store import tables as t
+from towline.reconciler.store.engine import Store, open_store
+from towline.schemas.problems import Problem
+
+both_engines = pytest.mark.both_engines
+
+MIGRATION = """
+from alembic import op
+import sqlalchemy as sa
+
+revision, down_revision = "9998", {newest!r}
+branch_labels = depends_on = None
+
+def upgrade():
+    op.create_table("half_made", sa.Column("id", sa.Integer, primary_key=True))
+    op.execute("UPDATE repositories SET branch = 'lost'")
+    op.execute({last!r})
+"""
+
+
+def scripts_with(folder: Path, last: str) -> Path:
+    """The migrations, and one more that ends with the statement `last`."""
+    scripts = folder / "migrations"
+    shutil.copytree(migrate.SCRIPTS, scripts)
+    newest = max(file.name[:4] for file in (scripts / "versions").glob("0*.py"))
+    more = MIGRATION.format(newest=newest, last=last)
+    (scripts / "versions" / "9998_more.py").write_text(more, encoding="utf-8")
+    return scripts
+
+
+def file_of(place: Path | str) -> Path | None:
+    return place if isinstance(place, Path) else None
+
+
+@both_engines
+@pytest.mark.parametrize(
+    "last",
+    [
+        pytest.param("SELECT nothing FROM nowhere", id="a statement fails"),
+        pytest.param("DELETE FROM edge_devices", id="rows would lose what they refer to"),
+    ],
+)
+def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path: Path, last: str) -> None:
+    store = Simulation(tmp_path, devices=1).store
+    place = place_of(tmp_path / "towline.db")
+    with pytest.raises(Problem, match="migration") as caught:
+        migrate.upgrade(store.engine, file_of(place), scripts_with(tmp_path, last))
+    assert "nothing was changed" in caught.value.remedy
+    with open_store(place).write() as connection:
+        assert connection.execute(select(t.repositories.c.branch)).scalar_one() == "main"
+        assert not inspect(connection).has_table("half_made")
+        if isinstance(place, Path):
+            assert connection.execute(text("PRAGMA foreign_keys")).scalar_one() == 1
+
+
+@both_engines
+def test_a_store_of_a_newer_towline_is_refused(tmp_path: Path) -> None:
+    store = open_quickly(tmp_path / "towline.db")
+    with store.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    store.close()
+    with pytest.raises(Problem, match="newer Towline"):
+        open_store(place_of(tmp_path / "towline.db"))
+
+
+def test_of_a_file_a_copy_is_kept_before_it_is_migrated(tmp_path: Path) -> None:
+    store = Simulation(tmp_path, devices=1).store
+    path = tmp_path / "towline.db"
+    migrate.upgrade(store.engine, path, scripts_with(tmp_path, "DELETE FROM device_state"))
+    store.close()
+    (copy,) = tmp_path.glob("towline.db.before-*")
+    rows = {}
+    for each in (path, copy):
+        with closing(sqlite3.connect(each)) as connection:
+            rows[each] = connection.execute("SELECT count(*) FROM device_state").fetchone()[0]
+    assert rows == {path: 0, copy: 1}
+
+
+def test_a_file_without_room_for_its_copy_is_not_migrated(tmp_path: Path) -> None:
+    store = Simulation(tmp_path, devices=1).store
+    path = tmp_path / "towline.db"
+    with store.read() as connection:
+        before = migrate.revision_of(connection)
+    (tmp_path / f"towline.db.before-{before}").mkdir()
+    with pytest.raises(Problem, match=r"its copy .* cannot be written"):
+        migrate.upgrade(store.engine, path, scripts_with(tmp_path, "SELECT 1"))
+    with store.read() as connection:
+        assert migrate.revision_of(connection) == before
+
+
+def test_two_servers_that_start_at_once_migrate_a_database_once(databases: Databases) -> None:
+    url, failed = databases.empty(), []
+
+    def start() -> None:
+        try:
+            open_store(url).close()
+        except Exception as error:  # noqa: BLE001 told below
+            failed.append(error)
+
+    threads = [threading.Thread(target=start) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+
+
+def test_text_is_in_the_order_of_its_bytes_in_a_database_of_any_language(
+    databases: Databases,
+) -> None:
+    store = open_store(databases.fresh())
+    with store.read() as connection:
+        in_metadata = {
+            (table.name, column.name)
+            for table in t.metadata.tables.values()
+            for column in table.columns
+            if getattr(column.type.dialect_impl(connection.dialect), "collation", None) == "C"
+        }
+        in_database = connection.execute(
+            text(
+                "SELECT table_name, column_name FROM information_schema.columns c"
+                " JOIN information_schema.tables USING (table_schema, table_name)"
+                " WHERE collation_name = 'C' AND table_type = 'BASE TABLE'"
+                " AND table_schema = 'public'"
+            )
+        )
+        assert {tuple(row) for row in in_database} == in_metadata
+    store.close()
+
+
+@both_engines
+def test_writers_of_two_processes_take_turns_and_see_what_came_before(tmp_path: Path) -> None:
+    Simulation(tmp_path, devices=0)
+    stores = [open_quickly(tmp_path / "towline.db") for _ in range(2)]
+
+    def count_up(store: Store) -> None:
+        for _ in range(20):
+            with store.write() as connection:
+                seen = connection.execute(select(t.repositories.c.last_fetch_at)).scalar_one() or 0
+                connection.execute(t.repositories.update().values(last_fetch_at=seen + 1))
+
+    threads = [threading.Thread(target=count_up, args=(store,)) for store in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with stores[0].read() as connection:
+        assert connection.execute(select(t.repositories.c.last_fetch_at)).scalar_one() == 40
+
+
+@both_engines
+def test_a_reader_sees_one_moment_and_waits_for_no_writer(tmp_path: Path) -> None:
+    store = Simulation(tmp_path, devices=0).store
+    branch = select(t.repositories.c.branch)
+    with store.read() as reading:
+        assert reading.execute(branch).scalar_one() == "main"
+        with store.write() as writing:
+            writing.execute(t.repositories.update().values(branch="next"))
+            assert reading.execute(branch).scalar_one() == "main"
+        assert reading.execute(branch).scalar_one() == "main"
+    with store.read() as reading:
+        assert reading.execute(branch).scalar_one() == "next"
+
+
+@both_engines
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    store = open_quickly(tmp_path / "towline.db")
+    with pytest.raises(RuntimeError), store.write() as connection:
+        repositories.ensure(connection, "acme", "fleet", "main", "", 0)
+        raise RuntimeError
+    with store.read() as connection:
+        assert connection.execute(select(t.repositories)).all() == []
+
+
+def test_a_database_that_was_restarted_is_no_error(databases: Databases) -> None:
+    store = open_store(databases.fresh())
+    with store.write() as connection:
+        repositories.ensure(connection, "acme", "fleet", "main", "", 0)
+    with store.read() as ended:
+        own: Any = ended.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    other = open_store(
+        store.engine.url.render_as_string(hide_password=False).replace("+psycopg", "")
+    )
+    with other.read() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": own})
+    with store.read() as connection:
+        assert connection.execute(select(t.repositories.c.branch)).scalar_one() == "main"
+    store.close()
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("postgresql:///nowhere?host=/nonexistent", "cannot be used"),
+        ("mysql://h/d", "no URL of a Postgres"),
+    ],
+)
+def test_a_database_that_is_not_there_is_a_problem(url: str, what: str) -> None:
+    with pytest.raises(Problem, match=what):
+        open_store(url)
+
+
+def test_a_problem_tells_no_password() -> None:
+    with pytest.raises(Problem) as caught:
+        open_store("postgresql://u:s3cret@/nowhere?host=/nonexistent")
+    assert "s3cret" not in f"{caught.value} {caught.value.remedy}"

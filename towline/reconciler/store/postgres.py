@@ -1,0 +1,121 @@
+"""A store on Postgres: its address, its connections, and the locks that its users share.
+
+Writers take turns, whichever process they are in: a write transaction begins with one advisory
+lock and holds it to its end. So each sees all that was committed before it and nothing changes
+under it, as on SQLite, and events become visible in the order of their ids. It is READ COMMITTED,
+because a snapshot taken while it waits for its turn would be an old one.
+"""
+
+import os
+import socket
+from importlib.util import find_spec
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select, text
+from sqlalchemy.exc import OperationalError
+
+from towline.reconciler.store.address import checked_url
+from towline.schemas.problems import Problem
+
+WRITERS, SERVERS = 7_301_001, 7_301_002
+"""Keys of advisory locks: whose turn it is to write, and who serves."""
+CONNECTIONS = 20
+"""At most so many of one process."""
+_TURN = select(func.pg_advisory_xact_lock(WRITERS))
+
+_SETTINGS = {
+    # What is looked at lies in memory or on flash; the default makes the planner scan whole tables.
+    "random_page_cost": "1.1",
+    # Compiling costs more than these short statements take.
+    "jit": "off",
+    "timezone": "UTC",
+    "statement_timeout": "120s",
+    # For a turn to write, too: who holds one for longer is stuck, and is ended by the next line.
+    "lock_timeout": "90s",
+    "idle_in_transaction_session_timeout": "60s",
+}
+_ALIVE = {
+    "connect_timeout": "5",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    # Names the process to whoever finds its locks.
+    "application_name": f"towline pid {os.getpid()} on {socket.gethostname()}"[:63],
+}
+"""A server that is gone is noticed within half a minute; what the URL says wins."""
+
+
+def shown(url: URL) -> str:
+    """A database as people may read it."""
+    return url.set(drivername="postgresql", query={}).render_as_string(hide_password=True)
+
+
+def open_engine(address: str) -> Engine:
+    """Connections to the database at the URL `address`; raises Problem when it is no good.
+
+    A connection is tried before each use, so that a restart of the database is no error.
+    """
+    url = make_url(checked_url(address))
+    if find_spec("psycopg") is None:
+        raise Problem(
+            "a store on Postgres needs psycopg, which is not installed",
+            remedy="pip install 'towline[server,postgres]'",
+        )
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg", query={**_ALIVE, **url.query}),
+        pool_size=CONNECTIONS // 2,
+        max_overflow=CONNECTIONS - CONNECTIONS // 2,
+        pool_pre_ping=True,
+        # Transactions are begun by hand.
+        isolation_level="AUTOCOMMIT",
+    )
+    event.listen(engine, "connect", _prepare_connection)
+    try:
+        engine.connect().close()
+    except OperationalError as error:
+        raise Problem(
+            f"the database {shown(url)} cannot be used: {str(error.orig).strip()}",
+            remedy="start it, or mend the URL of the store",
+        ) from None
+    return engine
+
+
+def begin_writing(connection: Connection, *, is_patient: bool = False) -> None:
+    """Begin a transaction once nobody else writes; the turn is held until it ends.
+
+    `is_patient`: however long that takes, and each of its statements.
+    """
+    connection.exec_driver_sql("BEGIN ISOLATION LEVEL READ COMMITTED")
+    if is_patient:
+        connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    connection.execute(_TURN)
+
+
+def begin_reading(connection: Connection) -> None:
+    """Begin a transaction that sees one moment and writes nothing."""
+    connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+
+def take_service(connection: Connection) -> bool:
+    """Whether this session is now the one that serves; it stays so until it ends."""
+    asked = select(func.pg_try_advisory_lock(SERVERS))
+    return bool(connection.execute(asked).scalar_one())
+
+
+def who_serves(connection: Connection) -> str | None:
+    """What the session that serves is called."""
+    statement = text(
+        "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+        " WHERE l.locktype = 'advisory' AND l.granted AND l.objid = :key AND l.objsubid = 1"
+        " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    name: str | None = connection.execute(statement, {"key": SERVERS}).scalar_one_or_none()
+    return name
+
+
+def _prepare_connection(connection: Any, _record: Any) -> None:
+    was, connection.autocommit = connection.autocommit, True
+    for name, value in _SETTINGS.items():
+        connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+    connection.autocommit = was

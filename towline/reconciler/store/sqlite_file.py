@@ -1,0 +1,38 @@
+"""A store in a SQLite file: one process and one writer.
+
+WAL lets readers go on while somebody writes, and `synchronous=FULL` keeps what was acknowledged
+through a power cut.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+
+from towline.schemas.problems import Problem
+
+BUSY_TIMEOUT_MS = 5000
+
+
+def open_engine(path: Path) -> Engine:
+    """Connections to the file at `path`, made when it is missing; raises Problem."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Problem(f"the data folder {path.parent} cannot be made: {error.strerror}") from None
+    engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
+    event.listen(engine, "connect", _prepare_connection)
+    return engine
+
+
+def _prepare_connection(connection: Any, _record: Any) -> None:
+    # Transactions are begun by hand, as the engine would begin them deferred.
+    connection.isolation_level = None
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "cache_size=-65536",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
