@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from towline.manifests.model import Deployment
+from towline.reconciler.creating_place import may_overlap
 from towline.reconciler.creating_reach import reach
 from towline.reconciler.head import Head
 from towline.reconciler.store import plan_reading
@@ -45,7 +46,9 @@ def matching(connection: Connection, head: Head, manifest: Deployment, seen_afte
     devices, sample = common(manifest)
     shared = []
     for name, other in sorted(head.deployments.items()):
-        if other.component != manifest.component or name == manifest.name:
+        is_other = other.component == manifest.component and name != manifest.name
+        # Asking the store of each of some hundred Deployments would take long.
+        if not is_other or not may_overlap(mine, other.ownership):
             continue
         n, few = common(other)
         if n:
