@@ -94,6 +94,24 @@ def test_a_commit_tells_who_what_and_when(fleet: Path) -> None:
     assert commit.time == int(_git(fleet, "show", "-s", "--format=%ct"))
 
 
+def test_the_history_goes_back_from_a_commit_and_takes_each_merge_as_one(fleet: Path) -> None:
+    subjects = ["Begin", "Ünï\x0c \u2028 code", "Third"]
+    shas = [_commit(fleet, {"a.yaml": subject}, subject) for subject in subjects]
+    _git(fleet, "switch", "-q", "-c", "aside", shas[0])
+    _commit(fleet, {"b.yaml": "b"}, "Aside")
+    _git(fleet, "switch", "-q", "main")
+    _git(fleet, "merge", "-q", "--no-ff", "-m", "Merge aside", "aside")
+    repository = Repository(fleet)
+    head = repository.head()
+    assert head is not None
+    found = repository.history(head, 10)
+    assert [each.subject for each in found] == ["Merge aside", *reversed(subjects)]
+    assert [each.sha for each in found] == [head, *reversed(shas)]
+    assert [each.sha for each in repository.history(shas[1], 1)] == [shas[1]]
+    with pytest.raises(Problem, match="no commit id"):
+        repository.history("--all", 1)
+
+
 def test_ancestry_tells_a_forced_push_from_a_new_commit(fleet: Path) -> None:
     first, second = _commit(fleet, {}, "one"), _commit(fleet, {}, "two")
     _git(fleet, "reset", "-q", "--hard", first)
@@ -230,6 +248,7 @@ def test_nothing_that_a_repository_configures_is_run(fleet: Path) -> None:
     repository = Repository(fleet)
     assert repository.head() == head
     repository.commit(head)
+    repository.history(head, 5)
     repository.is_ancestor(head, head)
     repository.read(head)
     assert not ran.exists()

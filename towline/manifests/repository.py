@@ -99,7 +99,8 @@ class Repository:
             *("log", "--first-parent", "--no-show-signature", "--no-notes", "--encoding=UTF-8"),
             *(f"--max-count={limit}", f"--format={_FORMAT}", _checked(sha)),
         )
-        return [_commit(line) for line in text.splitlines()]
+        # A subject may hold what `splitlines` takes for the end of a line.
+        return [_commit(line) for line in text.split("\n") if line]
 
     def is_ancestor(self, old: str, new: str) -> bool:
         """True when `new` is `old` or descends from it; an `old` that is gone is none."""
