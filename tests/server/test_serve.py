@@ -1,5 +1,6 @@
 """`serve` as a whole: a real git repository, one process per data folder, the right key."""
 
+import os
 import signal
 import ssl
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.postgres import Databases
 from towline.manifests.remote import Remote
 from towline.reconciler.server.serve import ServeSettings, serve
 from towline.reconciler.server.service import Service
@@ -127,8 +129,23 @@ def test_lan_prints_a_line_for_a_device(settings: ServeSettings) -> None:
 
 
 def test_a_data_folder_serves_one_process(settings: ServeSettings) -> None:
-    with serving(settings), pytest.raises(Problem, match="another server uses"):
+    told = f"another server uses the data folder .*: pid {os.getpid()}"
+    with serving(settings), pytest.raises(Problem, match=told):
         serve(settings, lambda _: None)
+
+
+def test_a_database_serves_one_process(
+    settings: ServeSettings, databases: Databases, tmp_path: Path
+) -> None:
+    over_postgres = replace(settings, store=databases.fresh())
+    elsewhere = replace(over_postgres, data=tmp_path / "elsewhere")
+    told = f"another server uses the database .*: towline pid {os.getpid()} on "
+    with serving(over_postgres) as lines, client_of(over_postgres, lines) as client:
+        assert client.get("/healthz").json()["status"] == "ok"
+        with pytest.raises(Problem, match=told):
+            serve(elsewhere, lambda _: None)
+    with serving(elsewhere):
+        """The lock ended with its holder."""
 
 
 def test_a_key_that_the_root_does_not_name_is_refused(settings: ServeSettings) -> None:

@@ -33,6 +33,7 @@ COMMANDS = (
     ("token", "towline.cli.token:app", "Let people in, and out.", SERVER),
     ("repo", "towline.cli.verbs:repo", "The repository that the server follows.", SERVER),
     ("swarm", "towline.cli.swarm:swarm", "Simulated devices, to load a server.", SERVER),
+    ("doctor", "towline.cli.doctor:doctor", "Look whether the store is sound.", SERVER),
     ("demo", "towline.cli.demo:demo", "The whole story on this machine.", SERVER),
     ("get", "towline.cli.look:get", "List deployments, devices, events and more.", LOOK),
     ("describe", "towline.cli.describe:describe", "Show one deployment or device.", LOOK),

@@ -37,7 +37,7 @@ def plan(
         bool, typer.Option("--server", help="ask the server; this is the default")
     ] = False,
     store: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="plan here over a server's towline.db")
+        str | None, typer.Option(metavar="FILE|URL", help="plan here over a server's store")
     ] = None,
     inventory: Annotated[
         Path | None,
@@ -76,7 +76,7 @@ def _made(
     settings: Settings,
     asked: Asked,
     head: CommitFiles,
-    store: Path | None,
+    store: str | None,
     inventory: Path | None,
     *,
     names: bool,

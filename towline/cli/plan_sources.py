@@ -9,11 +9,11 @@ from towline.cli.client import connect
 from towline.cli.plan_commits import Asked, CommitFiles, files_at
 from towline.cli.settings import Settings
 from towline.manifests.load import is_manifest_path, load
+from towline.reconciler.store.address import place_of
 from towline.schemas.problems import Problem
 
 BODY_LIMIT = 1024 * 1024
 """What the server takes in from people."""
-STORE_FILE = "towline.db"
 
 
 def from_server(
@@ -62,17 +62,14 @@ def _needed(commit: CommitFiles) -> Mapping[str, bytes]:
 
 
 def from_store(
-    settings: Settings, file: Path, asked: Asked, head: CommitFiles, *, names: bool
+    settings: Settings, named: str, asked: Asked, head: CommitFiles, *, names: bool
 ) -> dict[str, Any]:
     """A plan made here over a server's store; raises Problem."""
     from towline.reconciler.store.plan_reading import commit_in_force  # noqa: PLC0415 heavy
     from towline.reconciler.store.private_copy import copy_of  # noqa: PLC0415
 
     organization = _organization(settings)
-    path = file / STORE_FILE if file.is_dir() else file
-    if not path.is_file():
-        raise Problem(f"there is no store at {path}", remedy="name a server's towline.db")
-    store = copy_of(path)
+    store = copy_of(place_of(named))
     with store.read() as connection:
         in_force = commit_in_force(connection, organization)
     base = asked.base or in_force

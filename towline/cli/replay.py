@@ -17,10 +17,9 @@ from towline.cli.printing import give
 from towline.cli.settings import load
 from towline.cli.wait import seconds
 from towline.reconciler.lengths import counted
+from towline.reconciler.store.address import place_of
 from towline.schemas import times
 from towline.schemas.problems import Problem, Refused
-
-STORE_FILE = "towline.db"
 
 
 def replay(
@@ -29,7 +28,8 @@ def replay(
         str | None, typer.Option(metavar="TIME", help="2026-09-24T06:00:00Z, or 2h: so long ago")
     ] = None,
     store: Annotated[
-        Path | None, typer.Option(help="a server's towline.db, or its data folder")
+        str | None,
+        typer.Option(metavar="FILE|URL", help="a server's towline.db, data folder or database"),
     ] = None,
     output: Output = Format.TABLE,
 ) -> None:
@@ -65,8 +65,9 @@ def _from_server(until: int | None, name: str | None) -> dict[str, Any]:
     return connect().get("/replay", at=until, deployment=name)
 
 
-def _from_store(file: Path, until: int | None, name: str | None) -> dict[str, Any]:
+def _from_store(named: str, until: int | None, name: str | None) -> dict[str, Any]:
     from towline.reconciler.replaying import replay_store  # noqa: PLC0415 heavy
+    from towline.reconciler.store.engine import open_existing  # noqa: PLC0415
     from towline.reconciler.store.private_copy import copy_of  # noqa: PLC0415
 
     organization = load().organization
@@ -75,10 +76,10 @@ def _from_store(file: Path, until: int | None, name: str | None) -> dict[str, An
             "nothing here names the organization",
             remedy="go to the fleet repository, or set TOWLINE_ORGANIZATION",
         )
-    path = file / STORE_FILE if file.is_dir() else file
-    if not path.is_file():
-        raise Problem(f"there is no store at {path}", remedy="name a server's towline.db")
-    with copy_of(path).read() as connection:
+    place = place_of(named)
+    # A copy of a database leaves events out.
+    store = copy_of(place) if isinstance(place, Path) else open_existing(place)
+    with store.read() as connection:
         return replay_store(connection, organization, until, name)
 
 

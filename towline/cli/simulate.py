@@ -43,7 +43,7 @@ def simulate(
         bool, typer.Option("--server", help="over the server's devices; this is the default")
     ] = False,
     store: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="over a server's towline.db")
+        str | None, typer.Option(metavar="FILE|URL", help="over a server's store")
     ] = None,
     inventory: Annotated[
         Path | None, typer.Option(metavar="FILE", help="over `towline get devices -o json`")

@@ -6,8 +6,8 @@ from typing import Any
 
 from towline.cli.client import connect
 from towline.cli.plan_commits import files_at, files_on_disk, read_words
-from towline.cli.plan_sources import STORE_FILE
 from towline.cli.settings import Settings
+from towline.reconciler.store.address import place_of
 from towline.schemas.problems import Problem
 
 
@@ -15,7 +15,8 @@ from towline.schemas.problems import Problem
 class Source:
     """At most one is given; none: the server."""
 
-    store: Path | None
+    store: str | None
+    """A file, or the URL of a database."""
     inventory: Path | None
     devices: int | None
 
@@ -131,17 +132,14 @@ def _made_up(
     return store, None, replace(head, deployments={names[0]: manifest}), "synthetic"
 
 
-def _from_store(settings: Settings, file: Path, head: Any) -> tuple[Any, Any, Any, str]:
+def _from_store(settings: Settings, named: str, head: Any) -> tuple[Any, Any, Any, str]:
     from towline.reconciler.head import CommitSeen  # noqa: PLC0415 heavy
     from towline.reconciler.head_reading import read_head  # noqa: PLC0415
     from towline.reconciler.store.plan_reading import commit_in_force  # noqa: PLC0415
     from towline.reconciler.store.private_copy import copy_of  # noqa: PLC0415
 
     organization = _organization(settings)
-    path = file / STORE_FILE if file.is_dir() else file
-    if not path.is_file():
-        raise Problem(f"there is no store at {path}", remedy="name a server's towline.db")
-    store = copy_of(path)
+    store = copy_of(place_of(named))
     with store.read() as connection:
         in_force = commit_in_force(connection, organization)
     base = None

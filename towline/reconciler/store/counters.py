@@ -77,6 +77,17 @@ def counted(connection: Connection, *where: ColumnElement[bool]) -> Counter[Stan
     return found
 
 
+def counted_by_run(connection: Connection) -> dict[int, Counter[Standing]]:
+    """All targets, by their run."""
+    columns = (targets.c.run_seq, *_standing_columns())
+    found: dict[int, Counter[Standing]] = {}
+    for run_seq, *standing, n in connection.execute(
+        select(*columns, func.count()).group_by(*columns)
+    ):
+        found.setdefault(run_seq, Counter())[Standing(*standing)] = n
+    return found
+
+
 def add(connection: Connection, run_seq: int, changes: Counter[Standing]) -> None:
     """Add `changes`, which may be below zero, to the run's counters."""
     rows = [

@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine
 
 from towline.reconciler.store import causes, migrate, postgres, remembered, sqlite_file
+from towline.schemas.problems import Problem
 
 
 class Store:
@@ -83,4 +84,23 @@ def open_store(where: Path | str) -> Store:
     else:
         engine = sqlite_file.open_engine(where)
         migrate.upgrade(engine, where)
+    return Store(engine)
+
+
+def open_existing(place: Path | str) -> Store:
+    """As `open_store`, of a store that is in use: it is left as it is; raises Problem.
+
+    Its schema must be today's.
+    """
+    if isinstance(place, str):
+        engine = postgres.open_engine(place)
+    else:
+        engine = sqlite_file.open_engine(place)
+    with engine.connect() as connection:
+        revision = migrate.revision_of(connection)
+    if not migrate.is_newest(revision, place if isinstance(place, Path) else None):
+        raise Problem(
+            f"the store has schema {revision or 'none'}, and this Towline's is a newer one",
+            remedy="start the server of this version once, which migrates it",
+        )
     return Store(engine)

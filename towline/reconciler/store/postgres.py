@@ -50,6 +50,12 @@ def shown(url: URL) -> str:
     return url.set(drivername="postgresql", query={}).render_as_string(hide_password=True)
 
 
+def address_of(engine: Engine) -> str:
+    """The URL that opens the same database again, with its password."""
+    url = engine.url.set(drivername="postgresql")
+    return url.render_as_string(hide_password=False)
+
+
 def open_engine(address: str) -> Engine:
     """Connections to the database at the URL `address`; raises Problem when it is no good.
 

@@ -1,4 +1,4 @@
-"""A store of one's own in memory, to try things on: a copy of a store's file, or an empty one.
+"""A store of one's own in memory, to try things on: a copy of a store, or an empty one.
 
 Nothing of it is ever written back. The source may be in use by a server: it is read in one go.
 """
@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
-from towline.reconciler.store import migrate, remembered, views
-from towline.reconciler.store.engine import Store
+from towline.reconciler.store import migrate, postgres, remembered, views
+from towline.reconciler.store.database_copy import lay_over
+from towline.reconciler.store.engine import Store, is_postgres
 from towline.reconciler.store.tables import metadata, targets
 from towline.schemas.problems import Problem
 
@@ -19,8 +20,15 @@ _PRAGMAS = ("journal_mode=MEMORY", "synchronous=OFF", "temp_store=MEMORY", "fore
 """What is lost with the process needs no care; the rows were checked where they come from."""
 
 
-def copy_of(path: Path) -> Store:
-    """A copy of the SQLite store at `path`, brought up to date; raises Problem."""
+def copy_of(place: Path | str) -> Store:
+    """A copy of the SQLite store at that path or of the database at that URL; raises Problem.
+
+    It is brought up to date.
+    """
+    return _copy_of_file(place) if isinstance(place, Path) else _copy_of_database(place)
+
+
+def _copy_of_file(path: Path) -> Store:
     memory = _memory()
     try:
         source = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
@@ -38,6 +46,36 @@ def copy_of(path: Path) -> Store:
     return store
 
 
+def _copy_of_database(address: str) -> Store:
+    engine = postgres.open_engine(address)
+    try:
+        with engine.connect() as source:
+            postgres.begin_reading(source)
+            revision = migrate.revision_of(source)
+            if revision is None:
+                raise Problem(
+                    f"{postgres.shown(engine.url)} holds no store",
+                    remedy="name the database that a server keeps its store in",
+                )
+            store = _of_schema(revision)
+            with store.engine.connect() as copied:
+                memory: Any = copied.connection.driver_connection
+                lay_over(source, memory)
+    finally:
+        engine.dispose()
+    migrate.upgrade(store.engine, None)
+    return store
+
+
+def _of_schema(revision: str) -> Store:
+    """An empty store as the migrations up to `revision` make it."""
+    migrate.is_newest(revision, None)
+    store = _store(_memory())
+    with store.engine.begin() as connection:
+        migrate.apply(connection, revision)
+    return store
+
+
 def without_orders(store: Store) -> None:
     """Drop what finds a few targets in order: who only ever asks whole batches writes faster."""
     with store.engine.begin() as connection:
@@ -48,6 +86,8 @@ def without_orders(store: Store) -> None:
 
 def copy_of_store(store: Store) -> Store:
     """A copy of an open store, as of now."""
+    if is_postgres(store.engine):
+        return copy_of(postgres.address_of(store.engine))
     path = store.engine.url.database
     assert path is not None
     return copy_of(Path(path))
