@@ -118,6 +118,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         started_at=NOW - 1500 if is_started else None,
         idle_since=draw(st.sampled_from([NOW - 100, NOW - 900_000])),
         goes_back=draw(st.sampled_from(["", "", "", "RolledBackByUser"])) if is_started else "",
+        is_let_go=draw(st.booleans()),
     )
     matching, busy = draw(small), draw(small)
     seen = draw(st.integers(0, matching))
@@ -237,6 +238,7 @@ def test_one_period_in_which_git_wants_a_revision_is_one_run(world: Snapshot) ->
             run is None
             or run.revision != world.manifest.revision
             or run.reason == "ManifestRemoved"
+            or run.is_let_go
             or (action.is_retry and run.status in (RunState.FAILED, RunState.CANCELLED))
         )
 

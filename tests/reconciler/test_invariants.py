@@ -249,12 +249,17 @@ class FleetLife(RuleBasedStateMachine):
         with self.fleet.store.read() as connection:
             rows = connection.execute(
                 select(
-                    t.runs.c.deployment, t.runs.c.revision, t.runs.c.reason, t.runs.c.is_retry
+                    t.runs.c.deployment,
+                    t.runs.c.revision,
+                    t.runs.c.reason,
+                    t.runs.c.is_retry,
+                    t.runs.c.let_go_at,
                 ).order_by(t.runs.c.deployment, t.runs.c.seq)
             ).all()
         for before, after in pairwise(rows):
             if (before.deployment, before.revision) == (after.deployment, after.revision):
-                assert after.is_retry or before.reason == "ManifestRemoved"
+                was_removed = before.reason == "ManifestRemoved" or before.let_go_at is not None
+                assert after.is_retry or was_removed
 
     def get_home(self) -> None:
         """Whatever happened: with every device well, a new good release reaches all of them."""

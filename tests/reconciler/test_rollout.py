@@ -113,6 +113,28 @@ def test_a_removed_manifest_cancels_what_has_not_begun(fleet: Simulation) -> Non
     assert "Cancelled" in fleet.targets().values()
 
 
+@pytest.mark.parametrize("verb", [None, Verb.CANCEL])
+def test_what_had_ended_and_was_removed_begins_anew_when_git_wants_it_again(
+    fleet: Simulation, verb: Verb | None
+) -> None:
+    wanted = manifest("1.0.0", "  strategy: immediate\n")
+    fleet.commit(wanted)
+    if verb is not None:
+        fleet.verb(verb)
+    fleet.step(6)
+    former = fleet.run()
+    assert former.status == ("completed" if verb is None else "cancelled")
+    fleet.commit()
+    fleet.commit()
+    assert fleet.run().seq == former.seq
+    assert (fleet.run().status, fleet.run().reason) == (former.status, former.reason)
+    fleet.commit(wanted)
+    again = fleet.run()
+    assert (again.turn, again.revision, again.is_return) == (1, former.revision, False)
+    fleet.step(6)
+    assert fleet.run().status == "completed"
+
+
 def test_retry_reopens_the_batch_for_its_failed_devices(fleet: Simulation) -> None:
     fleet.commit(manifest("1.0.0", "  strategy: immediate\n"))
     fleet.step(4)

@@ -25,6 +25,11 @@ class EndRun:
 
 
 @dataclass(frozen=True, slots=True)
+class LetGo:
+    """Git wants a run no longer that had ended before: the period is over, and may come again."""
+
+
+@dataclass(frozen=True, slots=True)
 class StartRun:
     """A pending run begins to roll out."""
 
@@ -183,6 +188,7 @@ class Hold:
 Action = (
     BeginRun
     | EndRun
+    | LetGo
     | StartRun
     | AddHold
     | ClearHold

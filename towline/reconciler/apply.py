@@ -27,6 +27,7 @@ from towline.reconciler.actions import (
     Grant,
     Heal,
     Hold,
+    LetGo,
     MoveBatch,
     OpenBatch,
     Readmit,
@@ -110,6 +111,8 @@ class Performer:
         match action:
             case EndRun(status, reason, message):
                 self.touched |= end_run(self.connection, run, status, reason, message, self.now)
+            case LetGo():
+                runs.set_on_run(self.connection, run.seq, let_go_at=self.now)
             case StartRun():
                 self._start(run)
             case AddHold():

@@ -11,6 +11,7 @@ from towline.reconciler.actions import (
     Defer,
     EndRun,
     GiveUpPreparing,
+    LetGo,
     Readmit,
     Release,
     TimeOut,
@@ -55,10 +56,11 @@ def _follow_git(world: Snapshot) -> list[Action]:
     """One period in which git wants a revision is one run."""
     manifest, run = world.manifest, world.run
     is_live = run is not None and run.status in LIVE_RUNS
-    if manifest is None:
-        return [EndRun(RunState.CANCELLED, "ManifestRemoved")] if is_live else []
     was_removed = run is not None and run.reason == "ManifestRemoved"
-    if run is not None and run.revision == manifest.revision and not was_removed:
+    is_let_go = run is not None and (was_removed or run.is_let_go)
+    if manifest is None:
+        return _let_go(is_live=is_live, is_known=run is None or is_let_go)
+    if run is not None and run.revision == manifest.revision and not is_let_go:
         is_final = run.status in (RunState.FAILED, RunState.CANCELLED)
         if is_final and world.is_retry_requested:
             return [BeginRun(world.history.turns, run.is_return, is_retry=True)]
@@ -71,6 +73,13 @@ def _follow_git(world: Snapshot) -> list[Action]:
     )
     ends: list[Action] = [EndRun(RunState.CANCELLED, "Superseded")] if is_live else []
     return [*ends, BeginRun(world.history.turns, is_return)]
+
+
+def _let_go(*, is_live: bool, is_known: bool) -> list[Action]:
+    """The manifest was removed."""
+    if is_live:
+        return [EndRun(RunState.CANCELLED, "ManifestRemoved")]
+    return [] if is_known else [LetGo()]
 
 
 def _answers(world: Snapshot) -> list[Action]:

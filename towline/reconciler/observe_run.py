@@ -45,6 +45,7 @@ def run_seen(run: Row[Any], opened: Sequence[Row[Any]], gate_cleared_at: int) ->
         started_at=run.started_at,
         idle_since=max([run.started_at or run.created_at, gate_cleared_at, *ended]),
         goes_back=run.goes_back,
+        is_let_go=run.let_go_at is not None,
     )
 
 

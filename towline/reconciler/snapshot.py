@@ -31,6 +31,8 @@ class RunSeen:
     """When the run last began to wait for devices: its start or its last batch's end."""
     goes_back: str = ""
     """Why it is rolled back: RolledBackByUser or RolledBackByPolicy; empty when it is not."""
+    is_let_go: bool = False
+    """It had ended when git ceased to want it."""
 
 
 @dataclass(frozen=True, slots=True)

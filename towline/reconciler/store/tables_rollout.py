@@ -99,6 +99,7 @@ runs = Table(
     Column("progress_from", Number),
     Column("swept_at", Number),
     Column("checked_commit", Digest),
+    Column("let_go_at", Number),
     Column("started_at", Number),
     Column("completed_at", Number),
     Column("created_at", Number, nullable=False),
@@ -113,7 +114,8 @@ Index(
     postgresql_where=runs.c.next_due.is_not(None),
 )
 """`swept_at`: when it was last asked who of the last batch is silent for long. `checked_commit`: by
-which commit it was last asked who is still owned."""
+which commit it was last asked who is still owned. `let_go_at`: when git ceased to want what had
+ended before."""
 
 batches = Table(
     "batches",
