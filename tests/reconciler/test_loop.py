@@ -9,6 +9,7 @@ from tests.reconciler.test_follow import NOW, Fleet, app
 from towline.manifests.repository import Repository
 from towline.reconciler import loop
 from towline.reconciler.actions import Action, OpenBatch
+from towline.reconciler.acts import accept_commit
 from towline.reconciler.decide import decide as real_decide
 from towline.reconciler.loop import LoopSettings, Reconciler, pass_over
 from towline.reconciler.snapshot import Snapshot
@@ -43,6 +44,28 @@ def test_a_deployment_whose_pass_fails_does_not_stop_the_others(
     clock[0] += loop.FAILING_REST_S
     reconciler.pass_once()
     assert has_run("a")
+
+
+def test_a_commit_that_was_accepted_is_applied_in_the_next_pass(tmp_path: Path) -> None:
+    """Also where git was looked at within the last second."""
+    fleet = Fleet(tmp_path)
+    clock = [float(NOW)]
+    settings = LoopSettings(ORGANIZATION, POLL_S, 3600)
+    reconciler = Reconciler(
+        fleet.store, Repository(fleet.folder), settings, lambda _: None, lambda: clock[0]
+    )
+    fleet.commit(a=app("1.0.0", "a"))
+    former = fleet.commit(a=app("2.0.0", "a"))
+    reconciler.pass_once()
+    fleet.git("reset", "-q", "--hard", "HEAD~1")
+    pushed = fleet.commit(a=app("3.0.0", "a"))
+    clock[0] += loop.GIT_REST_S
+    reconciler.pass_once()
+    assert reconciler.head is not None
+    assert reconciler.head.commit.sha == former
+    accept_commit(fleet.store, ORGANIZATION, pushed, author="ops", reason="x", now=NOW)
+    reconciler.pass_once()
+    assert reconciler.head.commit.sha == pushed
 
 
 def test_a_clock_set_back_by_a_year_keeps_nothing_waiting(

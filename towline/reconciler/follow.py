@@ -74,6 +74,12 @@ class Follower:
         self._looks.succeeded(self.repository.seen_at(now))
         return has_come
 
+    def is_let_through(self) -> bool:
+        """A person accepted the commit that is held."""
+        with self.store.read() as connection:
+            row = repositories.get(connection, self.organization)
+        return row.held_commit is not None and row.accepted_commit == row.held_commit
+
     def _look(self, now: int) -> bool:
         with self.store.read() as connection:
             row = repositories.get(connection, self.organization)

@@ -32,6 +32,8 @@ STEPS_LIMIT = 200
 FAILED_PASS_REST_S = 5.0
 GIT_REST_S = 1
 """Reports wake the loop often; git is a process each time."""
+WATCH_PAUSE_MS = 500
+"""After so long without a change the watch of a working copy is known to have begun."""
 FAILING_REST_S = 60
 """A Deployment whose pass failed (a bug) rests so long."""
 RESYNC_S = 3600
@@ -151,7 +153,7 @@ class Reconciler:
     def pass_once(self) -> None:
         """Look at git, then at every Deployment that is dirty or due."""
         now = int(self._clock())
-        if _is_over(self._git_due, GIT_REST_S, now):
+        if _is_over(self._git_due, GIT_REST_S, now) or self._follower.is_let_through():
             self._git_due = now + GIT_REST_S
             self._look_at_git(now)
         head = self._follower.head
@@ -193,11 +195,21 @@ class Reconciler:
     def _watch(self, working_copy: Path) -> None:
         git = working_copy / ".git"
         folder = git if git.is_dir() else working_copy
-        for _ in watch(
-            folder, watch_filter=_is_branch, stop_event=self._stopping, debounce=200, step=50
+        has_begun = False
+        for changes in watch(
+            folder,
+            watch_filter=_is_branch,
+            stop_event=self._stopping,
+            debounce=200,
+            step=50,
+            rust_timeout=WATCH_PAUSE_MS,
+            yield_on_timeout=True,
         ):
-            self._git_due = 0
-            self.wake()
+            # A commit between the first look and the begin of the watch was told to nobody.
+            if changes or not has_begun:
+                self._git_due = 0
+                self.wake()
+            has_begun = True
 
     def _look_at_git(self, now: int) -> None:
         try:
