@@ -19,7 +19,7 @@ from towline.reconciler.store.events import Event, record
 STREAM = "/api/v1/admin/ota/events/stream"
 SOCKET = "/api/v1/admin/ota/events/socket"
 Message = tuple[int, str, dict[str, Any]]
-"""Number, kind and document."""
+"""Number, kind and document; a heartbeat before the first figures has none, which reads as -1."""
 
 
 class Stream:
@@ -37,7 +37,8 @@ class Stream:
                 name, _, value = line.partition(": ")
                 fields[name] = value
             elif "event" in fields:
-                return int(fields["id"]), fields["event"], json.loads(fields["data"])
+                number = int(fields.get("id", -1))
+                return number, fields["event"], json.loads(fields["data"])
 
 
 @contextmanager
