@@ -51,8 +51,9 @@ def tell_story(fleet: DemoFleet, tell: Tell) -> Outcome:
     bad = _bad_release(fleet, narrator)
     tell(f"\n[bold]3. git revert.[/] Exactly the devices on {BAD} go back, without a download.")
     back = _revert(fleet, narrator)
-    story = fleet.client.get(f"/devices/{MARKED[0]}/explain")["text"]
-    tell(f"\n[bold]4. towline explain {MARKED[0]}[/]\n{story}")
+    broken = bad.pop("broken")
+    story = fleet.client.get(f"/devices/{broken}/explain")["text"]
+    tell(f"\n[bold]4. towline explain {broken}[/]\n{story}")
     document = {"good": good, "bad": bad, "return": back, "explain": story}
     return Outcome(document, tuple(untrue_claims(document, len(fleet.devices))))
 
@@ -73,7 +74,14 @@ def _bad_release(fleet: DemoFleet, narrator: "_Narrator") -> dict[str, Any]:
     manifest.write_text(text.replace("spec:\n", "spec:\n  order: name\n  maxConcurrent: 2\n", 1))
     fleet.commit(f"Ship {BAD}")
     run = narrator.until(fleet.git("rev-parse", "HEAD"), "paused")
-    return {"status": run["status"], "reason": run["reason"], "devices": _outcomes(run)}
+    # Which of the marked ones had its turn before the gate fell is the fleet's affair.
+    rolled_back = [each for each in run["devices"] if each["status"] == "rolled_back"]
+    return {
+        "status": run["status"],
+        "reason": run["reason"],
+        "devices": _outcomes(run),
+        "broken": next((each["device_id"] for each in rolled_back), MARKED[0]),
+    }
 
 
 def _revert(fleet: DemoFleet, narrator: "_Narrator") -> dict[str, Any]:
