@@ -1,15 +1,19 @@
 """Enrolment and sessions: a device's signed requests, judged against git and the store."""
 
+import asyncio
 import base64
 import time
 from collections.abc import Callable
 
+from sqlalchemy import Connection
+
 from towline.manifests.model import DeviceEntry
 from towline.reconciler.server.fleets import Fleets
+from towline.reconciler.server.inlet import Inlet
 from towline.reconciler.server.sessions import Session, Sessions
 from towline.reconciler.server.wire import Answer, json_answer, problem
 from towline.reconciler.store import access
-from towline.reconciler.store.access import Enrolled, GitDevice, KnownDevice
+from towline.reconciler.store.access import Enrolled, GitDevice, KnownDevice, Pending
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.events import Event, record
 from towline.schemas import envelope, times
@@ -37,36 +41,42 @@ def refusal(refused: Refused, status: int | None = None) -> Answer:
 
 
 class Admission:
-    """Answers `enroll` and `session`; its methods block and run in worker threads."""
+    """Answers `enroll` and `session`: judges in a worker thread, and writes by the inlet."""
 
     def __init__(
         self,
         store: Store,
+        inlet: Inlet,
         sessions: Sessions,
         fleets: Fleets,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
+        self._inlet = inlet
         self._sessions = sessions
         self._fleets = fleets
         self._clock = clock
 
-    def enrol(self, body: bytes, join_token: str | None, source: str) -> Answer:
-        """Answer an enrolment."""
+    async def enrol(self, body: bytes, join_token: str | None, source: str) -> Answer:
+        """Answer an enrolment; raises Full."""
         now = int(self._clock())
         try:
-            request = EnrolmentRequest.verify(envelope.parse(body))
+            request = await asyncio.to_thread(_verified, body)
             fleet = self._fleets.find(request.organization)
             if fleet is None:
                 raise Refused("wrong-org", request.organization)
             git = git_device(fleet.devices().get(request.device))
-            with self._store.write() as connection:
+
+            def write(connection: Connection) -> Enrolled | Pending:
                 outcome = access.enrol(
                     connection, request, git=git, join_token=join_token, source=source, now=now
                 )
                 if isinstance(outcome, Enrolled) and outcome.is_new:
                     event = Event("device.enrolled", device=request.device, cause="enrolment")
-                    record(connection, fleet.organization, now, event)
+                    record(connection, request.organization, now, event)
+                return outcome
+
+            outcome = await asyncio.wrap_future(self._inlet.write(write))
         except Refused as refused:
             return refusal(refused)
         if not isinstance(outcome, Enrolled):
@@ -75,8 +85,8 @@ class Admission:
         accepted = {"status": "accepted", "device": request.device}
         return json_answer(201, accepted | {"organization": fleet.organization})
 
-    def open_session(self, body: bytes) -> Answer:
-        """Answer a session request."""
+    async def open_session(self, body: bytes) -> Answer:
+        """Answer a session request; raises Full."""
         now = int(self._clock())
         try:
             sealed = envelope.parse(body)
@@ -84,18 +94,22 @@ class Admission:
         except Refused as refused:
             return refusal(refused)
         try:
-            device = self._authenticate(sealed, request, now)
+            device = await asyncio.to_thread(self._authenticate, sealed, request, now)
         except Refused as refused:
             if refused.code == "clock":
                 time_now = times.to_rfc3339(now)
                 return problem(401, "clock", "issuedAt is too far off", time=time_now)
             return refusal(refused, _STATUS.get(refused.code, 401))
-        expires_at = now + access.SESSION_LIFE_S
-        with self._store.write() as connection:
+        who = (device.seq, device.slug, request.keyid)
+        session = Session(*who, now + access.SESSION_LIFE_S, request.organization)
+
+        def write(connection: Connection) -> str:
             token = access.open_session(connection, device.seq, now)
-            # Under the store's lock: of two requests at once, the same one is last in both.
-            who = (device.seq, device.slug, request.keyid, expires_at, request.organization)
-            self._sessions.open(token, Session(*who))
+            # By the one who writes: of two requests at once, the same one is last in both.
+            self._sessions.open(token, session)
+            return token
+
+        token = await asyncio.wrap_future(self._inlet.write(write))
         answer = {"token": token, "expiresIn": access.SESSION_LIFE_S}
         return json_answer(200, answer | {"time": times.to_rfc3339(now)})
 
@@ -115,6 +129,11 @@ class Admission:
         if not self._sessions.is_fresh(device.seq, request.nonce, now):
             raise Refused("nonce-reused")
         return device
+
+
+def _verified(body: bytes) -> EnrolmentRequest:
+    """The request, signed by the key that it names; raises Refused."""
+    return EnrolmentRequest.verify(envelope.parse(body))
 
 
 def git_device(entry: DeviceEntry | None) -> GitDevice | None:

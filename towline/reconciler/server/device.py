@@ -8,6 +8,7 @@ import asyncio
 import re
 import time
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -15,7 +16,7 @@ from towline.reconciler.server import wire
 from towline.reconciler.server.admission import Admission, refusal
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import Fleets
-from towline.reconciler.server.inlet import Inlet
+from towline.reconciler.server.inlet import Full, Inlet
 from towline.reconciler.server.old_devices import STATUS_CALL, OldDevices
 from towline.reconciler.server.served_documents import Content, Poll, ServedDocuments
 from towline.reconciler.server.sessions import Session, Sessions
@@ -28,6 +29,11 @@ WAIT_LIMIT_S = 60
 _NONCE = re.compile(r"[A-Za-z0-9_-]{22}")
 _ROOT = re.compile(r"[1-9]\d{0,5}")
 _NO_SESSION = problem(401, "session", "open a new session")
+RETRY_AFTER_S = 10
+_BUSY = replace(
+    problem(503, "busy", "more waits to be written than there is room for: come later"),
+    headers=(("retry-after", str(RETRY_AFTER_S)),),
+)
 
 
 class DeviceProtocol:
@@ -62,6 +68,8 @@ class DeviceProtocol:
             return
         except wire.TooLarge:
             answer = wire.too_large(wire.DEVICE_BODY_LIMIT)
+        except Full:
+            answer = _BUSY
         await answer.send(send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
@@ -73,7 +81,7 @@ class DeviceProtocol:
                 return await self._take_reports(scope, receive)
             case "POST", "session":
                 body = await wire.read_body(receive, wire.DEVICE_BODY_LIMIT)
-                return await asyncio.to_thread(self._admission.open_session, body)
+                return await self._admission.open_session(body)
             case "POST", "enroll":
                 return await self._enrol(scope, receive)
             case "GET", _ if call.startswith("root/"):
@@ -96,7 +104,7 @@ class DeviceProtocol:
         body = await wire.read_body(receive, wire.DEVICE_BODY_LIMIT)
         token = _credential(wire.headers_of(scope), "Join ")
         source = scope["client"][0] if scope.get("client") else ""
-        return await asyncio.to_thread(self._admission.enrol, body, token, source)
+        return await self._admission.enrol(body, token, source)
 
     def _session(self, headers: dict[str, str]) -> Session | None:
         token = _credential(headers, "Bearer ")

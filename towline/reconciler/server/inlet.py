@@ -1,4 +1,4 @@
-"""The inlet: one thread that writes what devices say, many of them in one transaction.
+"""The inlet: one thread that writes what devices bring, many of them in one transaction.
 
 Whatever came while a transaction was written goes into the next one, so that the disk sets the
 pace and nobody waits for a timer. A report is acknowledged only after its commit.
@@ -9,39 +9,66 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import structlog
+from sqlalchemy import Connection
 
 from towline.reconciler import ingest
 from towline.reconciler.observe import SEEN_POLLS
 from towline.reconciler.store import access, dirt, presence
 from towline.reconciler.store.engine import Store
+from towline.schemas.problems import Refused
 from towline.schemas.reports import Report
 
-REPORTS_PER_FLUSH = 500
+LETTERS_PER_FLUSH = 500
+LETTERS_LIMIT = 10_000
+"""So many wait at most, with room for each in memory; who comes then is asked to come later."""
 PRESENCE_S = 60
 SEEN_AT_ONCE = 2000
 """Others write between two transactions of presence: of 100,000 devices there are 50."""
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
 
-@dataclass(frozen=True, slots=True)
+
+class Full(Exception):
+    """More waits to be written than the inlet takes."""
+
+
+Errand = Callable[[Connection], T]
+"""Something to write; raises Refused before it has written anything that must not stay."""
+
+
+@dataclass(slots=True)
 class _Letter:
-    """The reports of one request, and who waits for them."""
+    """What one request brings, and who waits for it: reports of a device, or an errand."""
 
-    device_seq: int
-    reports: Sequence[Report]
-    acknowledged: "Future[None]"
+    answered: "Future[Any]"
+    device_seq: int = 0
+    reports: Sequence[Report] = ()
+    errand: Errand[Any] | None = None
+    result: Any = None
+    refused: Refused | None = None
+
+    def run(self, connection: Connection) -> None:
+        """Do the errand, if there is one; whoever is refused is told so, and spoils nothing."""
+        self.result, self.refused = None, None
+        if self.errand is not None:
+            try:
+                self.result = self.errand(connection)
+            except Refused as refused:
+                self.refused = refused
 
     def answer(self, error: Exception | None) -> None:
         """Tell who waits; one who was cancelled meanwhile (the server ends) is not told."""
-        if not self.acknowledged.set_running_or_notify_cancel():
+        if not self.answered.set_running_or_notify_cancel():
             return
-        if error is None:
-            self.acknowledged.set_result(None)
+        if error is None and self.refused is None:
+            self.answered.set_result(self.result)
         else:
-            self.acknowledged.set_exception(error)
+            self.answered.set_exception(error or self.refused)
 
 
 @dataclass(slots=True)
@@ -91,12 +118,23 @@ class Inlet:
         self._thread.join()
 
     def report(self, device_seq: int, reports: Sequence[Report]) -> "Future[None]":
-        """Hand in reports; the future ends once they are committed."""
-        letter = _Letter(device_seq, reports, Future())
+        """Hand in reports; the future ends once they are committed. Raises Full."""
+        return self._post(_Letter(Future(), device_seq, reports))
+
+    def write(self, errand: "Errand[T]") -> "Future[T]":
+        """Let something else be written beside the reports; the future has what it returned.
+
+        Raises Full.
+        """
+        return self._post(_Letter(Future(), errand=errand))
+
+    def _post(self, letter: _Letter) -> "Future[Any]":
         with self._changed:
+            if len(self._next.letters) >= LETTERS_LIMIT:
+                raise Full
             self._next.letters.append(letter)
             self._changed.notify()
-        return letter.acknowledged
+        return letter.answered
 
     def fetched(self, device_seq: int, components: Collection[str]) -> None:
         """The device was served a document with something to do for these components."""
@@ -125,9 +163,9 @@ class Inlet:
                     break
                 self._changed.wait(left)
             letters = self._next.letters
-            is_last = self._is_stopping and len(letters) <= REPORTS_PER_FLUSH
-            taken = _Flush(letters[:REPORTS_PER_FLUSH], self._next.fetched)
-            rest = _Flush(letters[REPORTS_PER_FLUSH:], seen=self._next.seen)
+            is_last = self._is_stopping and len(letters) <= LETTERS_PER_FLUSH
+            taken = _Flush(letters[:LETTERS_PER_FLUSH], self._next.fetched)
+            rest = _Flush(letters[LETTERS_PER_FLUSH:], seen=self._next.seen)
             if is_last or time.monotonic() >= self._presence_at:
                 taken.seen, rest.seen = rest.seen, {}
                 self._presence_at = time.monotonic() + min(PRESENCE_S, self._poll_interval_s)
@@ -169,6 +207,8 @@ class Inlet:
         reports = [(each.device_seq, report) for each in letters for report in each.reports]
         with self._store.write() as connection:
             touched = ingest.commit_reports(connection, now, reports)
+            for letter in letters:
+                letter.run(connection)
             ingest.mark_fetched(connection, now, fetched)
             ended = access.end_revoked_sessions(connection)
         self._end_sessions(ended)

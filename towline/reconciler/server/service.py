@@ -96,7 +96,7 @@ class Service:
             end_sessions=sessions.end,
         )
         protocol = DeviceProtocol(
-            admission=Admission(store, sessions, fleets),
+            admission=Admission(store, self._inlet, sessions, fleets),
             sessions=sessions,
             documents=ServedDocuments(store, doorbell, fleets.key, settings.poll_interval_s),
             doorbell=doorbell,
