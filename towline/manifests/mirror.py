@@ -100,11 +100,14 @@ class Mirror(Repository):
 
     def fetch(self, now: int) -> None:
         """Bring the branch, its history and nothing else; raises Problem, as `head` then does."""
+        began = time.monotonic()
         try:
             self._fetch()
         except Problem as problem:
             self._outcome = _Outcome(self._outcome.at, problem)
             raise
+        finally:
+            self.fetch_s = time.monotonic() - began
         self._outcome = _Outcome(now, None)
 
     def close(self) -> None:

@@ -54,6 +54,8 @@ class Repository:
         self.path = path
         self.folder = folder.strip("/")
         self.branch = branch
+        self.fetch_s: float | None = None
+        """What the last fetch took; None where nothing is fetched."""
         self._git = Git(str(path))
         self._git.update_environment(**_ENVIRONMENT)
 

@@ -9,15 +9,16 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, and_, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, or_, select
 
 from towline.reconciler import waiting
-from towline.reconciler.store import dirt, grants, inventory
+from towline.reconciler.store import dirt, grants, inventory, reporters
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.causes import because
 from towline.reconciler.store.events import Event, record
-from towline.reconciler.store.targets import change, move
-from towline.reconciler.verification import Reporter, compare_versions
+from towline.reconciler.store.reporters import Reporter
+from towline.reconciler.store.targets import change, move_one
+from towline.reconciler.verification import compare_versions
 from towline.schemas.reports import Attempt, Report
 from towline.schemas.states import ACTIVE_TARGETS, LATE_MOVES, REPORTED_MOVES, TargetState
 
@@ -31,15 +32,17 @@ def commit_reports(
     """Take in reports in order; returns the devices whose documents may have changed."""
     because(connection, "report", now)
     touched: set[int] = set()
+    known = reporters.find(connection, {device_seq for device_seq, _ in reports})
+    heard: dict[int, Reporter] = {}
+    changed: set[str] = set()
     for device_seq, report in reports:
-        row = connection.execute(
-            select(t.edge_devices.c.slug, t.edge_devices.c.organization).where(
-                t.edge_devices.c.seq == device_seq
-            )
-        ).one()
-        reporter = Reporter(device_seq, row.slug, row.organization)
-        if _is_new(connection, now, device_seq, report):
-            _take(connection, now, reporter, report, touched)
+        reporter = known[device_seq]
+        if reporter.take(report):
+            heard[device_seq] = reporter
+            _take(connection, now, reporter, report, touched, changed)
+    for organization in changed:
+        dirt.mark_all(connection, organization)
+    reporters.keep(connection, heard.values(), now)
     return touched
 
 
@@ -87,40 +90,21 @@ _IS_PREPARED_FIRST = and_(
 )
 
 
-def _is_new(connection: Connection, now: int, device_seq: int, report: Report) -> bool:
-    """True once per report: its number grows within its journal."""
-    state = connection.execute(
-        select(t.device_state).where(t.device_state.c.device_seq == device_seq)
-    ).one()
-    if state.journal == report.journal and report.report_seq <= state.report_seq:
-        return False
-    connection.execute(
-        update(t.device_state)
-        .where(t.device_state.c.device_seq == device_seq)
-        .values(
-            last_seen=now,
-            facts=report.facts or state.facts,
-            journal=report.journal,
-            report_seq=report.report_seq,
-            last_sequence=max(state.last_sequence, report.last_sequence),
-            rejected=report.rejected or _still_refused(state, report),
-        )
-    )
-    return True
-
-
-def _still_refused(state: Row[Any], report: Report) -> str:
-    """A refusal is told once and stands until a newer document was accepted."""
-    return "" if report.last_sequence > state.last_sequence else state.rejected
-
-
 def _take(
-    connection: Connection, now: int, reporter: Reporter, report: Report, touched: set[int]
+    connection: Connection,
+    now: int,
+    reporter: Reporter,
+    report: Report,
+    touched: set[int],
+    changed: set[str],
 ) -> None:
-    if inventory.set_time_zone(connection, reporter.seq, report.facts.get("timeZone")):
+    """Take one in; `touched` gets the device whose document, `changed` whose inventory did."""
+    zone = report.facts.get("timeZone")
+    if zone != reporter.time_zone and inventory.set_time_zone(connection, reporter.seq, zone):
+        reporter.time_zone = zone
         touched.add(reporter.seq)
     if inventory.set_versions(connection, reporter.seq, report.versions, now):
-        dirt.mark_all(connection, reporter.organization)
+        changed.add(reporter.organization)
     if report.rejected:
         _note_refusal(connection, now, reporter, report)
     own = None
@@ -147,22 +131,26 @@ def _find(connection: Connection, device_seq: int, attempt: Attempt) -> Row[Any]
         run_id = UUID(attempt.deployment)
     except ValueError:
         return None
-    return connection.execute(
-        select(
-            t.targets,
-            t.runs.c.deployment,
-            t.runs.c.id.label("run_id"),
-            t.runs.c.organization,
-            t.runs.c.offer,
-            t.runs.c.goes_back.label("run_goes_back"),
-        )
-        .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
-        .where(
-            t.runs.c.id == run_id,
-            t.targets.c.device_seq == device_seq,
-            t.targets.c.attempt == attempt.attempt,
-        )
-    ).first()
+    of = {"of_run": run_id, "of_device": device_seq, "of_attempt": attempt.attempt}
+    return connection.execute(_OF_ATTEMPT, of).first()
+
+
+_OF_ATTEMPT = (
+    select(
+        t.targets,
+        t.runs.c.deployment,
+        t.runs.c.id.label("run_id"),
+        t.runs.c.organization,
+        t.runs.c.offer,
+        t.runs.c.goes_back.label("run_goes_back"),
+    )
+    .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
+    .where(
+        t.runs.c.id == bindparam("of_run", type_=t.runs.c.id.type),
+        t.targets.c.device_seq == bindparam("of_device"),
+        t.targets.c.attempt == bindparam("of_attempt"),
+    )
+)
 
 
 def may_move(target: Row[Any], after: TargetState) -> bool:
@@ -190,14 +178,7 @@ def _move(
     if attempt.state in ENDED:
         values |= {"completed_at": now, "error_message": attempt.message or None}
     values |= _clocks(now, target, attempt)
-    move(
-        connection,
-        target.run_seq,
-        t.targets.c.device_seq == reporter.seq,
-        [TargetState(target.status)],
-        attempt.state,
-        **values,
-    )
+    move_one(connection, target, attempt.state, **values)
     _after_move(connection, now, reporter, target, attempt)
     return attempt.state in ENDED
 

@@ -25,6 +25,7 @@ from towline.reconciler.laid_over import with_overrides
 from towline.reconciler.observe import observe, patience_of
 from towline.reconciler.store import dirt, repositories, sweeps
 from towline.reconciler.store.engine import Store
+from towline.reconciler.tallies import LoopTally
 from towline.schemas.problems import Problem
 
 STEPS_LIMIT = 200
@@ -119,6 +120,7 @@ class Reconciler:
         self._resync_at = 0
         self._git_due = 0
         self._failing: dict[str, int] = {}
+        self.tally = LoopTally()
         self._event_log = EventLog(store, settings.organization)
         self._analyst = Analyst(store, lambda: self.head, self.wake, clock)
 
@@ -176,6 +178,7 @@ class Reconciler:
             )
         except Exception:
             log.exception("deployment.failed", deployment=deployment)
+            self.tally.failed_passes += 1
             self._failing[deployment] = now + FAILING_REST_S
             return
         self._failing.pop(deployment, None)
@@ -185,11 +188,13 @@ class Reconciler:
             self._bell.clear()
             sleep_s = FAILED_PASS_REST_S
             try:
-                self.pass_once()
+                with self.tally.passes.timed():
+                    self.pass_once()
                 sleep_s = self._sleep_s()
             except Exception:
                 # A bug must be loud and must not end the loop: nothing was committed by halves.
                 log.exception("pass.failed")
+                self.tally.failed_passes += 1
             self._bell.wait(sleep_s)
 
     def _watch(self, working_copy: Path) -> None:
@@ -213,9 +218,13 @@ class Reconciler:
 
     def _look_at_git(self, now: int) -> None:
         try:
-            self._follower.look(now)
+            with self.tally.git_looks.timed():
+                self._follower.look(now)
         except Problem as problem:
             log.warning("git.failed", error=str(problem))
+            self.tally.failed_git_looks += 1
+        else:
+            self.tally.git_seen_at = self._repository.seen_at(now)
 
     def _worklist(self, head: Head, now: int) -> list[str]:
         organization = self._settings.organization

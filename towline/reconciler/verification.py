@@ -4,27 +4,18 @@ Only a report sent after `completed` that still shows the version makes a target
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from towline.reconciler.offer import Offer, OfferedRelease
 from towline.reconciler.store import dirt, grants, inventory
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.events import Event, record
-from towline.reconciler.store.targets import change, move
+from towline.reconciler.store.reporters import Reporter
+from towline.reconciler.store.targets import change_one, move_one
 from towline.schemas.reports import Installed
 from towline.schemas.states import TargetState
-
-
-@dataclass(frozen=True, slots=True)
-class Reporter:
-    """The device that a report comes from."""
-
-    seq: int
-    slug: str
-    organization: str
 
 
 def compare_versions(
@@ -47,24 +38,28 @@ def compare_versions(
 
 def _last_completed(connection: Connection, device_seq: int, component: str) -> Row[Any] | None:
     """The target of the component that the device completed last."""
-    return connection.execute(
-        select(
-            t.targets,
-            t.runs.c.deployment,
-            t.runs.c.id.label("run_id"),
-            t.runs.c.target_version,
-            t.runs.c.offer,
-            t.runs.c.status.label("run_status"),
-        )
-        .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
-        .where(
-            t.targets.c.device_seq == device_seq,
-            t.targets.c.component == component,
-            t.targets.c.status == TargetState.COMPLETED.value,
-        )
-        .order_by(t.targets.c.completed_at.desc(), t.targets.c.run_seq.desc())
-        .limit(1)
-    ).first()
+    of = {"of_device": device_seq, "of_component": component}
+    return connection.execute(_COMPLETED, of).first()
+
+
+_COMPLETED = (
+    select(
+        t.targets,
+        t.runs.c.deployment,
+        t.runs.c.id.label("run_id"),
+        t.runs.c.target_version,
+        t.runs.c.offer,
+        t.runs.c.status.label("run_status"),
+    )
+    .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
+    .where(
+        t.targets.c.device_seq == bindparam("of_device"),
+        t.targets.c.component == bindparam("of_component"),
+        t.targets.c.status == TargetState.COMPLETED.value,
+    )
+    .order_by(t.targets.c.completed_at.desc(), t.targets.c.run_seq.desc())
+    .limit(1)
+)
 
 
 def _release(target: Row[Any]) -> OfferedRelease:
@@ -81,11 +76,7 @@ def _is_wanted(target: Row[Any], installed: Installed) -> bool:
 
 
 def _verify(connection: Connection, now: int, reporter: Reporter, target: Row[Any]) -> None:
-    completed = and_(
-        t.targets.c.device_seq == reporter.seq,
-        t.targets.c.status == TargetState.COMPLETED.value,
-    )
-    change(connection, target.run_seq, completed, verified_at=now, deadline=None)
+    change_one(connection, target, verified_at=now, deadline=None)
     inventory.raise_rollback_index(
         connection, reporter.seq, target.component, _release(target).rollback_index
     )
@@ -104,15 +95,7 @@ def _regress(
     if target.run_status not in ("in_progress", "paused"):
         return
     message = f"reports {installed.version} after {_release(target).version} was verified"
-    move(
-        connection,
-        target.run_seq,
-        t.targets.c.device_seq == reporter.seq,
-        [TargetState.COMPLETED],
-        TargetState.FAILED,
-        reason="Regressed",
-        error_message=message,
-    )
+    move_one(connection, target, TargetState.FAILED, reason="Regressed", error_message=message)
     grants.note_verdict(connection, target.run_seq, [reporter.seq], now)
     dirt.mark(connection, reporter.organization, target.deployment)
     event = Event(

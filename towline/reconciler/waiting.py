@@ -5,12 +5,11 @@ A device that waits for a window or a lock is not late: its deadline stands stil
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_
+from sqlalchemy import Connection, Row
 
 from towline.reconciler.store import dirt
-from towline.reconciler.store import tables as t
-from towline.reconciler.store.targets import change
-from towline.reconciler.verification import Reporter
+from towline.reconciler.store.reporters import Reporter
+from towline.reconciler.store.targets import change_one
 from towline.schemas.reports import Attempt
 from towline.schemas.states import ACTIVE_TARGETS, TargetState
 
@@ -25,8 +24,7 @@ def note(
     """Keep what the device says; what it does not know to say changes nothing."""
     if TargetState(target.status) not in ACTIVE_TARGETS or attempt.reason not in _TOLD:
         return
-    is_same = and_(t.targets.c.device_seq == target.device_seq, t.targets.c.status == target.status)
-    change(connection, target.run_seq, is_same, **_values(now, target, attempt))
+    change_one(connection, target, **_values(now, target, attempt))
     dirt.mark(connection, reporter.organization, target.deployment)
 
 

@@ -20,6 +20,7 @@ from starlette.requests import HTTPConnection
 from towline.manifests.repository import Repository
 from towline.reconciler.head import Head
 from towline.reconciler.observe import SEEN_POLLS
+from towline.reconciler.server.fleets import FleetView
 from towline.reconciler.server.manifest_texts import ManifestTexts
 from towline.reconciler.server.request_ids import request_id
 from towline.reconciler.server.wire import problem_document
@@ -77,6 +78,8 @@ class Desk:
     manifest_texts: ManifestTexts | None = None
     writing: threading.Lock = field(default_factory=threading.Lock)
     """Held by whoever makes a commit."""
+    fleet: FleetView | None = None
+    """What the server needs of the organization's reconciler, where it has one."""
 
     def seen_after(self) -> int:
         """Devices that were not seen after this time are offline."""

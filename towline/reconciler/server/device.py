@@ -21,6 +21,7 @@ from towline.reconciler.server.old_devices import STATUS_CALL, OldDevices
 from towline.reconciler.server.served_documents import Content, Poll, ServedDocuments
 from towline.reconciler.server.sessions import Session, Sessions
 from towline.reconciler.server.wire import Answer, Receive, Scope, Send, problem
+from towline.reconciler.tallies import DeviceTally
 from towline.schemas import reports, strict_json
 from towline.schemas.problems import Refused
 
@@ -50,7 +51,9 @@ class DeviceProtocol:
         old_devices: OldDevices,
         fleets: Fleets,
         poll_interval_s: int,
+        tally: DeviceTally,
     ) -> None:
+        self._tally = tally
         self._admission = admission
         self._sessions = sessions
         self._documents = documents
@@ -69,6 +72,7 @@ class DeviceProtocol:
         except wire.TooLarge:
             answer = wire.too_large(wire.DEVICE_BODY_LIMIT)
         except Full:
+            self._tally.turned_away["busy"] += 1
             answer = _BUSY
         await answer.send(send)
 
@@ -108,7 +112,10 @@ class DeviceProtocol:
 
     def _session(self, headers: dict[str, str]) -> Session | None:
         token = _credential(headers, "Bearer ")
-        return self._sessions.find(token, int(time.time())) if token else None
+        found = self._sessions.find(token, int(time.time())) if token else None
+        if found is None:
+            self._tally.turned_away["session"] += 1
+        return found
 
     async def _take_reports(self, scope: Scope, receive: Receive) -> Answer:
         body = await wire.read_body(receive, wire.DEVICE_BODY_LIMIT)
@@ -118,8 +125,10 @@ class DeviceProtocol:
         try:
             parsed = reports.parse_many(strict_json.parse(body))
         except Refused as refused:
+            self._tally.reports[session.organization, "refused"] += 1
             return refusal(refused)
         await asyncio.wrap_future(self._inlet.report(session.device_seq, parsed))
+        self._tally.reports[session.organization, "accepted"] += len(parsed)
         return Answer(204)
 
     async def _desired_state(self, scope: Scope, receive: Receive) -> Answer:
@@ -141,6 +150,8 @@ class DeviceProtocol:
         if not self._sessions.is_live(session):
             # Revoked, or replaced by a newer session, while the poll was parked.
             return _NO_SESSION
+        outcome = "unchanged" if content is None else "document"
+        self._tally.polls[session.organization, outcome] += 1
         if content is None:
             return Answer(304, headers=(("etag", headers["if-none-match"]),))
         poll = Poll(session, nonce, int(sequence), time.time_ns() // 1_000_000)

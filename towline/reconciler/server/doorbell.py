@@ -16,6 +16,11 @@ class Doorbell:
         self._waiting: dict[int, set[asyncio.Future[None]]] = {}
         self.is_closed = False
 
+    @property
+    def parked(self) -> int:
+        """How many devices wait."""
+        return len(self._waiting)
+
     def open(self) -> None:
         """Take the running loop; called once, before the first request."""
         self._loop = asyncio.get_running_loop()

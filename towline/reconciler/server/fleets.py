@@ -1,11 +1,12 @@
 """The fleets that the server serves: one for each organization, with its own git, key and loop."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from towline.manifests.model import DeviceEntry
 from towline.manifests.repository import Repository
 from towline.reconciler.head import Head
+from towline.reconciler.tallies import LoopTally
 from towline.schemas.keys import PrivateKey
 
 
@@ -23,6 +24,7 @@ class FleetView:
     head: Callable[[], Head | None] = lambda: None
     """What is in force; None until the first commit was applied."""
     repository: Repository | None = None
+    tally: LoopTally = field(default_factory=LoopTally)
 
 
 class Fleets:

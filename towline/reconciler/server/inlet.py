@@ -18,6 +18,7 @@ from towline.reconciler import ingest
 from towline.reconciler.observe import SEEN_POLLS
 from towline.reconciler.store import access, dirt, presence
 from towline.reconciler.store.engine import Store
+from towline.reconciler.tallies import InletTally
 from towline.schemas.problems import Refused
 from towline.schemas.reports import Report
 
@@ -104,6 +105,7 @@ class Inlet:
         """What could not be written goes into the next flush."""
         self._presence_at = time.monotonic()
         self._is_stopping = False
+        self.tally = InletTally()
         self._thread = threading.Thread(target=self._run, name="inlet")
 
     def start(self) -> None:
@@ -116,6 +118,11 @@ class Inlet:
             self._is_stopping = True
             self._changed.notify()
         self._thread.join()
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait to be written."""
+        return len(self._next.letters)
 
     def report(self, device_seq: int, reports: Sequence[Report]) -> "Future[None]":
         """Hand in reports; the future ends once they are committed. Raises Full."""
@@ -176,9 +183,11 @@ class Inlet:
         owed, self._owed = self._owed, _Flush()
         fetched, seen = owed.fetched | flush.fetched, owed.seen | flush.seen
         try:
-            self._commit(flush.letters, fetched)
+            with self.tally.flushes.timed():
+                self._commit(flush.letters, fetched)
         except Exception as error:  # noqa: BLE001 whatever it was, each letter gets its answer
             log.error("inlet.failed", error=repr(error))
+            self.tally.failed_flushes += 1
             self._owed.fetched = fetched
             # One bad letter must not keep the others from being acknowledged.
             for letter in flush.letters:

@@ -187,6 +187,7 @@ def _view(followed: _Followed, reconciler: Reconciler) -> FleetView:
         wake=reconciler.wake,
         head=lambda: reconciler.head,
         repository=followed.repository,
+        tally=reconciler.tally,
     )
 
 

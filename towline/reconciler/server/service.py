@@ -24,6 +24,7 @@ from towline.reconciler.server import (
     admin_old_devices,
     admin_tokens,
     device,
+    metrics,
     packages,
     plans,
     replays,
@@ -40,6 +41,7 @@ from towline.reconciler.server.inlet import Inlet
 from towline.reconciler.server.known_query import only_known
 from towline.reconciler.server.live import Live
 from towline.reconciler.server.manifest_texts import ManifestTexts
+from towline.reconciler.server.metrics import Meters
 from towline.reconciler.server.old_devices import OldDevices
 from towline.reconciler.server.openapi import document
 from towline.reconciler.server.openapi import page as api_page
@@ -52,6 +54,7 @@ from towline.reconciler.server.tls import Certificate
 from towline.reconciler.server.wire import Receive, Scope, Send
 from towline.reconciler.store.bound import bound_to
 from towline.reconciler.store.engine import Store
+from towline.reconciler.tallies import DeviceTally
 
 END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GRACE_S = 5
@@ -95,6 +98,7 @@ class Service:
             wake=fleets.wake,
             end_sessions=sessions.end,
         )
+        tally = DeviceTally()
         protocol = DeviceProtocol(
             admission=Admission(store, self._inlet, sessions, fleets),
             sessions=sessions,
@@ -104,9 +108,11 @@ class Service:
             old_devices=OldDevices(store, doorbell, self._inlet, fleets),
             fleets=fleets,
             poll_interval_s=settings.poll_interval_s,
+            tally=tally,
         )
         self.desks = _desks(store, settings, doorbell, fleets)
         application = people(self.desks, settings.poll_interval_s)
+        application.state.meters = Meters(tally, self._inlet, doorbell)
         application.state.package_look = PackageLook(
             settings.packages, is_stopping=lambda: doorbell.is_closed
         )
@@ -242,6 +248,7 @@ def people(desks: Desks, poll_interval_s: int) -> FastAPI:
     install_problems(app)
     for each in _CALLS:
         app.include_router(each.router, dependencies=[Depends(only_known)])
+    app.include_router(metrics.router)
     app.include_router(api_page.router)
     dashboard.install(app)
 
@@ -274,6 +281,7 @@ def _desks(store: Store, settings: ServiceSettings, doorbell: Doorbell, fleets: 
             head=fleet.head if fleet else lambda: None,
             is_stopping=lambda: doorbell.is_closed,
             repository=repository,
+            fleet=fleet,
             manifest_texts=ManifestTexts(repository) if repository else None,
         )
 

@@ -2,12 +2,17 @@
 
 from sqlalchemy import Connection, delete, select, update
 
+from towline.reconciler.store.remembered import forget_firsts, is_first
 from towline.reconciler.store.tables import dirty_deployments, edge_devices, manifests, runs
 from towline.reconciler.store.targets import insert_ignoring
+
+_MARKED = "dirt.mark"
 
 
 def mark(connection: Connection, organization: str, deployment: str) -> None:
     """The next pass looks at this Deployment."""
+    if not is_first(connection, _MARKED, (organization, deployment)):
+        return
     connection.execute(
         insert_ignoring(connection, dirty_deployments).values(
             organization=organization, deployment=deployment
@@ -36,6 +41,7 @@ def every_device(connection: Connection, organization: str) -> set[int]:
 
 def take(connection: Connection, organization: str) -> list[str]:
     """The Deployments to look at; they are clean again with the caller's transaction."""
+    forget_firsts(connection, _MARKED)
     taken = connection.execute(
         delete(dirty_deployments)
         .where(dirty_deployments.c.organization == organization)

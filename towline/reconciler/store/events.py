@@ -26,13 +26,16 @@ class Event:
     data: dict[str, Any] = field(default_factory=dict)
 
 
+_APPENDING = insert(events)
+
+
 def record(connection: Connection, organization: str, now: int, *entries: Event) -> None:
     """Append events in the caller's transaction."""
     if not entries:
         return
     cause = cause_of(connection)
     connection.execute(
-        insert(events),
+        _APPENDING,
         [
             {
                 "at": now,

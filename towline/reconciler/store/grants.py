@@ -6,7 +6,7 @@ Each function returns the devices whose documents change by it.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, select, true, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, select, true, update
 
 from towline.reconciler.store.tables import (
     batches,
@@ -270,11 +270,19 @@ def note_verdict(connection: Connection, run_seq: int, devices: Sequence[int], n
     """Remember when the targets' batches last got a verdict: soak counts from there."""
     if not devices:
         return
-    given = select(targets.c.batch).where(
-        targets.c.run_seq == run_seq, targets.c.device_seq.in_(devices)
+    connection.execute(_JUDGED, {"of_run": run_seq, "of_devices": devices, "now": now})
+
+
+_JUDGED = (
+    update(batches)
+    .where(
+        batches.c.run_seq == bindparam("of_run"),
+        batches.c.number.in_(
+            select(targets.c.batch).where(
+                targets.c.run_seq == bindparam("of_run"),
+                targets.c.device_seq.in_(bindparam("of_devices", expanding=True)),
+            )
+        ),
     )
-    connection.execute(
-        update(batches)
-        .where(batches.c.run_seq == run_seq, batches.c.number.in_(given))
-        .values(last_verdict_at=now)
-    )
+    .values(last_verdict_at=bindparam("now"))
+)

@@ -1,8 +1,11 @@
 """What devices run: versions by component, interned, with what is known to be bad."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, and_, bindparam, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import Insert
 
 from towline.reconciler.store.tables import (
     component_versions,
@@ -19,38 +22,64 @@ from towline.schemas.windows import zone_named
 
 def intern_version(connection: Connection, component: str, version: str) -> int:
     """The id of a version of a component."""
-    connection.execute(
-        insert_ignoring(connection, component_versions).values(
-            component=component, version=version, version_key=version_key(version)
+    of = {"of_component": component, "of_version": version}
+    found = connection.execute(_OF_VERSION, of).scalar_one_or_none()
+    if found is None:
+        connection.execute(
+            insert_ignoring(connection, component_versions).values(
+                component=component, version=version, version_key=version_key(version)
+            )
         )
+        found = connection.execute(_OF_VERSION, of).scalar_one()
+    return int(found)
+
+
+_OF_VERSION = select(component_versions.c.id).where(
+    component_versions.c.component == bindparam("of_component"),
+    component_versions.c.version == bindparam("of_version"),
+)
+_OF_COMPONENT = and_(
+    device_components.c.device_seq == bindparam("of_device"),
+    device_components.c.component == bindparam("of_component"),
+)
+_RUNNING = (
+    update(device_components)
+    .where(_OF_COMPONENT)
+    .values(
+        version_id=bindparam("version"),
+        sha256=bindparam("checksum"),
+        reported_at=bindparam("now"),
     )
-    found = connection.execute(
-        select(component_versions.c.id).where(
-            component_versions.c.component == component,
-            component_versions.c.version == version,
-        )
-    )
-    return int(found.scalar_one())
+)
+_RAISING = (
+    update(device_components)
+    .where(_OF_COMPONENT, device_components.c.rollback_index < bindparam("index"))
+    .values(rollback_index=bindparam("index"))
+)
+_OF_DEVICE = select(device_components).where(
+    device_components.c.device_seq == bindparam("of_device")
+)
 
 
 def _ensure(connection: Connection, device_seq: int, component: str) -> None:
     connection.execute(
-        insert_ignoring(connection, device_components).values(
-            device_seq=device_seq, component=component
-        )
+        _having(connection.dialect.name), {"device_seq": device_seq, "component": component}
     )
+
+
+@lru_cache
+def _having(dialect_name: str) -> Insert:
+    dialect = postgresql if dialect_name == "postgresql" else sqlite
+    statement: Insert = dialect.insert(device_components).on_conflict_do_nothing()
+    return statement
 
 
 def set_versions(
     connection: Connection, device_seq: int, versions: Mapping[str, Installed], now: int
 ) -> bool:
     """Take in what a device runs; returns True when anything changed."""
-    known = {
-        row.component: row
-        for row in connection.execute(
-            select(device_components).where(device_components.c.device_seq == device_seq)
-        )
-    }
+    rows = connection.execute(_OF_DEVICE, {"of_device": device_seq}) if versions else ()
+    known = {row.component: row for row in rows}
     is_changed = False
     for component, installed in versions.items():
         version_id = intern_version(connection, component, installed.version)
@@ -59,14 +88,9 @@ def set_versions(
             continue
         is_changed = True
         _ensure(connection, device_seq, component)
-        connection.execute(
-            update(device_components)
-            .where(
-                device_components.c.device_seq == device_seq,
-                device_components.c.component == component,
-            )
-            .values(version_id=version_id, sha256=installed.sha256, reported_at=now)
-        )
+        of = {"of_device": device_seq, "of_component": component}
+        runs_now = {"version": version_id, "checksum": installed.sha256, "now": now}
+        connection.execute(_RUNNING, of | runs_now)
     return is_changed
 
 
@@ -110,12 +134,5 @@ def raise_rollback_index(
     connection: Connection, device_seq: int, component: str, index: int
 ) -> None:
     """A healthy install committed this index: nothing below it runs there again."""
-    connection.execute(
-        update(device_components)
-        .where(
-            device_components.c.device_seq == device_seq,
-            device_components.c.component == component,
-            device_components.c.rollback_index < index,
-        )
-        .values(rollback_index=index)
-    )
+    of = {"of_device": device_seq, "of_component": component}
+    connection.execute(_RAISING, of | {"index": index})

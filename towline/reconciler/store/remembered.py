@@ -6,14 +6,14 @@ answer comes from. In a private copy, to which nobody else ever writes, it outli
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.sql.dml import UpdateBase
 
 Answer = TypeVar("Answer")
-_ANSWERS, _WRITES = "remembered", "writes"
+_ANSWERS, _WRITES, _FIRSTS = "remembered", "writes", "firsts"
 
 
 def watch(engine: Engine) -> None:
@@ -27,6 +27,22 @@ def watch(engine: Engine) -> None:
 def forget(connection: Connection) -> None:
     """Another transaction may have written, or this one is taken back."""
     connection.info.pop(_ANSWERS, None)
+    connection.info.pop(_FIRSTS, None)
+
+
+def is_first(connection: Connection, what: str, about: Hashable) -> bool:
+    """True once for `what` is done `about` it: again it would change nothing."""
+    firsts: dict[str, set[Hashable]] = connection.info.setdefault(_FIRSTS, {})
+    done = firsts.setdefault(what, set())
+    if about in done:
+        return False
+    done.add(about)
+    return True
+
+
+def forget_firsts(connection: Connection, what: str) -> None:
+    """What was done is undone: again it would change something."""
+    connection.info.get(_FIRSTS, {}).pop(what, None)
 
 
 def remembered(

@@ -7,10 +7,12 @@ rebuilds is recorded here, and where devices are selected.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from towline.reconciler.store import changes, counters
 from towline.reconciler.store.among import among
@@ -69,6 +71,51 @@ def change(
     """
     seen = _update(connection, run_seq, and_(targets.c.run_seq == run_seq, where), values)
     return [row.device_seq for row in seen]
+
+
+def move_one(connection: Connection, target: Row[Any], after: TargetState, **values: Any) -> None:
+    """As `move`, of one target that was read whole in this transaction."""
+    move_target(TargetState(target.status), after)
+    if after in _OVER:
+        values.setdefault("deadline", None)
+    _update_one(connection, target, {"status": after.value, **values})
+
+
+def change_one(connection: Connection, target: Row[Any], **values: Any) -> None:
+    """As `change`, of one target that was read whole in this transaction."""
+    _update_one(connection, target, values)
+
+
+def _update_one(connection: Connection, target: Row[Any], values: dict[str, Any]) -> None:
+    """As `_update`, with statements that are built once: reports come one by one."""
+    told = any(name in values for name in changes.TOLD_OF_TARGETS)
+    is_counted = not values.keys().isdisjoint(counters.MADE_OF)
+    of = {"of_run": target.run_seq, "of_device": target.device_seq, "stands": target.status}
+    new = {f"new_{name}": value for name, value in values.items()}
+    after = connection.execute(_updating(frozenset(values)), of | new).all()
+    if is_counted and after:
+        moved = counters.standings(after)
+        moved.subtract(counters.standings([target]))
+        counters.add(connection, target.run_seq, moved)
+    if told and after and is_recorded(connection):
+        changes.targets_changed(connection, target.run_seq, [target], after)
+
+
+@lru_cache(maxsize=256)
+def _updating(names: frozenset[str]) -> ReturningUpdate[Any]:
+    """Sets these columns of one target, if it stands where it was seen."""
+    told = names.intersection(changes.TOLD_OF_TARGETS)
+    columns = sorted({"device_seq", "status", *told, *counters.MADE_OF})
+    return (
+        update(targets)
+        .where(
+            targets.c.run_seq == bindparam("of_run"),
+            targets.c.device_seq == bindparam("of_device"),
+            targets.c.status == bindparam("stands"),
+        )
+        .values({n: bindparam(f"new_{n}", type_=targets.c[n].type) for n in names})
+        .returning(*(targets.c[name] for name in columns))
+    )
 
 
 def _update(

@@ -1,0 +1,128 @@
+"""The log of acknowledged reports, and the search for them in a store."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import insert, update
+
+from towline.cli.main import run
+from towline.cli.swarm_check import checked
+from towline.reconciler.store import access
+from towline.reconciler.store import tables as t
+from towline.reconciler.store.engine import open_store
+from towline.schemas.enrolment import EnrolmentRequest
+from towline.schemas.identifiers import organization_uuid
+from towline.schemas.keys import PrivateKey
+from towline.schemas.problems import Problem
+from towline.swarm.ack_log import AckLog, read
+
+RUN = "6f0f1c1e-6b8a-5d0c-9f5e-3f3b7a3f2d11"
+
+
+def report(number: int, state: str | None = None, journal: str = "j") -> dict[str, Any]:
+    deployment = RUN if state else None
+    attempt = 1 if state else None
+    ids = {"journal": journal, "reportSeq": number, "deployment": deployment, "attempt": attempt}
+    return ids | {"state": state, "facts": {}}
+
+
+def written(path: Path, *reports: dict[str, Any], device: str = "d1") -> Path:
+    async def write() -> None:
+        log = AckLog(path)
+        for each in reports:
+            log.note("acme", device, [each])
+            await asyncio.sleep(0)
+        await log.close()
+
+    asyncio.run(write())
+    return path
+
+
+def stored(folder: Path, report_seq: int, *kinds: str) -> Path:
+    """A store that has taken in reports of `d1` up to that number, with events of these kinds."""
+    file = folder / "towline.db"
+    store = open_store(file)
+    request = EnrolmentRequest("acme", "d1", PrivateKey.generate().public, "generic", "1")
+    with store.write() as connection:
+        connection.execute(
+            insert(t.organizations).values(id=organization_uuid("acme"), name="acme", created_at=1)
+        )
+        token = access.create_join_token(
+            connection, "acme", labels={}, max_uses=1, author="t", now=1
+        )
+        access.enrol(connection, request, git=None, join_token=token, source="", now=1)
+        values = {"journal": "j", "report_seq": report_seq}
+        connection.execute(update(t.device_state).values(**values))
+        for kind in kinds:
+            told = {"kind": kind, "device": "d1", "run": UUID(RUN), "organization": "acme"}
+            connection.execute(insert(t.events).values(at=1, cause="", data={}, **told))
+    store.close()
+    return file
+
+
+def test_every_report_is_a_line_and_several_logs_append_to_one_file(tmp_path: Path) -> None:
+    path = written(tmp_path / "log", report(1), report(2, "installing"))
+    written(path, report(7), device="d2")
+    assert [(each.device, each.report_seq, each.state) for each in read(path)] == [
+        ("d1", 1, None),
+        ("d1", 2, "installing"),
+        ("d2", 7, None),
+    ]
+
+
+def test_a_line_cut_short_by_a_stop_is_left_out(tmp_path: Path) -> None:
+    path = written(tmp_path / "log", report(1))
+    path.write_bytes(path.read_bytes() + b'{"organization": "ac')
+    assert [each.report_seq for each in read(path)] == [1]
+
+
+@pytest.mark.parametrize("line", ["nonsense", "[]", '{"device": "d1"}'])
+def test_another_file_is_told_with_its_line(tmp_path: Path, line: str) -> None:
+    path = written(tmp_path / "log", report(1))
+    path.write_text(f"{path.read_text()}{line}\n")
+    with pytest.raises(Problem, match=r"log:2 is no line"):
+        list(read(path))
+
+
+@pytest.mark.parametrize(
+    ("reports", "missing"),
+    [
+        ([report(1), report(2)], []),
+        ([report(2), report(3)], ["d1 j 3"]),
+        ([report(1, journal="another")], ["d1 another 1"]),
+    ],
+)
+def test_a_report_above_the_highest_number_or_of_another_journal_is_missing(
+    tmp_path: Path, reports: list[dict[str, Any]], missing: list[str]
+) -> None:
+    log = written(tmp_path / "log", *reports)
+    assert list(checked(log, stored(tmp_path, 2)).missing) == missing
+
+
+def test_a_step_without_an_event_is_told_apart(tmp_path: Path) -> None:
+    log = written(tmp_path / "log", report(1, "installing"), report(2, "completed"))
+    found = checked(log, stored(tmp_path, 2, "device.installing"))
+    assert (found.missing, found.untold) == ((), ("d1 j 2",))
+
+
+def test_the_command_fails_when_one_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = written(tmp_path / "log", report(1), report(3))
+    file = stored(tmp_path, 2)
+    ask = ["swarm", "--check-ack-log", str(log), "--store", str(file)]
+    assert run([*ask, "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert said == {"acknowledged": 2, "missing": ["d1 j 3"], "untold": []}
+    log.write_text(log.read_text().splitlines()[0] + "\n")
+    assert run(ask) == 0
+    assert capsys.readouterr().out == "1 acknowledged reports, 0 missing\n"
+
+
+def test_the_log_and_the_store_belong_together(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["swarm", "--check-ack-log", "log"]) == 64
+    assert "belong together" in capsys.readouterr().err

@@ -1,0 +1,131 @@
+"""`/metrics`, as Prometheus reads it: what happened since the start, and what stands now.
+
+A scrape reads plain numbers and asks the store two questions. Each organization's viewers see its
+own figures, beside those of the one process: queue, flushes, memory, processor.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from towline.reconciler.server.desk import AtDesk, Desk, Viewer
+from towline.reconciler.server.doorbell import Doorbell
+from towline.reconciler.server.fleets import FleetView
+from towline.reconciler.server.inlet import Inlet
+from towline.reconciler.store import fleet_counts
+from towline.reconciler.tallies import BOUNDS_S, DeviceTally, Durations
+from towline.schemas.states import RunState
+
+PATH = "/metrics"
+router = APIRouter()
+
+
+@dataclass(frozen=True, slots=True)
+class Meters:
+    """Where the figures are read."""
+
+    devices: DeviceTally
+    inlet: Inlet
+    doorbell: Doorbell
+
+
+@router.get(PATH, include_in_schema=False)
+def metrics(request: Request, desk: AtDesk, person: Viewer) -> Response:
+    """The figures of the organization of whoever asks."""
+    meters: Meters = request.app.state.meters
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Figures(meters, desk))
+    ProcessCollector(registry=registry)
+    encode, content_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(registry), media_type=content_type)
+
+
+class _Figures(Collector):
+    """Everything of one scrape."""
+
+    def __init__(self, meters: Meters, desk: Desk) -> None:
+        self._meters = meters
+        self._desk = desk
+
+    def collect(self) -> Iterator[Metric]:
+        """In the order of docs/metrics.md."""
+        yield from self._of_devices()
+        yield from self._of_the_inlet()
+        if self._desk.fleet is not None:
+            yield from self._of_the_loop(self._desk.fleet)
+        yield from self._of_the_store()
+
+    def _of_devices(self) -> Iterator[Metric]:
+        tally, name = self._meters.devices, self._desk.organization
+        for what, about, counts in (
+            ("polls", "Polls that were answered", tally.polls),
+            ("reports", "Reports of devices", tally.reports),
+        ):
+            found = CounterMetricFamily(f"towline_{what}", about, labels=["outcome"])
+            for (organization, outcome), n in sorted(counts.copy().items()):
+                if organization == name:
+                    found.add_metric([outcome], n)
+            yield found
+        away = CounterMetricFamily(
+            "towline_turned_away", "Calls of devices that were not served", labels=["reason"]
+        )
+        for reason, n in sorted(tally.turned_away.copy().items()):
+            away.add_metric([reason], n)
+        yield away
+        parked = self._meters.doorbell.parked
+        yield GaugeMetricFamily("towline_parked_polls", "Devices that wait", parked)
+
+    def _of_the_inlet(self) -> Iterator[Metric]:
+        inlet = self._meters.inlet
+        waiting = "Requests whose reports wait to be written"
+        yield GaugeMetricFamily("towline_report_queue", waiting, inlet.waiting)
+        yield _histogram("towline_flush_seconds", "Commits of reports", inlet.tally.flushes)
+        failed = inlet.tally.failed_flushes
+        yield CounterMetricFamily("towline_flush_failures", "Commits that failed", failed)
+
+    def _of_the_loop(self, fleet: FleetView) -> Iterator[Metric]:
+        tally = fleet.tally
+        yield GaugeMetricFamily("towline_leader", "1 where this process reconciles", 1)
+        yield _histogram("towline_pass_seconds", "Passes of the reconciler", tally.passes)
+        failed = tally.failed_passes
+        yield CounterMetricFamily("towline_pass_failures", "Passes that ended in an error", failed)
+        yield _histogram("towline_git_look_seconds", "Looks at the branch", tally.git_looks)
+        failed = tally.failed_git_looks
+        yield CounterMetricFamily("towline_git_look_failures", "Looks that failed", failed)
+        fetch_s = fleet.repository.fetch_s if fleet.repository else None
+        if fetch_s is not None:
+            yield GaugeMetricFamily("towline_git_fetch_seconds", "The last fetch took", fetch_s)
+        seen = "When the branch was last seen as it is at its source"
+        yield GaugeMetricFamily("towline_git_seen_timestamp_seconds", seen, tally.git_seen_at)
+
+    def _of_the_store(self) -> Iterator[Metric]:
+        desk = self._desk
+        with desk.store.read() as connection:
+            online, offline = fleet_counts.devices(connection, desk.organization, desk.seen_after())
+            runs = fleet_counts.runs_by_status(connection, desk.organization)
+        devices = GaugeMetricFamily("towline_devices", "Devices enrolled", labels=["presence"])
+        devices.add_metric(["online"], online)
+        devices.add_metric(["offline"], offline)
+        yield devices
+        by_status = GaugeMetricFamily("towline_runs", "Runs of all revisions", labels=["status"])
+        for state in RunState:
+            by_status.add_metric([state.value], runs.get(state.value, 0))
+        yield by_status
+
+
+def _histogram(name: str, about: str, durations: Durations) -> HistogramMetricFamily:
+    buckets, total = [], 0
+    for bound, count in zip((*map(str, BOUNDS_S), "+Inf"), durations.counts, strict=True):
+        total += count
+        buckets.append((bound, float(total)))
+    return HistogramMetricFamily(name, about, buckets=buckets, sum_value=durations.total_s)

@@ -1,0 +1,31 @@
+"""How many there are, for figures that are looked at now and then: devices and runs."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, func, select
+
+from towline.reconciler.store.tables import device_state, edge_devices, runs
+
+
+def devices(connection: Connection, organization: str, seen_after: int) -> tuple[int, int]:
+    """Devices that are not revoked: how many were seen at that time or later, and how many were not."""
+    online, total = connection.execute(
+        select(
+            func.count().filter(device_state.c.last_seen >= seen_after),
+            func.count(),
+        )
+        .select_from(edge_devices)
+        .join(device_state, device_state.c.device_seq == edge_devices.c.seq)
+        .where(edge_devices.c.organization == organization, edge_devices.c.state == "active")
+    ).one()
+    return online, total - online
+
+
+def runs_by_status(connection: Connection, organization: str) -> Mapping[str, int]:
+    """Runs by their status, those of former revisions too."""
+    rows = connection.execute(
+        select(runs.c.status, func.count())
+        .where(runs.c.organization == organization)
+        .group_by(runs.c.status)
+    )
+    return {status: n for status, n in rows}

@@ -1,0 +1,98 @@
+"""Devices that report: what is known of each before their reports, and what is kept of it after.
+
+Read for all reports of a transaction at once, and written so: a report costs no look of its own.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from towline.reconciler.store.among import among
+from towline.reconciler.store.tables import device_state, edge_devices
+from towline.schemas.reports import Report
+
+
+@dataclass(slots=True)
+class Reporter:
+    """The device that a report comes from, as its last report left it."""
+
+    seq: int
+    slug: str
+    organization: str
+    time_zone: str | None
+    journal: str
+    report_seq: int
+    last_sequence: int
+    rejected: str
+    facts: dict[str, Any]
+
+    def take(self, report: Report) -> bool:
+        """True once per report, which is then the last one: its number grows within its journal."""
+        if self.journal == report.journal and report.report_seq <= self.report_seq:
+            return False
+        # A refusal is told once and stands until a newer document was accepted.
+        still = "" if report.last_sequence > self.last_sequence else self.rejected
+        self.rejected = report.rejected or still
+        self.journal, self.report_seq = report.journal, report.report_seq
+        self.last_sequence = max(self.last_sequence, report.last_sequence)
+        self.facts = report.facts or self.facts
+        return True
+
+
+_KNOWN = select(
+    edge_devices.c.seq,
+    edge_devices.c.slug,
+    edge_devices.c.organization,
+    edge_devices.c.time_zone,
+    device_state.c.journal,
+    device_state.c.report_seq,
+    device_state.c.last_sequence,
+    device_state.c.rejected,
+    device_state.c.facts,
+).join(device_state, device_state.c.device_seq == edge_devices.c.seq)
+
+
+def find(connection: Connection, devices: Iterable[int]) -> dict[int, Reporter]:
+    """What is known of these devices."""
+    rows = connection.execute(_KNOWN.where(among(connection, edge_devices.c.seq, devices)))
+    return {row.seq: Reporter(*row) for row in rows}
+
+
+_KEEPING = (
+    update(device_state)
+    .where(device_state.c.device_seq == bindparam("of_device"))
+    .values(
+        {
+            name: bindparam(f"new_{name}", type_=device_state.c[name].type)
+            for name in (
+                "last_seen",
+                "facts",
+                "journal",
+                "report_seq",
+                "last_sequence",
+                "rejected",
+            )
+        }
+    )
+)
+
+
+def keep(connection: Connection, reporters: Collection[Reporter], now: int) -> None:
+    """They have reported: what they are now is what is known of them next time."""
+    if not reporters:
+        return
+    rows = [
+        {
+            "of_device": each.seq,
+            "new_last_seen": now,
+            "new_facts": each.facts,
+            "new_journal": each.journal,
+            "new_report_seq": each.report_seq,
+            "new_last_sequence": each.last_sequence,
+            "new_rejected": each.rejected,
+        }
+        for each in reporters
+    ]
+    connection.execute(_KEEPING, rows)
