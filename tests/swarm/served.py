@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -99,8 +100,13 @@ class ServedFleet:
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     def devices(self) -> int:
-        """How many are enrolled."""
-        return int(self.client.get("/devices", limit=1)["total"])
+        """How many are enrolled and have reported."""
+        store = sqlite3.connect(f"{(self.data / 'towline.db').as_uri()}?mode=ro", uri=True)
+        try:
+            asked = store.execute("SELECT count(*) FROM device_state WHERE report_seq > 0")
+            return int(asked.fetchone()[0])
+        finally:
+            store.close()
 
     def run(self, version: str) -> Mapping[str, Any]:
         """The newest run, once it is of that version; an empty one until then."""

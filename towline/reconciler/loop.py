@@ -31,6 +31,8 @@ from towline.schemas.problems import Problem
 STEPS_LIMIT = 200
 """A Deployment that has not settled after so many steps is looked at in the next pass."""
 FAILED_PASS_REST_S = 5.0
+REST_LIMIT_S = 0.5
+"""After a pass the loop rests as long as it took, this long at most."""
 GIT_REST_S = 1
 """Reports wake the loop often; git is a process each time."""
 WATCH_PAUSE_MS = 500
@@ -187,6 +189,7 @@ class Reconciler:
         while not self._stopping.is_set():
             self._bell.clear()
             sleep_s = FAILED_PASS_REST_S
+            began = time.monotonic()
             try:
                 with self.tally.passes.timed():
                     self.pass_once()
@@ -195,6 +198,8 @@ class Reconciler:
                 # A bug must be loud and must not end the loop: nothing was committed by halves.
                 log.exception("pass.failed")
                 self.tally.failed_passes += 1
+            # Reports that come all the time gather meanwhile: passes take half the time at most.
+            self._stopping.wait(min(time.monotonic() - began, REST_LIMIT_S))
             self._bell.wait(sleep_s)
 
     def _watch(self, working_copy: Path) -> None:

@@ -34,7 +34,7 @@ from towline.swarm.line import Address
 
 FILES_BESIDE = 200
 """What a process has open beside a connection for each device."""
-TOLD_S = 1.0
+TOLD_S = 2.0
 END_S = 10.0
 
 
