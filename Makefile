@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test soak lint format clean
+.PHONY: demo test soak swarm lint format clean
 .DELETE_ON_ERROR:
 
 $(READY): pyproject.toml
@@ -20,6 +20,10 @@ test: $(READY)  ## every test that .ci/run needs
 soak: $(READY)  ## the long lives: as `test` plays them, twenty times as many
 	TOWLINE_SOAK=1 $(BIN)/python -m pytest -n 2 --timeout 14400 tests/reconciler/test_invariants.py \
 		tests/reconciler/test_replay.py tests/reconciler/test_waiting.py
+
+swarm: $(READY)  ## two rollouts to 10,000 simulated devices, then a server killed 20 times under load
+	$(BIN)/python -m bench.swarm rollout
+	$(BIN)/python -m bench.swarm kills
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -5,6 +5,7 @@ a reconciler of its own over the one store. Everything that can be wrong is foun
 first request, as a Problem.
 """
 
+import resource
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -104,6 +105,7 @@ def serve(
     `end` stops it.
     """
     _log_to_stderr()
+    _lift_file_limit()
     settings.data.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         held.enter_context(only_on_folder(settings.data))
@@ -119,6 +121,13 @@ def _follow(store: Store, fleet: FleetSettings, settings: ServeSettings) -> _Fol
     repository = open_repository(fleet.repository, fleet.path, fleet.branch, mirrors)
     prepare(store, repository, fleet, settings.token_file(fleet.organization))
     return _Followed(fleet, repository, find_trust(store, repository, fleet))
+
+
+def _lift_file_limit() -> None:
+    """Each device that waits holds a connection: as many open files as the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _log_to_stderr() -> None:

@@ -1,0 +1,96 @@
+"""Reports of one transaction: read and kept together, judged one after the other."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event, select
+
+from tests.reconciler.simulation import Simulation
+from towline.reconciler.ingest import commit_reports
+from towline.reconciler.store import dirt
+from towline.reconciler.store import tables as t
+from towline.schemas.reports import Report
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Simulation]:
+    made = Simulation(tmp_path, devices=40)
+    yield made
+    made.store.close()
+
+
+def report(number: int, journal: str = "j", **changes: Any) -> Report:
+    return Report(journal, number, changes.pop("last_sequence", 0), **changes)
+
+
+def taken_in(fleet: Simulation, *reports: tuple[int, Report]) -> int:
+    """Take them in; how many statements that took."""
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    event.listen(fleet.store.engine, "before_cursor_execute", note)
+    with fleet.store.write() as connection:
+        commit_reports(connection, 77, reports)
+    event.remove(fleet.store.engine, "before_cursor_execute", note)
+    return len(statements)
+
+
+def state(fleet: Simulation, device: int) -> Any:
+    with fleet.store.read() as connection:
+        asked = select(t.device_state).where(t.device_state.c.device_seq == device)
+        return connection.execute(asked).one()
+
+
+def test_the_last_new_report_of_a_device_is_what_is_kept(fleet: Simulation) -> None:
+    taken_in(
+        fleet,
+        (1, report(1, facts={"kernel": "1"})),
+        (2, report(4)),
+        (1, report(2, facts={"kernel": "2"})),
+        (1, report(2, facts={"kernel": "a repeat"})),
+        (1, report(1, facts={"kernel": "an old one"})),
+    )
+    kept = state(fleet, 1)
+    assert (kept.journal, kept.report_seq, kept.last_seen) == ("j", 2, 77)
+    assert kept.facts == {"kernel": "2"}
+    assert state(fleet, 2).report_seq == 4
+
+
+def test_a_new_journal_begins_with_any_number(fleet: Simulation) -> None:
+    taken_in(fleet, (1, report(9)), (1, report(1, "new")), (1, report(2, "new")))
+    assert (state(fleet, 1).journal, state(fleet, 1).report_seq) == ("new", 2)
+
+
+def test_a_report_without_facts_leaves_those_before(fleet: Simulation) -> None:
+    taken_in(fleet, (1, report(1, facts={"kernel": "1"})))
+    taken_in(fleet, (1, report(2)))
+    assert state(fleet, 1).facts == {"kernel": "1"}
+
+
+def test_a_refusal_stands_until_a_newer_document_was_accepted(fleet: Simulation) -> None:
+    taken_in(fleet, (1, report(1, rejected="expired", last_sequence=5)))
+    taken_in(fleet, (1, report(2, last_sequence=5)))
+    assert state(fleet, 1).rejected == "expired"
+    taken_in(fleet, (1, report(3, last_sequence=6)))
+    assert state(fleet, 1).rejected == ""
+
+
+def test_reports_that_tell_nothing_new_cost_no_statement_of_their_own(fleet: Simulation) -> None:
+    facts = {"timeZone": "UTC"}
+    taken_in(fleet, *((device, report(1, facts=facts)) for device in range(1, 41)))
+    one = taken_in(fleet, (1, report(2, facts=facts)))
+    many = taken_in(fleet, *((device, report(3, facts=facts)) for device in range(1, 41)))
+    assert one == many
+
+
+def test_a_deployment_is_marked_once_and_again_after_it_was_taken(fleet: Simulation) -> None:
+    with fleet.store.write() as connection:
+        for _ in range(2):
+            dirt.mark(connection, "acme", "app")
+            dirt.mark(connection, "acme", "app")
+            assert dirt.take(connection, "acme") == ["app"]
+        assert dirt.take(connection, "acme") == []
