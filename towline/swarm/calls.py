@@ -25,7 +25,7 @@ from towline.swarm.line import Address, Line, TooLate, connect, request
 _RENEWAL = 0.8
 """Sessions are renewed at this share of their life."""
 _PATH = "/api/v1/ota"
-OPENING_AT_ONCE = 32
+OPENING_AT_ONCE = 64
 """Handshakes, enrolments and sessions under way in a process: a fleet does not start in a second,
 and what waits here is not counted as the server's time."""
 
