@@ -7,9 +7,7 @@ and the content come from memory, and a parked poll sleeps until its device's be
 import asyncio
 import re
 import time
-from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Any
 from urllib.parse import parse_qs
 
 from towline.reconciler.server import wire
@@ -181,23 +179,13 @@ class DeviceProtocol:
                 gone = gone or asyncio.ensure_future(_until_gone(receive))
                 # Who is parked is there: a wait of many short poll intervals is no silence.
                 nap = min(left, self._poll_interval_s)
-                bell = self._doorbell.wait(session.device_seq, rings, nap)
-                await _first(bell, gone)
+                await self._doorbell.wait(session.device_seq, rings, nap, gone)
+                if gone.done():
+                    raise wire.Disconnected
                 self._inlet.seen(session.device_seq, int(time.time()))
         finally:
             if gone is not None:
                 gone.cancel()
-
-
-async def _first(bell: Coroutine[Any, Any, None], gone: "asyncio.Future[None]") -> None:
-    """Sleep until the bell is done; raises Disconnected when the client went away before."""
-    ringing = asyncio.ensure_future(bell)
-    try:
-        await asyncio.wait({ringing, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if gone.done():
-            raise wire.Disconnected
-    finally:
-        ringing.cancel()
 
 
 async def _until_gone(receive: Receive) -> None:

@@ -34,16 +34,37 @@ class Doorbell:
         """How often it rang; what was read before a rise is stale after it."""
         return self._rings.get(device_seq, 0)
 
-    async def wait(self, device_seq: int, seen: int, timeout_s: float) -> None:
-        """Sleep until it rang more often than `seen`, or the time is over, or all is closed."""
+    async def wait(
+        self,
+        device_seq: int,
+        seen: int,
+        timeout_s: float,
+        gone: "asyncio.Future[None] | None" = None,
+    ) -> None:
+        """Sleep until it rang more often than `seen`, or the time is over, or all is closed.
+
+        Nor longer than until `gone` is done. One future and one timer: thousands sleep here.
+        """
         if self.is_closed or self.count(device_seq) != seen:
             return
-        bell = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        bell: asyncio.Future[None] = loop.create_future()
+
+        def end(_: object = None) -> None:
+            if not bell.done():
+                bell.set_result(None)
+
+        timer = loop.call_later(timeout_s, end)
+        if gone is not None:
+            gone.add_done_callback(end)
         waiting = self._waiting.setdefault(device_seq, set())
         waiting.add(bell)
         try:
-            await asyncio.wait([bell], timeout=timeout_s)
+            await bell
         finally:
+            timer.cancel()
+            if gone is not None:
+                gone.remove_done_callback(end)
             waiting.discard(bell)
             if not waiting:
                 self._waiting.pop(device_seq, None)
