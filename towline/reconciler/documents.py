@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import structlog
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from towline.manifests.filters import FilterableDevice
 from towline.reconciler.bounded_windows import bounded
@@ -67,11 +67,14 @@ def _fitting(components: Iterable[ComponentWanted], device: Row[Any]) -> Iterabl
 
 
 def _device(connection: Connection, device_seq: int) -> Row[Any]:
-    return connection.execute(
-        select(t.edge_devices, t.label_sets.c.labels)
-        .join(t.label_sets, t.label_sets.c.id == t.edge_devices.c.label_set_id)
-        .where(t.edge_devices.c.seq == device_seq)
-    ).one()
+    return connection.execute(_OF_DEVICE, {"of_device": device_seq}).one()
+
+
+_OF_DEVICE = (
+    select(t.edge_devices, t.label_sets.c.labels)
+    .join(t.label_sets, t.label_sets.c.id == t.edge_devices.c.label_set_id)
+    .where(t.edge_devices.c.seq == bindparam("of_device"))
+)
 
 
 def _obeys_windows(wanted: Wanted) -> bool:

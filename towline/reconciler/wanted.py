@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, or_, select
+from sqlalchemy import Connection, Row, and_, bindparam, or_, select
 
 from towline.reconciler.offer import Offer, OfferedRelease
 from towline.reconciler.previous import Found, find_release
@@ -49,43 +49,47 @@ def wanted_of(connection: Connection, device: Row[Any]) -> list[Wanted]:
 
 def _targets(connection: Connection, device_seq: int) -> Sequence[Row[Any]]:
     """The device's targets that may say what it should run, the newest run first."""
-    is_prepared_for = or_(
-        t.runs.c.status == RunState.COMPLETED.value,
+    return connection.execute(_OF_DEVICE, {"of_device": device_seq}).all()
+
+
+_IS_PREPARED_FOR = or_(
+    t.runs.c.status == RunState.COMPLETED.value,
+    and_(
+        t.runs.c.status.in_((RunState.IN_PROGRESS.value, RunState.PAUSED.value)),
+        t.batches.c.state != BatchState.FAILED.value,
+    ),
+)
+_OF_DEVICE = (
+    select(
+        t.targets,
+        t.runs.c.revision,
+        _IS_PREPARED_FOR.label("is_prepared_for"),
+    )
+    .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
+    .outerjoin(
+        t.batches,
         and_(
-            t.runs.c.status.in_((RunState.IN_PROGRESS.value, RunState.PAUSED.value)),
-            t.batches.c.state != BatchState.FAILED.value,
+            t.batches.c.run_seq == t.targets.c.run_seq,
+            t.batches.c.number == t.targets.c.batch,
         ),
     )
-    return connection.execute(
-        select(
-            t.targets,
-            t.runs.c.revision,
-            is_prepared_for.label("is_prepared_for"),
-        )
-        .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
-        .outerjoin(
-            t.batches,
-            and_(
-                t.batches.c.run_seq == t.targets.c.run_seq,
-                t.batches.c.number == t.targets.c.batch,
-            ),
-        )
-        .where(
-            t.targets.c.device_seq == device_seq,
-            t.targets.c.status.in_([*_ACTIVE, _COMPLETED]),
-            t.runs.c.offer.is_not(None),
-        )
-        .order_by(t.targets.c.run_seq.desc())
-    ).all()
+    .where(
+        t.targets.c.device_seq == bindparam("of_device"),
+        t.targets.c.status.in_([*_ACTIVE, _COMPLETED]),
+        t.runs.c.offer.is_not(None),
+    )
+    .order_by(t.targets.c.run_seq.desc())
+)
 
 
 def _pins(connection: Connection, device_seq: int) -> Sequence[Row[Any]]:
-    components = t.device_components.c
-    return connection.execute(
-        select(t.device_components).where(
-            components.device_seq == device_seq, components.pin_sha256.is_not(None)
-        )
-    ).all()
+    return connection.execute(_PINS, {"of_device": device_seq}).all()
+
+
+_PINS = select(t.device_components).where(
+    t.device_components.c.device_seq == bindparam("of_device"),
+    t.device_components.c.pin_sha256.is_not(None),
+)
 
 
 def _wanted(
@@ -169,4 +173,7 @@ def _of_target(connection: Connection, target: Row[Any], action: ComponentAction
 
 
 def _run(connection: Connection, run_seq: int) -> Row[Any]:
-    return connection.execute(select(t.runs).where(t.runs.c.seq == run_seq)).one()
+    return connection.execute(_OF_RUN, {"of_run": run_seq}).one()
+
+
+_OF_RUN = select(t.runs).where(t.runs.c.seq == bindparam("of_run"))
