@@ -113,6 +113,7 @@ def test_the_contracts_calls_in_their_order(fleet: Fleet, devices: list[OldDevic
     assert listed.keys() >= LISTED
     started = fleet.verb(first["deployment_id"], "start").json()
     assert started["status"] in ("pending", "in_progress")
+    assert started["reason"] != "WaitingForStart"
     for verb, status in (("pause", "paused"), ("resume", "in_progress")):
         fleet.until(lambda: fleet.get(path)["status"] != "pending")
         assert fleet.verb(first["deployment_id"], verb).json()["status"] == status

@@ -130,7 +130,8 @@ def _carry_out(connection: Connection, run: Row[Any], asked: Act, who: Person) -
 def _start(connection: Connection, run: Row[Any]) -> None:
     if run.reason == "WaitingForStatement":
         raise NotAllowed(run.message)
-    runs.set_on_run(connection, run.seq, start_requested=True)
+    # Until the next pass says more, it is not said to wait for what has just come.
+    runs.set_on_run(connection, run.seq, start_requested=True, reason="", message="")
 
 
 def _pause(connection: Connection, run: Row[Any], asked: Act, who: Person) -> set[int]:
