@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from sqlalchemy import Connection, Row
 
 from towline.reconciler import acts, groups, showing, standing, unmerged
@@ -57,7 +57,7 @@ class JoinRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     labels: dict[str, str] = Field(default_factory=dict, max_length=64)
-    max_uses: int = Field(default=1, ge=1, le=100_000)
+    max_uses: StrictInt = Field(default=1, ge=1, le=100_000)
 
 
 @router.get("/deployments")

@@ -14,6 +14,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
+    StrictInt,
     WithJsonSchema,
     model_validator,
 )
@@ -44,17 +46,17 @@ class VerbRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     reason: str = Field(default="", max_length=1000)
-    accept: bool = False
+    accept: StrictBool = False
     """resume only: set the verdicts of a failed gate aside."""
-    pause_s: int | None = Field(default=None, ge=1, le=PAUSE_LIMIT_S)
+    pause_s: StrictInt | None = Field(default=None, ge=1, le=PAUSE_LIMIT_S)
     """pause only: it ends by itself after so many seconds."""
     pause_for: Annotated[int, BeforeValidator(seconds_above_zero), _DURATION] | None = Field(
         default=None, alias="for", le=PAUSE_LIMIT_S
     )
     """The same as manifests write it: `4h`."""
-    through_windows: bool = False
+    through_windows: StrictBool = False
     """approve only: a return need not wait for its devices' windows."""
-    beside_holds: bool = False
+    beside_holds: StrictBool = False
     """pause only: also where other holds stand, and over a run that is over and still heals."""
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from towline.reconciler.server.desk import (
     Administrator,
@@ -33,7 +33,7 @@ class Leave(BaseModel):
     """Whether old devices are let in."""
 
     model_config = ConfigDict(extra="forbid")
-    allowed: bool
+    allowed: StrictBool
     reason: str = Field(default="", max_length=1000)
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from towline.reconciler.server.desk import Administrator, AtDesk, Declined, wall_clock
 from towline.reconciler.store import audit, people
@@ -26,7 +26,7 @@ class TokenRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
     name: str = Field(min_length=1, max_length=100)
     role: Role
-    expires_in_s: int | None = Field(default=None, ge=1, le=LIFE_LIMIT_S)
+    expires_in_s: StrictInt | None = Field(default=None, ge=1, le=LIFE_LIMIT_S)
 
 
 class RevokeRequest(BaseModel):

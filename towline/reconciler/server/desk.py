@@ -247,6 +247,11 @@ def install_problems(app: FastAPI) -> None:
         code = {404: "not-found", 405: "method"}.get(error.status_code, "http")
         return _problem(error.status_code, code, error.detail)
 
+    async def broken(request: Request, _: Exception) -> JSONResponse:
+        words = f"the server failed at request {request_id(request)}; its log says why: report it"
+        return _problem(500, "internal", words)
+
+    app.add_exception_handler(Exception, broken)
     app.add_exception_handler(Declined, declined)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, refused)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from towline.reconciler.head import CommitSeen, Head
 from towline.reconciler.head_reading import HeadRead, read_head
@@ -54,9 +54,9 @@ class PlanRequest(BaseModel):
     head: CommitFiles
     base: CommitFiles | None = None
     """None: what is in force here."""
-    names: bool = False
+    names: StrictBool = False
     only: tuple[Name, ...] = ()
-    record: bool = False
+    record: StrictBool = False
     """Keep how many devices each revision reaches, unless the plan has errors."""
 
 

@@ -24,6 +24,7 @@ from towline.reconciler.server import (
     admin_old_devices,
     admin_tokens,
     device,
+    kept_texts,
     metrics,
     packages,
     plans,
@@ -209,6 +210,9 @@ class Application:
             return
         except wire.TooLarge:
             await wire.too_large(wire.PERSON_BODY_LIMIT).send(send)
+            return
+        if refused := kept_texts.refusal(scope, body):
+            await refused.send(send)
             return
         parts = iter([{"type": "http.request", "body": body, "more_body": False}])
 
