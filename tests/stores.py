@@ -85,8 +85,8 @@ def open_fresh(path: Path) -> Store:
     They are gone through once in a process; every store after that begins as a copy.
     """
     place = place_of(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(place, Path) and not place.exists():
-        place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(_migrated())
     store = open_store(place)
     _here[-1].note(store)

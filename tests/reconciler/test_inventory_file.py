@@ -8,6 +8,7 @@ import pytest
 
 from tests.reconciler.simulation import ORGANIZATION, POLL_S, Simulation, manifest
 from tests.reconciler.test_plan import files_of, fleet
+from tests.stores import place_of
 from towline.reconciler.head import CommitSeen, Head
 from towline.reconciler.head_reading import read_head
 from towline.reconciler.inventory_file import read_inventory, store_of
@@ -62,7 +63,7 @@ def test_it_names_the_same_batches_and_devices_as_the_store(
     devices = read_inventory(tmp_path / "inventory.json")
     wanted = manifest("2.0.0", ROLLING)
     from_file = told(store_of(devices, ORGANIZATION, base, fleet.now), base, fleet, wanted)
-    from_store = told(copy_of(tmp_path / "towline.db"), base, fleet, wanted)
+    from_store = told(copy_of(place_of(tmp_path / "towline.db")), base, fleet, wanted)
     assert from_file.batches == from_store.batches
     assert from_file.versions == from_store.versions
     assert from_file.skipped == from_store.skipped

@@ -17,6 +17,7 @@ from tests.reconciler.simulation import (
     manifest,
     statement,
 )
+from tests.stores import place_of
 from towline.manifests.load import load
 from towline.reconciler.head import CommitSeen
 from towline.reconciler.head_reading import read_head
@@ -72,7 +73,7 @@ def plan_of(fleet: Simulation, tmp_path: Path) -> PlanOf:
             files, CommitSeen("f" * 40), ORGANIZATION, last_good=fleet.head.deployments
         )
         return make_plan(
-            copy_of(tmp_path / "towline.db"),
+            copy_of(place_of(tmp_path / "towline.db")),
             fleet.head,
             read,
             PlanOptions(now=fleet.now, poll_interval_s=POLL_S, source="store", **options),

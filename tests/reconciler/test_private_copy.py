@@ -17,7 +17,8 @@ from towline.reconciler.store.engine import Store, open_existing
 from towline.reconciler.store.private_copy import copy_of, copy_of_store
 from towline.schemas.problems import Problem
 
-CANARY = "  strategy: {type: canary, percentage: 50}\n  disruptionBudget: {maxUnavailable: 1, groupBy: site}\n"
+BUDGET = "  disruptionBudget: {maxUnavailable: 1, groupBy: site}\n"
+CANARY = "  strategy: {type: canary, percentage: 50}\n" + BUDGET
 
 
 def rows_of(store: Store) -> dict[str, list[tuple[object, ...]]]:

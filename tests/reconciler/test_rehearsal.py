@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Connection, event, select
 
 from tests.reconciler.simulation import ORGANIZATION, POLL_S, Simulation, manifest
+from tests.stores import place_of
 from towline.reconciler.head import Head
 from towline.reconciler.obedient import Obedient
 from towline.reconciler.rehearsal import Rehearsal
@@ -40,7 +41,7 @@ def _without_fsync(connection: Any, _record: Any) -> None:
 def rehearse(fleet: Simulation, *documents: str, folder: Path) -> Rehearsal:
     """Rehearse what a commit of these manifests would do; the fleet itself is left alone."""
     return Rehearsal(
-        copy_of(folder / "towline.db"),
+        copy_of(place_of(folder / "towline.db")),
         head_of(fleet, *documents),
         Obedient(),
         now=fleet.now,

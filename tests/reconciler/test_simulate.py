@@ -12,6 +12,7 @@ from sqlalchemy import event, update
 
 from tests.reconciler.simulation import POLL_S, Simulation, manifest
 from tests.reconciler.test_rehearsal import head_of, members
+from tests.stores import place_of
 from towline.reconciler import simulate_making
 from towline.reconciler.failure_model import Chance, FailureModel, LabelledRate, Lengths
 from towline.reconciler.head import Head
@@ -79,7 +80,7 @@ def planned(fleet: Simulation, wanted: Head, folder: Path) -> Mapping[int, set[s
 
 
 def _members(fleet: Simulation, wanted: Head, folder: Path, devices: Any) -> Mapping[int, set[str]]:
-    store = copy_of(folder / "towline.db")
+    store = copy_of(place_of(folder / "towline.db"))
     rehearsal = Rehearsal(store, wanted, devices, now=fleet.now, poll_interval_s=POLL_S)
     rehearsal.play(["app"])
     with rehearsal.store.read() as connection:
@@ -158,7 +159,9 @@ def test_a_device_whose_time_zone_is_known_no_more_is_played_as_one_that_never_o
     windows = '  windows: [{allow: {days: Mon-Sun, start: "20:00", length: 4h}}]\n'
     wanted = head_of(fleet, manifest("1.0.0", f"  strategy: immediate\n{windows}"))
     options = SimulateOptions(fleet.now, POLL_S, "store", FailureModel(), runs=1)
-    found = told(make_simulation(copy_of(tmp_path / "towline.db"), fleet.head, wanted, options))
+    found = told(
+        make_simulation(copy_of(place_of(tmp_path / "towline.db")), fleet.head, wanted, options)
+    )
     assert found["updated"]["p50"] == 7
 
 
@@ -200,7 +203,7 @@ def test_lengths_are_asked_for_or_come_from_the_past_of_the_fleet(
 ) -> None:
     fleet.commit(manifest("1.0.0"))
     fleet.step(6)
-    store, wanted = copy_of(tmp_path / "towline.db"), head_of(fleet, manifest("2.0.0"))
+    store, wanted = copy_of(place_of(tmp_path / "towline.db")), head_of(fleet, manifest("2.0.0"))
     options = SimulateOptions(fleet.now, POLL_S, "store", FailureModel(), runs=1)
     of_the_past = make_simulation(store, fleet.head, wanted, options).model.lengths
     assert of_the_past == Lengths(0, 0, 0)  # played devices install in no time

@@ -21,6 +21,7 @@ from towline.reconciler.snapshot import FleetSeen
 from towline.reconciler.statements import find_offer
 from towline.reconciler.store import fleet, ownership
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.columns import sum_of
 from towline.reconciler.store.fleet import Affine, Choice, ConditionGroup, Portion
 from towline.reconciler.store.ownership import Claim
 from towline.schemas.states import RunState, TargetState
@@ -139,7 +140,7 @@ def count_targets(
     """Targets of the run that count for a batch's goal: not skipped, in the batch's filters."""
     if within is None:
         counts = t.deployment_counts.c
-        statement = select(func.coalesce(func.sum(counts.n), 0)).where(
+        statement = select(sum_of(counts.n)).where(
             counts.run_seq == run_seq, counts.status != TargetState.SKIPPED.value
         )
         return int(connection.execute(statement).scalar_one())

@@ -9,6 +9,8 @@ from sqlalchemy import (
     Integer,
     MetaData,
     String,
+    cast,
+    func,
     literal_column,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -57,3 +59,8 @@ NOTHING: dict[Any, ColumnElement[Any]] = {
 def unindexed(column: ColumnElement[Any]) -> ColumnElement[Any]:
     """The same value, for which no index of the column is used: the engine would choose wrongly."""
     return column + NOTHING[column.type.python_type]
+
+
+def sum_of(column: ColumnElement[int]) -> ColumnElement[int]:
+    """The sum of the column as a whole number, 0 without rows: Postgres makes a decimal of it."""
+    return cast(func.coalesce(func.sum(column), 0), Number)

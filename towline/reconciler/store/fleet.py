@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from towline.manifests.model import Ownership
-from towline.reconciler.store.columns import unindexed
+from towline.reconciler.store.columns import sum_of, unindexed
 from towline.reconciler.store.ownership import Claim, Groups, claimed, owned_by
 from towline.reconciler.store.remembered import remembered
 from towline.reconciler.store.tables import (
@@ -153,7 +153,7 @@ def has_more_than(connection: Connection, organization: str, run_seq: int) -> bo
         [edge_devices],
         lambda: connection.execute(devices).scalar_one(),
     )
-    in_run = select(func.coalesce(func.sum(deployment_counts.c.n), 0)).where(
+    in_run = select(sum_of(deployment_counts.c.n)).where(
         deployment_counts.c.run_seq == run_seq, deployment_counts.c.reason != OWNED_BY_OTHER
     )
     return bool(total > connection.execute(in_run).scalar_one())

@@ -5,22 +5,26 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, exists, select, update
+from sqlalchemy import ColumnElement, Connection, Row, exists, insert, select, update
 
 from towline.reconciler.store import dirt
 from towline.reconciler.store.tables import edge_devices, label_sets, runs
-from towline.reconciler.store.targets import insert_ignoring
 from towline.schemas import strict_json
 
 
 def intern_labels(connection: Connection, labels: Mapping[str, str]) -> int:
     """The id of a label set."""
     digest = hashlib.sha256(strict_json.canonical(dict(labels))).hexdigest()
-    connection.execute(
-        insert_ignoring(connection, label_sets).values(digest=digest, labels=dict(labels))
+    known = connection.execute(
+        select(label_sets.c.id).where(label_sets.c.digest == digest)
+    ).scalar_one_or_none()
+    if known is not None:
+        return int(known)
+    # Writers take turns: nobody else adds it meanwhile.
+    statement = insert(label_sets).returning(label_sets.c.id)
+    return int(
+        connection.execute(statement, {"digest": digest, "labels": dict(labels)}).scalar_one()
     )
-    found = connection.execute(select(label_sets.c.id).where(label_sets.c.digest == digest))
-    return int(found.scalar_one())
 
 
 def label_sets_of(

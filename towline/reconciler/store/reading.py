@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select
 
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.columns import sum_of
 from towline.reconciler.store.reading_batches import batches_by_run, holds_by_run, when
 from towline.schemas.identifiers import is_id
 from towline.schemas.states import BUSY_TARGETS, RunState, TargetState
@@ -172,7 +173,7 @@ def counts_by_run(connection: Connection, run_seqs: Sequence[int]) -> dict[int, 
     """By run: how many of its devices are in which state."""
     counts = t.deployment_counts.c
     rows = connection.execute(
-        select(counts.run_seq, counts.status, func.sum(counts.n))
+        select(counts.run_seq, counts.status, sum_of(counts.n))
         .where(counts.run_seq.in_(run_seqs))
         .group_by(counts.run_seq, counts.status)
     )

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, or_, select
+from sqlalchemy import Connection, Row, or_, select
 
 from towline.reconciler.store import reading_lengths
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.columns import sum_of
 from towline.schemas import times
 from towline.schemas.states import LIVE_RUNS, TargetState
 
@@ -28,7 +29,7 @@ def batches_by_run(
         .order_by(t.batches.c.run_seq, t.batches.c.number)
     ).all()
     counted = connection.execute(
-        select(_COUNT.run_seq, _COUNT.batch, _COUNT.status, func.sum(_COUNT.n))
+        select(_COUNT.run_seq, _COUNT.batch, _COUNT.status, sum_of(_COUNT.n))
         .where(_COUNT.run_seq.in_(run_seqs), _COUNT.n > 0)
         .group_by(_COUNT.run_seq, _COUNT.batch, _COUNT.status)
     )

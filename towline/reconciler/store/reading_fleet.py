@@ -6,6 +6,7 @@ from sqlalchemy import Connection, func, null, select
 
 from towline.reconciler.store import reading_health
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.columns import sum_of
 from towline.reconciler.store.device_lists import newest_runs
 from towline.schemas.states import TargetState
 
@@ -35,9 +36,7 @@ def trouble_counts(connection: Connection, organization: str) -> dict[str, int]:
     seqs = newest_runs(connection, organization)
     counts = t.deployment_counts.c
     failing = connection.execute(
-        select(func.coalesce(func.sum(counts.n), 0)).where(
-            counts.run_seq.in_(seqs), counts.status.in_(_BAD)
-        )
+        select(sum_of(counts.n)).where(counts.run_seq.in_(seqs), counts.status.in_(_BAD))
     ).scalar_one()
     drifted = reading_health.drifted(connection, seqs)
     return {"failing": failing, "drift": sum(drifted.values())}

@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, or_, select
 
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.columns import sum_of
 from towline.reconciler.store.ties import OF_ALL
 from towline.schemas.states import LIVE_RUNS
 
@@ -22,7 +23,7 @@ def counts_by_batch(connection: Connection, run_seq: int) -> dict[int, dict[str,
     """By batch: how many of the run's devices are in which state."""
     counts = t.deployment_counts.c
     rows = connection.execute(
-        select(counts.batch, counts.status, func.sum(counts.n))
+        select(counts.batch, counts.status, sum_of(counts.n))
         .where(counts.run_seq == run_seq, counts.n > 0)
         .group_by(counts.batch, counts.status)
     )

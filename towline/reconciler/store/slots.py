@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, func, or_, select
 
 from towline.reconciler.store.clocks import RUNS_OF_DEPLOYMENT, of_runs
+from towline.reconciler.store.columns import sum_of
 from towline.reconciler.store.tables import (
     IS_AWAY,
     batches,
@@ -22,7 +23,7 @@ _COUNTS = deployment_counts.c
 _HOLDS_SLOT = (IS_AWAY, targets.c.is_set_aside.is_(False), of_runs(RUNS_OF_DEPLOYMENT))
 
 # Statements are built once: each pass asks all of them, and building costs more than asking.
-_IN_FLIGHT = select(func.coalesce(func.sum(_COUNTS.n), 0)).where(
+_IN_FLIGHT = select(sum_of(_COUNTS.n)).where(
     _COUNTS.run_seq.in_(RUNS_OF_DEPLOYMENT),
     _COUNTS.is_granted,
     _COUNTS.is_set_aside.is_(False),
@@ -32,7 +33,7 @@ _IN_FLIGHT = select(func.coalesce(func.sum(_COUNTS.n), 0)).where(
     ),
 )
 _WAITING = select(func.count()).select_from(targets).where(*_HOLDS_SLOT, targets.c.waits != "")
-_PREPARING = select(func.coalesce(func.sum(_COUNTS.n), 0)).where(
+_PREPARING = select(sum_of(_COUNTS.n)).where(
     _COUNTS.run_seq == bindparam("of_run"),
     _COUNTS.status == TargetState.PENDING.value,
     _COUNTS.is_granted.is_(False),
