@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import uvloop
 
@@ -202,6 +203,8 @@ def _play(settings: SwarmSettings, part: int, root: bytes, pipe: Connection) -> 
 
 
 async def _play_all(settings: SwarmSettings, part: int, root: bytes, pipe: Connection) -> None:
+    # Lines that break are counted where they are asked; uvloop tells of each once more.
+    asyncio.get_running_loop().set_exception_handler(_tell_bug)
     figures = Figures()
     address = settings.address
     wire = Wire(address, address.context(), figures, asyncio.Semaphore(OPENING_AT_ONCE))
@@ -230,6 +233,11 @@ async def _play_all(settings: SwarmSettings, part: int, root: bytes, pipe: Conne
         await ack_log.close()
     _tell(pipe, figures, lives)
     pipe.close()
+
+
+def _tell_bug(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    if "transport" not in context:
+        loop.default_exception_handler(context)
 
 
 def _trusted_root(data: bytes, join: JoinString) -> roots.Root:

@@ -4,7 +4,14 @@ Everything but `ring` belongs to the event loop's thread; `ring` may be called f
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+AT_ONCE = 50
+"""More devices than this are rung one slice after the other, while the server keeps up."""
+AT_LEAST = 2
+"""So many are rung even while it does not: everybody's turn comes."""
+PACE_S = 0.05
 
 
 class Doorbell:
@@ -14,7 +21,11 @@ class Doorbell:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._rings: dict[int, int] = {}
         self._waiting: dict[int, set[asyncio.Future[None]]] = {}
+        self._owed: dict[int, None] = {}
+        """Whose bells are to ring, in order."""
         self.is_closed = False
+        self.is_busy: Callable[[], bool] = lambda: False
+        """Whether those who were rung keep the server at work: the next ones wait."""
 
     @property
     def parked(self) -> int:
@@ -75,7 +86,24 @@ class Doorbell:
         self._wake(list(self._waiting))
 
     def _ring(self, device_seqs: list[int]) -> None:
+        if len(device_seqs) <= AT_ONCE:
+            self._ring_now(device_seqs)
+            return
+        # Thousands who ask at once would wait for each other until their patience ends.
+        is_under_way = bool(self._owed)
+        self._owed |= dict.fromkeys(device_seqs)
+        if not is_under_way:
+            self._ring_next()
+
+    def _ring_next(self) -> None:
+        count = AT_LEAST if self.is_busy() else AT_ONCE
+        self._ring_now(list(islice(self._owed, count)))
+        if self._owed and not self.is_closed:
+            asyncio.get_running_loop().call_later(PACE_S, self._ring_next)
+
+    def _ring_now(self, device_seqs: list[int]) -> None:
         for seq in device_seqs:
+            self._owed.pop(seq, None)
             self._rings[seq] = self.count(seq) + 1
         self._wake(device_seqs)
 

@@ -68,6 +68,8 @@ class ServedDocuments:
         self._key_of = key_of
         self._poll_after_s = poll_after_s
         self._kept: dict[int, _Kept] = {}
+        self.reading = 0
+        """Contents that are being read from the store."""
 
     async def content(self, device_seq: int, packages_url: str) -> Content:
         """The device's content, read anew only after its bell rang."""
@@ -75,7 +77,11 @@ class ServedDocuments:
         kept = self._kept.get(device_seq)
         if kept is not None and (kept.rings, kept.packages_url) == (rings, packages_url):
             return kept.content
-        content = await asyncio.to_thread(self._read, device_seq, packages_url)
+        self.reading += 1
+        try:
+            content = await asyncio.to_thread(self._read, device_seq, packages_url)
+        finally:
+            self.reading -= 1
         self._kept[device_seq] = _Kept(rings, packages_url, content)
         return content
 

@@ -60,6 +60,8 @@ from towline.reconciler.tallies import DeviceTally
 END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GRACE_S = 5
 """How long a request in progress may go on when the server ends."""
+BUSY = 32
+"""While more than these documents and reports are under way nobody else is woken."""
 WORDS_LIMIT = 1024
 """What a reader may say at once over a WebSocket, in bytes: it has nothing to say."""
 
@@ -100,10 +102,12 @@ class Service:
             end_sessions=sessions.end,
         )
         tally = DeviceTally()
+        documents = ServedDocuments(store, doorbell, fleets.key, settings.poll_interval_s)
+        doorbell.is_busy = lambda: documents.reading + self._inlet.waiting > BUSY
         protocol = DeviceProtocol(
             admission=Admission(store, self._inlet, sessions, fleets),
             sessions=sessions,
-            documents=ServedDocuments(store, doorbell, fleets.key, settings.poll_interval_s),
+            documents=documents,
             doorbell=doorbell,
             inlet=self._inlet,
             old_devices=OldDevices(store, doorbell, self._inlet, fleets),

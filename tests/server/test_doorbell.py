@@ -1,0 +1,95 @@
+"""The devices' doorbell: who sleeps at it, who is woken when, and that thousands come by turns."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from towline.reconciler.server.doorbell import AT_LEAST, AT_ONCE, Doorbell
+
+LONG_S = 30.0
+DEVICES = range(3 * AT_ONCE)
+
+
+def run(story: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(story, 20))
+
+
+def opened() -> Doorbell:
+    doorbell = Doorbell()
+    doorbell.open()
+    return doorbell
+
+
+async def rung(doorbell: Doorbell, devices: range) -> int:
+    """How many of these have heard it so far."""
+    await asyncio.sleep(0.01)
+    return sum(doorbell.count(device) for device in devices)
+
+
+@pytest.mark.parametrize("cause", ["ring", "time", "close", "gone"])
+def test_a_parked_poll_sleeps_until_there_is_a_reason(cause: str) -> None:
+    async def story() -> None:
+        doorbell = opened()
+        gone = asyncio.get_running_loop().create_future()
+        nap_s = 0.01 if cause == "time" else LONG_S
+        parked = asyncio.ensure_future(doorbell.wait(7, 0, nap_s, gone))
+        await asyncio.sleep(0)
+        assert doorbell.parked == 1
+        acts = {"ring": lambda: doorbell.ring([7]), "close": doorbell.close}
+        acts.get(cause, lambda: None if cause == "time" else gone.set_result(None))()
+        await parked
+        assert doorbell.parked == 0
+
+    run(story())
+
+
+def test_a_few_are_rung_at_once() -> None:
+    async def story() -> None:
+        doorbell = opened()
+        doorbell.is_busy = lambda: True
+        doorbell.ring(range(AT_ONCE))
+        assert await rung(doorbell, range(AT_ONCE)) == AT_ONCE
+
+    run(story())
+
+
+def test_many_are_rung_by_turns_while_the_server_keeps_up() -> None:
+    async def story() -> None:
+        doorbell, is_busy = opened(), True
+        doorbell.is_busy = lambda: is_busy
+        doorbell.ring(DEVICES)
+        assert await rung(doorbell, DEVICES) == AT_LEAST
+        is_busy = False
+        while (heard := await rung(doorbell, DEVICES)) < len(DEVICES):
+            assert heard % AT_ONCE == AT_LEAST
+        assert heard == len(DEVICES)
+
+    run(story())
+
+
+def test_everybodys_turn_comes_however_busy_the_server_is() -> None:
+    async def story() -> None:
+        doorbell = opened()
+        doorbell.is_busy = lambda: True
+        doorbell.ring(range(AT_ONCE + 1))
+        while await rung(doorbell, range(AT_ONCE + 1)) <= AT_ONCE:
+            pass
+
+    run(story())
+
+
+def test_who_changes_alone_does_not_stand_in_the_line() -> None:
+    async def story() -> None:
+        doorbell, is_busy = opened(), True
+        doorbell.is_busy = lambda: is_busy
+        doorbell.ring(DEVICES)
+        doorbell.ring([DEVICES[-1]])
+        assert await rung(doorbell, DEVICES) == AT_LEAST + 1
+        is_busy = False
+        while await rung(doorbell, DEVICES) < len(DEVICES):
+            pass
+        assert doorbell.count(DEVICES[-1]) == 1
+
+    run(story())
