@@ -5,6 +5,7 @@ device itself, so that it answers a signal at once.
 """
 
 import asyncio
+import gc
 import multiprocessing
 import resource
 import secrets
@@ -199,6 +200,10 @@ def _play(settings: SwarmSettings, part: int, root: bytes, pipe: Connection) -> 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _make_room(-(-settings.devices // settings.processes))
+    # What a device holds lives as long as it does: to look for garbage in it would only be seen
+    # as a server that does not answer.
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 1000)
     uvloop.run(_play_all(settings, part, root, pipe))
 
 

@@ -5,6 +5,7 @@ a reconciler of its own over the one store. Everything that can be wrong is foun
 first request, as a Problem.
 """
 
+import gc
 import resource
 import socket
 import sys
@@ -38,6 +39,8 @@ from towline.reconciler.store.engine import Store, open_store
 from towline.schemas.problems import Problem
 
 TOKEN_FILE = "admin.token"  # noqa: S105 a file's name
+COLLECTED_AT = (20_000, 20, 200)
+"""New objects until the young are looked at, and how often those until the next older ones are."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -106,6 +109,7 @@ def serve(
     """
     _log_to_stderr()
     _lift_file_limit()
+    _collect_rarely()
     settings.data.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         held.enter_context(only_on_folder(settings.data))
@@ -128,6 +132,16 @@ def _lift_file_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _collect_rarely() -> None:
+    """Let no collection of garbage look at all objects again and again.
+
+    Each waiting device is some hundred of them, which live for long: a look at those of 10,000
+    devices stops every answer for a second or more, and finds nothing.
+    """
+    gc.freeze()
+    gc.set_threshold(*COLLECTED_AT)
 
 
 def _log_to_stderr() -> None:
