@@ -1,0 +1,135 @@
+"""What a device does and what a pass does after it reads no large table from end to end.
+
+Every statement that they carry out is explained by the engine, over a fleet that is large enough
+for its planner to have a choice.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event, insert, select, text
+
+from tests.reconciler.simulation import ORGANIZATION, PlayedDevice, Simulation, manifest
+from towline.reconciler.store import tables as t
+from towline.reconciler.store.engine import Store, is_postgres
+from towline.reconciler.store.inventory import intern_version
+from towline.reconciler.store.labels import intern_labels
+from towline.schemas.identifiers import device_uuid
+
+pytestmark = pytest.mark.both_engines
+
+DEVICES = 20_000
+SETS = 200
+LARGE = ("targets", "edge_devices", "device_state", "device_components")
+COUNT_OF_DEVICES = re.compile(r"SELECT count\(\*\) AS \w+\s+FROM edge_devices\s+WHERE \S+ = \S+$")
+"""A pass asks once how many devices the organization has; SQLite finds it in an index alone."""
+
+
+@pytest.fixture
+def fleet(engine: str, tmp_path: Path) -> Simulation:
+    """A large fleet in the middle of a run over all of it."""
+    fleet = Simulation(tmp_path, devices=0)
+    with fleet.store.write() as connection:
+        add_devices(connection, fleet.now)
+    fleet.devices = {f"till-{n}": PlayedDevice(n, f"till-{n}") for n in range(1, 4)}
+    fleet.commit(
+        manifest(
+            "0.9.0",
+            "  strategy: immediate\n  maxConcurrent: 3\n  order: name\n"
+            "  disruptionBudget: {groupBy: store, maxUnavailable: 1}\n",
+        )
+    )
+    with fleet.store.engine.connect() as connection:
+        connection.execute(text("ANALYZE"))
+        connection.commit()
+    return fleet
+
+
+def add_devices(connection: Connection, now: int) -> None:
+    sets = [intern_labels(connection, {"store": f"s{n}"}) for n in range(SETS)]
+    names = [f"till-{n}" for n in range(1, DEVICES + 1)]
+    connection.execute(
+        insert(t.edge_devices),
+        [
+            {
+                "seq": seq,
+                "id": device_uuid(ORGANIZATION, name),
+                "slug": name,
+                "organization": ORGANIZATION,
+                "device_type": "generic",
+                "label_set_id": sets[seq % SETS],
+                "labels_git": {},
+                "labels_people": {},
+                "labels_join": {},
+                "state": "active",
+                "created_at": now,
+            }
+            for seq, name in enumerate(names, 1)
+        ],
+    )
+    states = ({"device_seq": seq, "last_seen": now, "facts": {}} for seq in range(1, DEVICES + 1))
+    connection.execute(insert(t.device_state), list(states))
+    version = intern_version(connection, "app", "0.1.0")
+    parts = {"component": "app", "version_id": version, "sha256": "ee" * 32, "reported_at": now}
+    connection.execute(
+        insert(t.device_components),
+        [{"device_seq": seq, **parts} for seq in range(1, DEVICES + 1)],
+    )
+
+
+@contextmanager
+def carried_out(store: Store) -> Iterator[dict[str, Any]]:
+    """The statements that are carried out in the block, each with its first parameters."""
+    seen: dict[str, Any] = {}
+
+    def note(_: Any, __: Any, statement: str, parameters: Any, ___: Any, is_many: bool) -> None:
+        seen.setdefault(statement, parameters[0] if is_many else parameters)
+
+    event.listen(store.engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(store.engine, "before_cursor_execute", note)
+
+
+def scans(store: Store, statement: str, parameters: Any) -> list[str]:
+    """The large tables that the engine would read from end to end."""
+    is_explained = re.match(r"(SELECT|INSERT|UPDATE|DELETE|WITH)\b", statement)
+    if not is_explained or COUNT_OF_DEVICES.match(statement):
+        return []
+    with store.engine.connect() as connection:
+        word = "EXPLAIN" if is_postgres(connection) else "EXPLAIN QUERY PLAN"
+        rows = connection.exec_driver_sql(f"{word} {statement}", parameters).all()
+    plan = "\n".join(str(value) for row in rows for value in row)
+    # By a partial index SQLite scans only what the index is of.
+    found = re.findall(
+        r"(?:Seq Scan on|SCAN) (\w+)(?! USING (?:COVERING )?INDEX ix_targets_)", plan
+    )
+    return [name for name in found if any(re.match(rf"{large}(_\d+)?$", name) for large in LARGE)]
+
+
+def test_a_devices_steps_and_the_passes_after_them_scan_nothing_large(fleet: Simulation) -> None:
+    with carried_out(fleet.store) as statements:
+        fleet.now += 60
+        for device in fleet.devices.values():
+            fleet.poll(device)
+        fleet.pass_over_all()
+        fleet.now += 60
+        for device in fleet.devices.values():
+            fleet.poll(device)
+    with fleet.store.read() as connection:
+        done = connection.execute(
+            select(t.targets.c.status).where(t.targets.c.status == "completed")
+        )
+        assert len(done.all()) >= 2
+    assert len(statements) > 50
+    large = {
+        sql: found
+        for sql, parameters in statements.items()
+        if (found := scans(fleet.store, sql, parameters))
+    }
+    assert not large, "\n\n".join(f"{tables}: {sql}" for sql, tables in large.items())
