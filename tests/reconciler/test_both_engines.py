@@ -1,6 +1,7 @@
 """The same life over SQLite and over Postgres comes to the same rows, documents and words."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,20 @@ from sqlalchemy import Select, Table, select
 from tests import stores
 from tests.postgres import Databases
 from tests.reconciler.looking import device_verb, drift
-from tests.reconciler.simulation import ORGANIZATION, POLL_S, Simulation, checksum, manifest
+from tests.reconciler.simulation import (
+    ORGANIZATION,
+    POLL_S,
+    Simulation,
+    attempt_of,
+    checksum,
+    manifest,
+)
 from tests.reconciler.test_invariants import FleetLife
 from tests.soaking import examples
 from towline.reconciler.acts import Act
 from towline.reconciler.explain_deployment import explain_deployment
 from towline.reconciler.explain_device import explain_device
+from towline.reconciler.ingest import commit_reports
 from towline.reconciler.live_figures import Subject, figures
 from towline.reconciler.replaying import replay_store
 from towline.reconciler.showing import Sight
@@ -27,7 +36,9 @@ from towline.reconciler.store import tables as t
 from towline.reconciler.store.device_lists import DeviceOrder, FleetFilter
 from towline.reconciler.store.reading_events import EventFilter
 from towline.reconciler.store.soundness import orphans, wrong_counts
-from towline.schemas.states import Verb
+from towline.schemas import fields, reports
+from towline.schemas.reports import Installed, Report
+from towline.schemas.states import TargetState, Verb
 
 ARMS = (
     "  strategy: immediate\n"
@@ -169,6 +180,30 @@ def test_the_same_life_comes_to_the_same(
         assert one.keys() == other.keys()
         for what in one:
             assert one[what] == other[what], what
+
+
+@pytest.mark.both_engines
+def test_the_longest_that_a_device_may_say_is_kept(tmp_path: Path) -> None:
+    fleet = Simulation(tmp_path, devices=1)
+    fleet.commit(manifest("1.0.0", "  strategy: immediate\n"))
+    device = fleet.devices["till-1"]
+    (wanted,) = fleet.wanted(device)
+    told = attempt_of(wanted, TargetState.FAILED, "R" * reports.WORD_LIMIT)
+    told = replace(told, message="é" * reports.MESSAGE_LIMIT, progress=fields.MOST_32)
+    said = Report(
+        "j" * 64,
+        1,
+        fields.MOST,
+        told,
+        "r" * reports.WORD_LIMIT,
+        {"a": "\\u0000"},
+        {"a" * 63: Installed("1" * 100, "ee" * 32)},
+    )
+    read = reports.parse(said.document())
+    with fleet.store.write() as connection:
+        commit_reports(connection, fleet.now, [(device.seq, read)])
+        kept = connection.execute(select(t.targets.c.error_message)).scalar_one()
+    assert kept == told.message
 
 
 def test_any_life_keeps_the_invariants_on_a_database(databases: Databases) -> None:

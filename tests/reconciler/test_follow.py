@@ -257,3 +257,19 @@ def test_a_resume_over_git_lapses_when_a_commit_changes_the_key(
     fleet.follower.look(NOW)
     with fleet.store.read() as connection:
         assert (len(connection.execute(select(t.overrides)).all()) == 1) is is_left
+
+
+@pytest.mark.both_engines
+def test_an_author_of_any_length_has_a_run(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path)
+    fleet.write("deployments/app.yaml", app("1.0.0"))
+    fleet.git("add", "-A")
+    author = f"{'Ada ' * 200}<{'a' * 200}@acme.example>"
+    fleet.git("commit", "-q", "--author", author, "-m", "a change")
+    fleet.follower.look(NOW)
+    assert fleet.versions() == {"app": "1.0.0"}
+    head = fleet.follower.head
+    assert head is not None and len(head.commit.author) < 255
+    pass_over(fleet.store, head, "app", NOW, 60)
+    with fleet.store.read() as connection:
+        assert connection.execute(select(t.runs.c.author)).scalar_one() == head.commit.author

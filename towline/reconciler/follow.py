@@ -15,6 +15,7 @@ from towline.manifests.model import Deployment
 from towline.manifests.model_policy import Policy
 from towline.manifests.policy import repository_policy
 from towline.manifests.repository import Repository
+from towline.manifests.yaml_tree import shortened
 from towline.reconciler.commits import CommitFacts, handed_over, why_held
 from towline.reconciler.head import CommitSeen, Head
 from towline.reconciler.head_reading import HeadRead, read_head
@@ -23,6 +24,9 @@ from towline.reconciler.store import dirt, freezes, labels, overrides, repositor
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.events import Event, record
 from towline.schemas.problems import Problem
+
+AUTHOR_LIMIT = 120
+"""Letters of a name, and of an address: they fit into the store together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,10 @@ class Follower:
     def _read(self, sha: str) -> _Candidate:
         files = self.repository.read(sha)
         commit = self.repository.commit(sha)
-        seen = CommitSeen(sha, commit.author_name, commit.author_email, commit.subject)
+        # Git sets no limit to who somebody is; a database does.
+        name = shortened(commit.author_name, AUTHOR_LIMIT)
+        email = shortened(commit.author_email, AUTHOR_LIMIT)
+        seen = CommitSeen(sha, name, email, commit.subject)
         return _Candidate(seen, read_head(files, seen, self.organization))
 
     def _judge(self, candidate: _Candidate, row: Any, now: int) -> bool:

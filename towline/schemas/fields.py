@@ -4,6 +4,7 @@ Every document of this room reads its fields through these, so that a missing or
 field is always a Refused with the field's name and never a KeyError.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -14,7 +15,11 @@ from towline.schemas.problems import Refused
 _T = TypeVar("_T")
 MOST = 2**63 - 1
 """What every store and every wire can hold."""
+MOST_32 = 2**31 - 1
+"""The same for what is small: a count of attempts, a percentage."""
 _HEX64 = re.compile(r"[0-9a-f]{64}")
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+"""As JSON writes it; after an odd number of backslashes it is a text that only looks like it."""
 
 
 def _typed(source: Mapping[str, Any], name: str, kind: type[_T]) -> _T:
@@ -59,6 +64,14 @@ def digest(source: Mapping[str, Any], name: str) -> str:
 def mapping(source: Mapping[str, Any], name: str) -> dict[str, Any]:
     """An object."""
     return _typed(source, name, dict)
+
+
+def storable(source: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """An object without a NUL in its texts, which not every store can hold."""
+    value = mapping(source, name)
+    if _NUL.search(json.dumps(value)) is not None:
+        raise Refused("bad-field", name)
+    return value
 
 
 def sequence(source: Mapping[str, Any], name: str) -> list[Any]:

@@ -16,6 +16,7 @@ from towline.schemas.states import TargetState
 REPORTS_LIMIT = 64
 REPORTED_STATES = frozenset(TargetState) - {TargetState.SKIPPED}
 MESSAGE_LIMIT = 2000
+WORD_LIMIT = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,8 @@ def parse(document: Any) -> Report:
         report_seq=fields.whole(document, "reportSeq", least=1),
         last_sequence=fields.whole(document, "lastSequence"),
         attempt=_attempt(document) if document.get("state") is not None else None,
-        rejected=fields.optional_text(document, "rejected", limit=64) or "",
-        facts=fields.mapping(document, "facts"),
+        rejected=fields.optional_text(document, "rejected", limit=WORD_LIMIT) or "",
+        facts=fields.storable(document, "facts"),
         versions=_versions(fields.mapping(document, "versions")),
     )
 
@@ -118,12 +119,14 @@ def _attempt(document: Mapping[str, Any]) -> Attempt:
         component=fields.identifier(document, "component"),
         deployment=fields.text(document, "deployment", limit=64),
         revision=fields.digest(document, "revision"),
-        attempt=fields.whole(document, "attempt", least=1),
+        attempt=fields.whole(document, "attempt", least=1, most=fields.MOST_32),
         commit=fields.text(document, "commit", limit=64),
         state=state,
-        reason=fields.optional_text(document, "reason", limit=64) or "",
+        reason=fields.optional_text(document, "reason", limit=WORD_LIMIT) or "",
         message=fields.optional_text(document, "message", limit=MESSAGE_LIMIT) or "",
-        progress=None if progress is None else fields.whole(document, "progress"),
+        progress=None
+        if progress is None
+        else fields.whole(document, "progress", most=fields.MOST_32),
     )
 
 
