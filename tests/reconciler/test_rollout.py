@@ -135,6 +135,13 @@ def test_what_had_ended_and_was_removed_begins_anew_when_git_wants_it_again(
     assert fleet.run().status == "completed"
 
 
+def test_a_run_that_waits_for_its_start_has_the_devices_that_it_would_take(
+    fleet: Simulation,
+) -> None:
+    fleet.commit(manifest("1.0.0", "  strategy: immediate\n  start: manual\n"))
+    assert (fleet.run().status, fleet.run().target_count) == ("pending", 8)
+
+
 def test_retry_reopens_the_batch_for_its_failed_devices(fleet: Simulation) -> None:
     fleet.commit(manifest("1.0.0", "  strategy: immediate\n"))
     fleet.step(4)

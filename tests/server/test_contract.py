@@ -111,6 +111,7 @@ def test_the_contracts_calls_in_their_order(fleet: Fleet, devices: list[OldDevic
     path = f"/deployments/{first['deployment_id']}"
     (listed,) = fleet.get("/deployments", status="pending", page=1, page_size=20)["deployments"]
     assert listed.keys() >= LISTED
+    assert (listed["total_devices"], fleet.get(path)["progress"]["pending"]) == (2, 2)
     started = fleet.verb(first["deployment_id"], "start").json()
     assert started["status"] in ("pending", "in_progress")
     assert started["reason"] != "WaitingForStart"

@@ -37,6 +37,7 @@ from towline.reconciler.actions import (
     TimeOut,
     Withdraw,
 )
+from towline.reconciler.creating_reach import Kind, reach_beside
 from towline.reconciler.head import Head
 from towline.reconciler.holding import STAY_WITH_DEPLOYMENT
 from towline.reconciler.lengths import counted
@@ -102,10 +103,18 @@ class Performer:
             self.touched |= begin.begin_run(
                 self.connection, self.head, self._manifest, action, self.now
             )
+            self._note_reach(Kind(is_return=action.is_return, is_retry=action.is_retry))
             return
         run = self._run()
         assert run is not None
         self._perform_on(run, action)
+
+    def _note_reach(self, kind: Kind) -> None:
+        """Until batches count its devices, a run has those that it would take now."""
+        n = reach_beside(self.connection, self.head, self._manifest, kind, self.seen_after)
+        run = self._run()
+        assert run is not None
+        runs.set_on_run(self.connection, run.seq, target_count=n)
 
     def _perform_on(self, run: Row[Any], action: Action) -> None:
         match action:

@@ -15,8 +15,8 @@ _NO_RUN_SEQ = -1
 
 
 @dataclass(frozen=True, slots=True)
-class _FirstRun:
-    """What is asked of a run that is not there yet."""
+class Kind:
+    """What is asked of a run that has no devices yet."""
 
     status: str = "pending"
     is_return: bool = False
@@ -29,7 +29,14 @@ def reach(connection: Connection, head: Head, manifest: Deployment, seen_after: 
     What other Deployments own counts as well: the caller has refused or replaced them.
     """
     alone = replace(head, deployments={manifest.name: manifest})
-    choice = choice_of(alone, manifest, _NO_RUN_SEQ, None, seen_after)
+    return reach_beside(connection, alone, manifest, Kind(), seen_after)
+
+
+def reach_beside(
+    connection: Connection, head: Head, manifest: Deployment, kind: Kind, seen_after: int
+) -> int:
+    """The same beside the other Deployments of `head`, for a run of that kind."""
+    choice = choice_of(head, manifest, _NO_RUN_SEQ, None, seen_after)
     offer = offer_of(
         manifest,
         [
@@ -37,6 +44,6 @@ def reach(connection: Connection, head: Head, manifest: Deployment, seen_after: 
             for package in manifest.packages
         ],
     )
-    run = cast(Row[Any], _FirstRun())
+    run = cast(Row[Any], kind)
     fitting = groups_by_fit(connection, manifest, offer, run, choice).get(Fit.FITS, [])
     return count_devices(group for group in fitting if wants_status(manifest, run, group.is_seen))

@@ -98,6 +98,7 @@ def _begin_again(site: Site, body: DeploymentBody, name: str, devices: int) -> C
         touched = begin_run(connection, head, manifest, action, site.now)
         run = runs.newest_run(connection, head.organization, name)
         assert run is not None
+        runs.set_on_run(connection, run.seq, target_count=devices)
         if body.start == "manual":
             runs.set_on_run(connection, run.seq, start_requested=False)
         dirt.mark(connection, head.organization, name)

@@ -120,6 +120,8 @@ def _start(shown: Mapping[str, Any]) -> str:
     first = shown["batches"][0] if shown["batches"] else None
     total = counted(shown["progress"]["total_devices"], "device")
     if first is None:
-        return f"The rollout begins; {total} known now."
+        return f"The rollout begins; {total} matched when it was made."
     size = first.get("plannedSize") or counted(first["size"], "device")
-    return f"The rollout begins with batch {first['name']} ({size}); {total} known now."
+    return (
+        f"The rollout begins with batch {first['name']} ({size}); {total} matched when it was made."
+    )
