@@ -309,7 +309,8 @@ def test_a_pause_before_the_merge_holds_the_run_that_comes_of_it(fleet: Fleet) -
 
 def test_a_pause_before_the_merge_may_end_by_a_resume_or_a_cancel(fleet: Fleet) -> None:
     deployment = fleet.made()["deployment_id"]
-    assert fleet.verb(deployment, "pause").status_code == 200
+    paused = fleet.verb(deployment, "pause")
+    assert (paused.status_code, paused.json()["message"]) == (200, "Ada operator")
     assert fleet.verb(deployment, "resume").json()["status"] == "pending"
     assert fleet.verb(deployment, "pause").status_code == 200
     assert fleet.verb(deployment, "cancel").json()["status"] == "cancelled"

@@ -137,7 +137,7 @@ def _start(connection: Connection, run: Row[Any]) -> None:
 def _pause(connection: Connection, run: Row[Any], asked: Act, who: Person) -> set[int]:
     hold = {
         "reason": "PausedByUser",
-        "message": f"{who.name}: {who.reason}",
+        "message": f"{who.name}: {who.reason}" if who.reason else who.name,
         "author": who.name,
         "since": who.now,
         "until": None if asked.pause_s is None else who.now + asked.pause_s,

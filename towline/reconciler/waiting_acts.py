@@ -67,7 +67,7 @@ def _pause(connection: Connection, row: Row[Any], asked: Act, who: Person) -> No
     runs.remove_holds(connection, row.organization, row.name, "PausedByUser")
     hold = {
         "reason": "PausedByUser",
-        "message": f"{who.name}: {who.reason}",
+        "message": f"{who.name}: {who.reason}" if who.reason else who.name,
         "author": who.name,
         "since": who.now,
         "until": None if asked.pause_s is None else who.now + asked.pause_s,
