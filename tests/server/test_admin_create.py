@@ -362,6 +362,18 @@ def test_one_of_the_same_filters_takes_the_place_of_the_earlier_one(fleet: Fleet
     assert (former["status"], former["reason"]) == ("cancelled", "ManifestRemoved")
 
 
+def test_what_was_in_force_before_is_made_again_as_its_next_turn(fleet: Fleet) -> None:
+    fleet.commit(policy=DIRECT)
+    first = fleet.made()
+    fleet.verb(first["deployment_id"], "cancel")
+    fleet.made(deployment_name="Firmware Update v2.2.0", target_version="v2.2.0")
+    again = fleet.made()
+    assert again["takes_place_of"] == ["firmware-update-v2.2.0"]
+    assert again["deployment_id"] != first["deployment_id"]
+    shown = fleet.get(f"/deployments/{again['deployment_id']}")
+    assert (shown["status"], shown["turn"], "branch" in shown) == ("pending", 1, False)
+
+
 def test_earlier_ones_that_overlap_in_part_are_replaced_and_never_the_other_way_round(
     fleet: Fleet,
 ) -> None:

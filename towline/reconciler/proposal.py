@@ -142,10 +142,11 @@ def _refuse_living(connection: Connection, site: Site, same: Deployment) -> None
 
 
 def _refuse_waiting(connection: Connection, site: Site, run_id: UUID) -> None:
+    """One that went to the tracked branch itself and is not there any more waits in vain."""
     row = merge_requests.find(connection, site.head.organization, str(run_id))
-    if row is not None and row.status == RunState.PENDING.value:
-        where = f": {row.compare}" if row.compare else ""
-        raise NotAllowed(f"deployment {row.id} is this and waits on branch {row.branch}{where}")
+    if row is not None and row.status == RunState.PENDING.value and row.compare:
+        waits = f"waits on branch {row.branch}: {row.compare}"
+        raise NotAllowed(f"deployment {row.id} is this and {waits}")
 
 
 def refuse_forbidden(policies: Mapping[str, Policy], manifest: Deployment) -> None:
