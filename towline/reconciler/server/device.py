@@ -139,12 +139,13 @@ class DeviceProtocol:
             return problem(400, "bad-field", "Towline-Nonce: 22 characters of base64url")
         if not (sequence.isascii() and sequence.isdecimal() and len(sequence) < 17):
             return problem(400, "bad-field", "Towline-Sequence: a whole number")
-        if (packages_url := wire.packages_url(scope)) is None:
+        if (packages_url := wire.packages_url(headers)) is None:
             return problem(400, "bad-field", "Host")
         if not (roots := self._fleets.roots(session.organization)):
             return problem(503, "not-ready", "no commit of the fleet repository is in force yet")
         self._inlet.seen(session.device_seq, int(time.time()))
-        content = await self._changed_content(scope, receive, packages_url, session)
+        known, wait_s = headers.get("if-none-match"), _wait_s(scope["query_string"])
+        content = await self._changed_content(receive, session, packages_url, known, wait_s)
         if not self._sessions.is_live(session):
             # Revoked, or replaced by a newer session, while the poll was parked.
             return _NO_SESSION
@@ -159,12 +160,11 @@ class DeviceProtocol:
         return Answer(200, body, (("etag", content.etag), ("cache-control", "no-store")))
 
     async def _changed_content(
-        self, scope: Scope, receive: Receive, packages_url: str, session: Session
+        self, receive: Receive, session: Session, packages_url: str, known: str | None, wait_s: int
     ) -> Content | None:
-        """The content once it differs from what the device has, None when the wait is over."""
-        known = wire.headers_of(scope).get("if-none-match")
+        """The content once it differs from `known`, None when the wait is over."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + _wait_s(scope["query_string"])
+        until = loop.time() + wait_s
         gone = None
         try:
             while True:
@@ -200,6 +200,8 @@ def _credential(headers: dict[str, str], scheme: str) -> str | None:
 
 def _wait_s(query: bytes) -> int:
     """`wait=SECONDS`, at most 60; 0 when absent or no number."""
+    if not query:
+        return 0
     values = parse_qs(query.decode("latin-1")).get("wait", ["0"])
     text = values[0]
     is_number = text.isascii() and text.isdecimal() and len(text) < 7

@@ -1,7 +1,7 @@
 """HTTP as the raw ASGI parts of the server speak it: bodies with a limit, answers, problems."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -81,9 +81,9 @@ def headers_of(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
 
 
-def packages_url(scope: Scope) -> str | None:
+def packages_url(headers: Mapping[str, str]) -> str | None:
     """Where the server's packages lie, as the caller reached it; None for a Host that is none."""
-    host = headers_of(scope).get("host", "")
+    host = headers.get("host", "")
     return f"https://{host}/packages/" if _HOST.fullmatch(host) else None
 
 
