@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test soak swarm lint format clean
+.PHONY: demo test soak swarm bench lint format clean
 .DELETE_ON_ERROR:
 
 $(READY): pyproject.toml
@@ -24,6 +24,9 @@ soak: $(READY)  ## the long lives: as `test` plays them, twenty times as many
 swarm: $(READY)  ## two rollouts to 10,000 simulated devices, then a server killed 20 times under load
 	$(BIN)/python -m bench.swarm rollout
 	$(BIN)/python -m bench.swarm kills
+
+bench: $(READY)  ## Towline beside its twins: docs/performance.md; ROWS="polls reports" for some only
+	$(BIN)/python -m bench $(ROWS)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -1,0 +1,60 @@
+"""Towline beside its twins: `python -m bench [ROW…]`, or `make bench` for all rows.
+
+Prints each figure with its floor, its goal and what was found before; keeps everything as JSON.
+Exit 1 when a floor is missed.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+
+from rich.console import Console
+
+from bench import history, machine, polls, reports
+from bench.figures import FIGURES, Measured, table_of
+from bench.polls import Size
+
+Row = Callable[[argparse.Namespace], Measured]
+ROWS: Mapping[str, Row] = {
+    "polls": lambda asked: polls.measure(_size(asked)),
+    "reports": lambda asked: reports.measure(_size(asked)),
+}
+
+
+def main() -> None:
+    """Measure what is asked."""
+    asked = _asked()
+    console = Console(width=120)
+    values: dict[str, float] = {}
+    details: dict[str, list[str]] = {}
+    facts, known = machine.facts(), history.before(history.FOLDER)
+    for name in asked.rows or ROWS:
+        found = ROWS[name](asked)
+        values |= found.values
+        details[name] = [*found.details, f"load of the machine: {machine.load()}"]
+        console.print(f"[bold]{name}[/bold]", *details[name], sep="\n  ", highlight=False)
+    console.print(table_of(values, known))
+    kept = {"machine": facts, "values": values, "details": details}
+    console.print(f"kept in {history.keep(history.FOLDER, kept)}", soft_wrap=True)
+    missed = [each for each in FIGURES if each.key in values and each.misses(values[each.key])]
+    sys.exit(1 if missed else 0)
+
+
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; all if none")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3, help="of load, each time")
+    parser.add_argument("--connections", type=int, default=polls.CONNECTIONS)
+    asked = parser.parse_args()
+    if unknown := set(asked.rows) - set(ROWS):
+        parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
+    return asked
+
+
+def _size(asked: argparse.Namespace) -> Size:
+    return Size(asked.repeats, asked.seconds, asked.connections)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""What is measured, how good it must be and how good it is to be, and the table of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One row; `floor` must be held, `goal` is what we are after."""
+
+    key: str
+    what: str
+    unit: str
+    floor: float
+    goal: float
+    is_more_better: bool = False
+
+    def grade(self, value: float) -> str:
+        """`goal`, `floor` or `missed`: the best that the value reaches."""
+        sign = 1 if self.is_more_better else -1
+        if sign * value >= sign * self.goal:
+            return "goal"
+        return "missed" if self.misses(value) else "floor"
+
+    def misses(self, value: float) -> bool:
+        """Whether the value does not hold the floor."""
+        return value < self.floor if self.is_more_better else value > self.floor
+
+
+FIGURES = (
+    Figure("poll-fastapi", "unchanged poll, processor: FastAPI async / ours", "x", 4.5, 7, True),
+    Figure("poll-nginx", "unchanged poll, processor: nginx 304 / ours", "%", 25, 40, True),
+    Figure("poll-statements", "database statements per unchanged poll", "", 0, 0),
+    Figure(
+        "reports-alone", "reports/s, SQLite FULL: ours / each in its own commit", "x", 4, 6, True
+    ),
+    Figure("reports-fastapi", "reports/s, SQLite FULL: ours / FastAPI sync", "x", 8, 12, True),
+    Figure("parked-memory", "10,000 parked polls: memory each", "KiB", 16, 10),
+    Figure("parked-woken", "10,000 parked polls: all woken within", "s", 2, 0.6),
+    Figure("kills-missing", "acknowledged reports missing after SIGKILL", "", 0, 0),
+    Figure("pass-idle", "idle pass, 100 Deployments, SQLite", "ms", 1, 0.5),
+    Figure("pass-idle-postgres", "idle pass, 100 Deployments, Postgres", "ms", 3, 1),
+    Figure("pass-reports", "pass after 1,000 reports: large / small fleet", "x", 1.5, 1.1),
+    Figure("next", "next 1,000 eligible: large / small fleet", "x", 2, 1.3),
+    Figure("open", "open 1,000 with a budget, SQLite", "ms", 150, 50),
+    Figure("open-postgres", "open 1,000 with a budget, Postgres", "ms", 300, 100),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a row found: values by the key of their figure, and how they came about."""
+
+    values: Mapping[str, float]
+    details: Sequence[str]
+    """For people; a row that was left out says here why."""
+
+
+def table_of(values: Mapping[str, float], before: Mapping[str, float]) -> Table:
+    """Floors and goals beside what was measured, and what an earlier run found."""
+    table = Table("what", "floor", "goal", "measured", "reaches", "before")
+    for figure in FIGURES:
+        if figure.key in values:
+            value, former = values[figure.key], before.get(figure.key)
+            shown = [_number(each, figure.unit) for each in (figure.floor, figure.goal, value)]
+            last = "" if former is None else _number(former, figure.unit)
+            table.add_row(figure.what, *shown, figure.grade(value), last)
+    return table
+
+
+def _number(value: float, unit: str) -> str:
+    return f"{value:,.3g} {unit}".rstrip() if value < 1000 else f"{value:,.0f} {unit}".rstrip()

@@ -1,0 +1,51 @@
+"""What the machine is, and what a process on it takes, as Linux tells it."""
+
+import os
+import platform
+import sqlite3
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+_PARTS = ("uvicorn", "uvloop", "httptools", "fastapi", "SQLAlchemy", "cryptography")
+
+
+def facts() -> dict[str, object]:
+    """What figures of one machine are to be compared by."""
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "load": load(),
+        **{part.lower(): version(part) for part in _PARTS},
+    }
+
+
+def load() -> float:
+    """How many processes wanted a core in the last minute, this one's among them."""
+    return round(os.getloadavg()[0], 1)
+
+
+def processor_s(pid: int) -> float:
+    """User and system time of a process and its children."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return own + sum(processor_s(int(child)) for child in children)
+
+
+def memory_kib(pid: int) -> int:
+    """What of a process lies in memory."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()

@@ -1,0 +1,92 @@
+"""Reports that are acknowledged after their commit: Towline beside one commit for each."""
+
+import itertools
+import statistics
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import orjson
+
+from bench.figures import Measured
+from bench.fleet import fill
+from bench.load import Loaded, Requests, load
+from bench.polls import Size
+from bench.processes import Server, started
+from bench.session import session_of
+
+DEVICES_EACH = 16
+SERVERS = {
+    "towline": ("bench.served", "{0}"),
+    "towline, each alone": ("bench.served", "{1}", "--alone"),
+    "insert each, raw ASGI": ("bench.twins.inserts", "{0}/inserts.db", "{2}"),
+    "insert each, FastAPI sync": ("bench.twins.reports", "{0}/reports.db", "{2}"),
+}
+FIRST = 10**9
+"""All numbers of reports have as many digits, and so the same length."""
+
+
+def measure(size: Size) -> Measured:
+    """The row."""
+    devices = size.connections * DEVICES_EACH
+    numbers = itertools.count(FIRST)
+    with ExitStack() as stack:
+        folders = [Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in range(2)]
+        for folder in folders:
+            fill(folder, devices)
+        commands = {
+            name: tuple(word.format(*folders, devices) for word in words)
+            for name, words in SERVERS.items()
+        }
+        servers = stack.enter_context(started(commands))
+        found: dict[str, list[Loaded]] = {name: [] for name in servers}
+        for _, (name, server) in itertools.product(range(size.repeats), servers.items()):
+            found[name].append(_loaded(server, numbers, size))
+    return _told(found)
+
+
+def _loaded(server: Server, numbers: Iterator[int], size: Size) -> Loaded:
+    connections = [connection_of(first, numbers, size) for first in range(size.connections)]
+    return load(server.port, server.pid, 204, connections, size.seconds)
+
+
+def connection_of(first: int, numbers: Iterator[int], size: Size) -> Requests:
+    """Devices of its own, one after the other, each with a higher number than before."""
+    seqs = range(first + 1, size.connections * DEVICES_EACH + 1, size.connections)
+    parts = itertools.cycle([_request(seq).split(b"NUMBER") for seq in seqs])
+    return lambda: (b"%d" % next(numbers)).join(next(parts))
+
+
+def _request(seq: int) -> bytes:
+    """An ordinary report: what the device is and runs."""
+    document = {
+        "journal": "j",
+        "reportSeq": "NUMBER",
+        "lastSequence": 0,
+        "facts": {"agent": "0.1.0", "kernel": "6.1.0-18-arm64", "freeBytes": 12_345_678_912},
+        "versions": {"app": {"version": "0.9.0", "sha256": "ab" * 32}},
+    }
+    body = orjson.dumps(document).replace(b'"NUMBER"', b"NUMBER")
+    length = len(body) - len(b"NUMBER") + len(str(FIRST))
+    head = (
+        f"POST /api/v1/ota/reports HTTP/1.1\r\nHost: towline\r\n"
+        f"Authorization: Bearer {session_of(seq)}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {length}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def _told(found: dict[str, list[Loaded]]) -> Measured:
+    rate = {name: statistics.median(each.per_s for each in runs) for name, runs in found.items()}
+    ours, alone, _, framework = (rate[name] for name in SERVERS)
+    values = {
+        "reports-alone": ours / alone,
+        "reports-fastapi": ours / framework,
+    }
+    details = [
+        f"{name}: {rate[name]:,.0f}/s,"
+        f" {statistics.median(each.processor_us for each in runs):.0f} µs of processor each"
+        for name, runs in found.items()
+    ]
+    return Measured(values, details)

@@ -1,0 +1,13 @@
+"""Sessions that both Towline and its twins know."""
+
+import hashlib
+
+
+def session_of(seq: int) -> str:
+    """The token of a device; as long as real ones."""
+    return f"session-of-the-device-{seq:021}"
+
+
+def digest(token: str) -> str:
+    """What is kept of a token."""
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,51 @@
+"""The bench's parts, with tiny numbers: that they run, and that they measure what they say."""
+
+import itertools
+
+import pytest
+
+from bench import polls, reports
+from bench.figures import Figure
+from bench.polls import Size
+from towline.schemas import strict_json
+from towline.schemas.reports import parse_many
+
+TINY = Size(repeats=1, seconds=0.2, connections=2)
+
+
+def test_unchanged_polls_ask_the_database_nothing_and_cost_less_than_the_twin() -> None:
+    """Both sides answer 304 to every poll, or the load raises."""
+    found = polls.measure(TINY)
+    assert found.values["poll-statements"] == 0
+    assert found.values["poll-fastapi"] > 1
+
+
+def test_a_report_that_is_sent_is_one() -> None:
+    """A load of refused reports would measure nothing; numbers rise and lengths stay."""
+    numbers = itertools.count(reports.FIRST)
+    connection = reports.connection_of(0, numbers, TINY)
+    sent = [connection().partition(b"\r\n\r\n") for _ in range(reports.DEVICES_EACH + 1)]
+    for head, _, body in sent:
+        assert b"Content-Length: %d\r\n" % len(body) in head + b"\r\n"
+    parsed = [parse_many(strict_json.parse(body))[0] for _, _, body in sent]
+    assert [each.report_seq - reports.FIRST for each in parsed] == list(range(len(sent)))
+    assert len({head for head, _, _ in sent}) == reports.DEVICES_EACH
+
+
+@pytest.mark.parametrize(
+    ("is_more_better", "value", "grade"),
+    [
+        (True, 5, "goal"),
+        (True, 3, "floor"),
+        (True, 2.9, "missed"),
+        (False, 3, "goal"),
+        (False, 5, "floor"),
+        (False, 5.1, "missed"),
+    ],
+)
+def test_a_value_reaches_goal_or_floor_or_nothing(
+    is_more_better: bool, value: float, grade: str
+) -> None:
+    """The bound itself is held, whichever way is better."""
+    floor, goal = (3, 5) if is_more_better else (5, 3)
+    assert Figure("k", "w", "", floor, goal, is_more_better).grade(value) == grade
