@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from tests.swarm.served import ServedFleet
 
@@ -85,7 +84,7 @@ def _kills(folder: Path, runs: int) -> int:
         fleet.until(lambda: fleet.devices() == KILLED_DEVICES, PATIENCE_S, "enrolment")
         for number in range(1, runs + 1):
             fleet.publish(f"{number}.0.0", "immediate")
-            fleet.until(lambda: _is_busy(fleet), PATIENCE_S, "reports")
+            fleet.until(lambda: _has_begun(fleet, f"{number}.0.0"), PATIENCE_S, "reports")  # noqa: B023
             time.sleep(random.uniform(0.5, 4.0))  # noqa: S311 anywhere in it
             fleet.kill()
             found = fleet.acknowledged()
@@ -100,9 +99,9 @@ def _kills(folder: Path, runs: int) -> int:
     return 1 if missing else 0
 
 
-def _is_busy(fleet: ServedFleet) -> bool:
-    progress: dict[str, Any] = fleet.client.get("/deployments/app", devices="failing")["progress"]
-    return bool(progress["in_progress"])
+def _has_begun(fleet: ServedFleet, version: str) -> bool:
+    found = fleet.run(version)
+    return bool(found) and found["progress"]["pending"] < KILLED_DEVICES
 
 
 def _say(text: str) -> None:
