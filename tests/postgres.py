@@ -64,6 +64,18 @@ class Databases:
         """The URL of a new database that holds what another does; nobody may be connected to it."""
         return self._create(f'TEMPLATE "{of.database}"')
 
+    def shut(self, of: URL) -> None:
+        """Let a database go away: whoever is connected is cut off, and nobody gets in."""
+        self._run(f'ALTER DATABASE "{of.database}" ALLOW_CONNECTIONS false')
+        self._run(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity"  # noqa: S608 our own name
+            f" WHERE datname = '{of.database}'"
+        )
+
+    def open(self, of: URL) -> None:
+        """Let it be there again."""
+        self._run(f'ALTER DATABASE "{of.database}" ALLOW_CONNECTIONS true')
+
     def drop_all(self) -> None:
         """Remove them all, whoever is still connected."""
         for number in range(next(self._numbers)):

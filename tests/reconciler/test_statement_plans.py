@@ -22,7 +22,7 @@ from towline.schemas.identifiers import device_uuid
 
 pytestmark = pytest.mark.both_engines
 
-DEVICES = 20_000
+DEVICES = 8_000
 SETS = 200
 LARGE = ("targets", "edge_devices", "device_state", "device_components")
 COUNT_OF_DEVICES = re.compile(r"SELECT count\(\*\) AS \w+\s+FROM edge_devices\s+WHERE \S+ = \S+$")

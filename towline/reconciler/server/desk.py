@@ -26,7 +26,7 @@ from towline.reconciler.server.request_ids import request_id
 from towline.reconciler.server.wire import problem_document
 from towline.reconciler.store import access, people
 from towline.reconciler.store.audit import Deed, DeedStore
-from towline.reconciler.store.engine import Store
+from towline.reconciler.store.engine import AWAY, Store
 from towline.reconciler.store.people import Person, Role
 from towline.schemas.enrolment import JoinString
 from towline.schemas.verifier import root_fingerprint
@@ -251,6 +251,11 @@ def install_problems(app: FastAPI) -> None:
         words = f"the server failed at request {request_id(request)}; its log says why: report it"
         return _problem(500, "internal", words)
 
+    async def away(_: Request, __: Exception) -> JSONResponse:
+        return _problem(503, "store", "the store cannot be used now; try again in a moment")
+
+    for kind in AWAY:
+        app.add_exception_handler(kind, away)
     app.add_exception_handler(Exception, broken)
     app.add_exception_handler(Declined, declined)
     app.add_exception_handler(RequestValidationError, invalid)

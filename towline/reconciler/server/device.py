@@ -10,6 +10,8 @@ import time
 from dataclasses import replace
 from urllib.parse import parse_qs
 
+import structlog
+
 from towline.reconciler.server import wire
 from towline.reconciler.server.admission import Admission, refusal
 from towline.reconciler.server.doorbell import Doorbell
@@ -19,6 +21,7 @@ from towline.reconciler.server.old_devices import STATUS_CALL, OldDevices
 from towline.reconciler.server.served_documents import Content, Poll, ServedDocuments
 from towline.reconciler.server.sessions import Session, Sessions
 from towline.reconciler.server.wire import Answer, Receive, Scope, Send, problem
+from towline.reconciler.store.engine import AWAY
 from towline.reconciler.tallies import DeviceTally
 from towline.schemas import reports, strict_json
 from towline.schemas.problems import Refused
@@ -33,6 +36,12 @@ _BUSY = replace(
     problem(503, "busy", "more waits to be written than there is room for: come later"),
     headers=(("retry-after", str(RETRY_AFTER_S)),),
 )
+
+_STORE_AWAY = replace(
+    problem(503, "store", "the store cannot be used now: come later"), headers=_BUSY.headers
+)
+
+log = structlog.get_logger()
 
 
 class DeviceProtocol:
@@ -72,6 +81,9 @@ class DeviceProtocol:
         except Full:
             self._tally.turned_away["busy"] += 1
             answer = _BUSY
+        except AWAY as error:
+            log.error("store.away", error=repr(error))
+            answer = _STORE_AWAY
         await answer.send(send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:

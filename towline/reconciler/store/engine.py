@@ -11,9 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from towline.reconciler.store import causes, migrate, postgres, remembered, sqlite_file
 from towline.schemas.problems import Problem
+
+AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
+"""What a transaction raises while the store cannot be used: a database that is away, a locked file,
+a full disk. Nothing of the transaction is kept, and it may go well later."""
 
 
 class Store:
