@@ -215,7 +215,33 @@ def test_the_fleet_counts_and_finds_by_id_and_label(
     assert "No device fits" in guest.get("/fleet", label="site=paris").text
     assert "pi-0001" in guest.get("/fleet", presence="offline").text
     assert guest.get("/fleet", label="nonsense").status == 422
-    assert guest.get("/fleet", presence="maybe").status == 422
+    for field in ("presence", "status", "trouble", "sort", "colour"):
+        assert guest.get("/fleet", **{field: "maybe"}).status == 422
+    assert guest.get("/fleet", sort="last_seen", after="maybe").status == 422
+
+
+def test_the_fleet_is_narrowed_by_type_version_state_and_trouble(
+    server: Running, enrolled: Device, add_run: AddRun
+) -> None:
+    add_devices(server, 2)
+    add_target(server, add_run(), device_seq(server), status="failed")
+    enrolled.report(enrolled.facts(versions={"hello": {"version": "1.0.0", "sha256": "ab" * 32}}))
+    guest = Guest(server).sign_in("viewer")
+    asked: list[dict[str, str]] = [
+        {"trouble": "failing"},
+        {"status": "failed"},
+        {"component": "hello", "version": "1.0.0"},
+    ]
+    for query in asked:
+        shown = guest.get("/fleet", **query)
+        assert "1 device of 3" in shown.text, query
+        assert "pi-0001" in shown.text
+    for query in ({"trouble": "drift"}, {"version": "9.9.9"}, {"type": "toaster"}):
+        assert "No device fits" in guest.get("/fleet", **query).text, query
+    devices = [each for each in guest.get("/fleet", sort="-id").links() if "/devices/" in each]
+    assert devices == sorted(devices, reverse=True)
+    links = guest.get("/fleet").links()
+    assert {"?trouble=failing", "?trouble=drift", "?component=hello&version=1.0.0"} <= {*links}
 
 
 def test_a_device_tells_its_story(server: Running, enrolled: Device, add_run: AddRun) -> None:

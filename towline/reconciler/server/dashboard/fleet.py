@@ -8,6 +8,7 @@ from fastapi.responses import Response
 
 from towline.reconciler.explain_device import explain_device
 from towline.reconciler.live_figures import device_figures
+from towline.reconciler.server.dashboard.device_search import DeviceSearch
 from towline.reconciler.server.dashboard.page import page
 from towline.reconciler.server.dashboard.reception import AtPage
 from towline.reconciler.server.desk import AtDesk, Declined
@@ -19,16 +20,22 @@ from towline.reconciler.store import (
     reading_fleet,
     reading_history,
 )
-from towline.reconciler.store.device_lists import FleetFilter, Presence
+from towline.reconciler.store.device_lists import BadCursor, DeviceOrder
 from towline.reconciler.store.reading_events import EventFilter
 from towline.schemas.fields import MOST
-from towline.schemas.identifiers import is_id
+from towline.schemas.states import TargetState
 
 DEVICES_SHOWN = 50
 EVENTS_SHOWN = 100
 DEVICE_EVENTS_SHOWN = 30
 HISTORY_SHOWN = 20
 JOURNAL_SHOWN = 40
+ORDERS = {
+    DeviceOrder.BY_ID: "id",
+    DeviceOrder.BY_ID_BACKWARDS: "id, backwards",
+    DeviceOrder.SEEN_LATELY_FIRST: "seen lately first",
+    DeviceOrder.SEEN_LONG_AGO_FIRST: "silent for long first",
+}
 
 router = APIRouter()
 Text = Annotated[str, Query(max_length=300)]
@@ -36,21 +43,17 @@ Text = Annotated[str, Query(max_length=300)]
 
 @router.get("/fleet")
 def show_fleet(
-    request: Request,
-    desk: AtDesk,
-    visitor: AtPage,
-    q: Text = "",
-    label: Text = "",
-    presence: Annotated[str, Query(pattern="^(online|offline|never|)$")] = "",
-    after: Text = "",
+    request: Request, desk: AtDesk, visitor: AtPage, search: Annotated[DeviceSearch, Query()]
 ) -> Response:
     """Figures, versions, and the devices that fit what the address asks for."""
     organization, seen_after = visitor[0].organization, desk.seen_after()
-    wanted = FleetFilter(q.strip(), _labels(label), Presence(presence) if presence else None, after)
     with desk.store.read() as connection:
-        devices, total, onward = device_lists.devices_part(
-            connection, organization, wanted, DEVICES_SHOWN, seen_after
-        )
+        try:
+            devices, total, onward = device_lists.devices_part(
+                connection, organization, search.wanted(), DEVICES_SHOWN, seen_after, search.sort
+            )
+        except BadCursor:
+            raise Declined(422, "bad-field", "The address names no part of this list.") from None
         values: dict[str, Any] = {
             "counts": reading_fleet.presence_counts(connection, organization, seen_after)
             | reading_fleet.trouble_counts(connection, organization),
@@ -58,24 +61,15 @@ def show_fleet(
             "devices": devices,
             "total": total,
         }
-    query = {"q": q, "label": label, "presence": presence}
-    values |= query | {
-        "is_filtered": any(query.values()),
-        "first_part": f"?{urlencode(query)}" if after else "",
+    query = search.query
+    values |= {
+        "search": search,
+        "states": [state.value for state in TargetState],
+        "orders": ORDERS,
+        "first_part": f"?{urlencode(query)}" if search.after else "",
         "next_part": f"?{urlencode(query | {'after': onward})}" if onward else "",
     }
     return page(request, "fleet.html", values, visitor=visitor)
-
-
-def _labels(text: str) -> dict[str, str]:
-    """`site=berlin,ring=a`; raises Declined for anything else."""
-    found = {}
-    for part in filter(None, (each.strip() for each in text.split(","))):
-        key, equals, value = part.partition("=")
-        if not equals or not is_id(key.strip()):
-            raise Declined(422, "bad-field", "Labels are written KEY=VALUE, with a comma between.")
-        found[key.strip()] = value.strip()
-    return found
 
 
 @router.get("/devices/{device}")
