@@ -266,7 +266,7 @@ def _find_run(desk: Desk, person: Person, deployment: str) -> Row[Any] | None:
 def _refuse_unmerged(desk: Desk, person: Person, deployment: str, verb: Verb) -> Declined:
     with desk.store.read() as connection:
         row = admin_unmerged.find(connection, person, deployment)
-    words = f"{verb} is not allowed: {unmerged.waits_for(row)}"
+    words = f"{verb} of one device is not allowed: {unmerged.waits_for(row)}; allowed: its merge"
     return Declined(409, "waiting-for-merge", words, compare=row.compare)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Header
+from sqlalchemy import Row
 
 from towline.reconciler.creating import DeploymentBody
 from towline.reconciler.creation_site import Created
@@ -17,6 +18,7 @@ from towline.reconciler.server.making import make
 from towline.reconciler.store import answers, reading
 from towline.reconciler.store.people import Person
 from towline.reconciler.store.reading_batches import when
+from towline.schemas.states import RunState
 
 IN_FORCE_WAIT_S = 10.0
 """How long a call that has committed to the tracked branch waits until its run is there."""
@@ -56,7 +58,7 @@ def _former_answer(desk: Desk, person: Person, key: str, digest: str) -> dict[st
 
 
 def _answer(desk: Desk, person: Person, body: DeploymentBody, created: Created) -> dict[str, Any]:
-    began_at = None if created.compare else begun(desk, person.organization, created.id)
+    run = None if created.compare else begun(desk, person.organization, created.id)
     manifest = created.manifest
     answer: dict[str, Any] = {
         "deployment_id": str(created.id),
@@ -64,8 +66,9 @@ def _answer(desk: Desk, person: Person, body: DeploymentBody, created: Created) 
         "target_version": body.target_version,
         "target_devices": created.target_devices,
         "rollout_strategy": body.rollout_strategy,
-        "status": "pending",
-        "created_at": when(began_at or wall_clock()),
+        # Not always pending: a pause stays with the Deployment over its runs.
+        "status": run.status if run is not None else RunState.PENDING.value,
+        "created_at": when(run.created_at if run is not None else wall_clock()),
         "name": manifest.name,
         "commit": created.commit,
         "replaces": list(manifest.replaces),
@@ -78,8 +81,8 @@ def _answer(desk: Desk, person: Person, body: DeploymentBody, created: Created) 
 
 def begun(
     desk: Desk, organization: str, run_id: UUID, *, is_decided: bool = False
-) -> int | None:
-    """When the run of a commit in force was made, so that the next call finds it; None: not yet.
+) -> Row[Any] | None:
+    """The run of a commit in force, once it was made and the next call finds it; None: not yet.
 
     With `is_decided` it is waited for until it is known, too, what the run waits for.
     """
@@ -88,7 +91,7 @@ def begun(
         with desk.store.read() as connection:
             run = reading.find_run(connection, organization, str(run_id))
         if run is not None and (run.reason or not is_decided):
-            return int(run.created_at)
+            return run
         desk.wake()
         time.sleep(_LOOK_EVERY_S)
     return None
