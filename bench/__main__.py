@@ -6,11 +6,13 @@ Exit 1 when a floor is missed.
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from rich.console import Console
 
-from bench import history, machine, polls, reports
+from bench import history, machine, parked, passes, polls, reports, swarm
 from bench.figures import FIGURES, Measured, table_of
 from bench.polls import Size
 
@@ -18,6 +20,9 @@ Row = Callable[[argparse.Namespace], Measured]
 ROWS: Mapping[str, Row] = {
     "polls": lambda asked: polls.measure(_size(asked)),
     "reports": lambda asked: reports.measure(_size(asked)),
+    "parked": lambda asked: parked.measure(asked.parked, asked.repeats),
+    "kills": lambda asked: _kills(asked.kills),
+    "passes": lambda asked: passes.measure(*asked.devices),
 }
 
 
@@ -27,14 +32,15 @@ def main() -> None:
     console = Console(width=120)
     values: dict[str, float] = {}
     details: dict[str, list[str]] = {}
-    facts, known = machine.facts(), history.before(history.FOLDER)
+    much = {name: value for name, value in vars(asked).items() if name != "rows"}
+    facts, known = machine.facts(), history.before(history.FOLDER, much)
     for name in asked.rows or ROWS:
         found = ROWS[name](asked)
         values |= found.values
         details[name] = [*found.details, f"load of the machine: {machine.load()}"]
         console.print(f"[bold]{name}[/bold]", *details[name], sep="\n  ", highlight=False)
     console.print(table_of(values, known))
-    kept = {"machine": facts, "values": values, "details": details}
+    kept = {"machine": facts, "asked": much, "values": values, "details": details}
     console.print(f"kept in {history.keep(history.FOLDER, kept)}", soft_wrap=True)
     missed = [each for each in FIGURES if each.key in values and each.misses(values[each.key])]
     sys.exit(1 if missed else 0)
@@ -46,10 +52,21 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3, help="of load, each time")
     parser.add_argument("--connections", type=int, default=polls.CONNECTIONS)
+    parser.add_argument("--parked", type=int, default=10_000, help="polls that wait")
+    parser.add_argument("--kills", type=int, default=20, help="of a server under load")
+    parser.add_argument(
+        "--devices", type=int, nargs=2, default=(100_000, 1_000_000), metavar=("FEW", "MANY")
+    )
     asked = parser.parse_args()
     if unknown := set(asked.rows) - set(ROWS):
         parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
     return asked
+
+
+def _kills(runs: int) -> Measured:
+    with tempfile.TemporaryDirectory() as folder:
+        missing = swarm.kills(Path(folder), runs)
+    return Measured({"kills-missing": missing}, [f"{runs} kills: {missing} reports missing"])
 
 
 def _size(asked: argparse.Namespace) -> Size:

@@ -37,8 +37,8 @@ FIGURES = (
         "reports-alone", "reports/s, SQLite FULL: ours / each in its own commit", "x", 4, 6, True
     ),
     Figure("reports-fastapi", "reports/s, SQLite FULL: ours / FastAPI sync", "x", 8, 12, True),
-    Figure("parked-memory", "10,000 parked polls: memory each", "KiB", 16, 10),
-    Figure("parked-woken", "10,000 parked polls: all woken within", "s", 2, 0.6),
+    Figure("parked-memory", "parked polls: memory each", "KiB", 16, 10),
+    Figure("parked-woken", "parked polls: all woken within", "s", 2, 0.6),
     Figure("kills-missing", "acknowledged reports missing after SIGKILL", "", 0, 0),
     Figure("pass-idle", "idle pass, 100 Deployments, SQLite", "ms", 1, 0.5),
     Figure("pass-idle-postgres", "idle pass, 100 Deployments, Postgres", "ms", 3, 1),

@@ -20,11 +20,12 @@ def keep(folder: Path, found: Mapping[str, Any]) -> Path:
     return file
 
 
-def before(folder: Path) -> dict[str, float]:
-    """The newest value of each figure in earlier runs."""
+def before(folder: Path, asked: Mapping[str, Any]) -> dict[str, float]:
+    """The newest value of each figure in earlier runs that were asked for as much."""
     found: dict[str, float] = {}
     file = folder / _HISTORY
     if file.exists():
-        for line in file.read_text().splitlines():
-            found |= json.loads(line)["values"]
+        for run in map(json.loads, file.read_text().splitlines()):
+            if run["asked"] == asked:
+                found |= run["values"]
     return found

@@ -44,7 +44,7 @@ def measure(size: Size) -> Measured:
             (folder / "desired-state.json").write_text("{}" * 500)
             settings = (Path(__file__).parent / "twins/nginx.conf").read_text()
             servers["nginx"] = stack.enter_context(nginx(folder, settings))
-        requests = {name: _prepared(server, devices) for name, server in servers.items()}
+        requests = {name: prepared(server, devices) for name, server in servers.items()}
         servers["towline"].ask("statements")
         found: dict[str, list[Loaded]] = {name: [] for name in servers}
         for _, (name, server) in itertools.product(range(size.repeats), servers.items()):
@@ -76,21 +76,21 @@ def _told(found: dict[str, list[Loaded]], statements: int) -> Measured:
     return Measured(values, details)
 
 
-def _prepared(server: Server, devices: int) -> list[bytes]:
+def prepared(server: Server, devices: int, query: str = "") -> list[bytes]:
     """Each device's poll with the ETag that it got; who asks first is given a document."""
     connection = HTTPConnection("127.0.0.1", server.port)
-    return [_poll(seq, _etag(connection, seq)) for seq in range(1, devices + 1)]
+    return [poll_of(seq, _etag(connection, seq), query) for seq in range(1, devices + 1)]
 
 
 def _etag(connection: HTTPConnection, seq: int) -> str:
-    connection.request("GET", PATH, headers=headers_of(seq))
+    connection.request("GET", PATH, headers=_headers_of(seq))
     answer = connection.getresponse()
     answer.read()
     assert answer.status == 200, answer.status
     return answer.headers["etag"]
 
 
-def headers_of(seq: int) -> dict[str, str]:
+def _headers_of(seq: int) -> dict[str, str]:
     """What a device sends with a poll."""
     return {
         "Host": "towline",
@@ -100,14 +100,13 @@ def headers_of(seq: int) -> dict[str, str]:
     }
 
 
-def _poll(seq: int, etag: str) -> bytes:
-    return poll_of(seq, etag, PATH)
-
-
-def poll_of(seq: int, etag: str, path: str) -> bytes:
+def poll_of(seq: int, etag: str, query: str = "") -> bytes:
     """The request, as it goes over the line."""
-    headers = headers_of(seq) | {"If-None-Match": etag}
-    lines = (f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()))
+    headers = _headers_of(seq) | {"If-None-Match": etag}
+    lines = (
+        f"GET {PATH}{query} HTTP/1.1",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    )
     return "".join(f"{line}\r\n" for line in (*lines, "")).encode()
 
 

@@ -28,7 +28,7 @@ def main() -> None:
     number = int(sys.argv[2]) if len(sys.argv) > 2 else None
     with tempfile.TemporaryDirectory() as folder:
         if kind == "kills":
-            sys.exit(_kills(Path(folder), number or RUNS))
+            sys.exit(1 if kills(Path(folder), number or RUNS) else 0)
         sys.exit(_rollout(Path(folder), number or DEVICES))
 
 
@@ -73,8 +73,11 @@ class _Timed:
         _say(f"{self._name}: {took_s:.0f} s, server {processor_s:.0f} s of processor, {memory}")
 
 
-def _kills(folder: Path, runs: int) -> int:
-    """Versions follow each other while the server is killed again and again."""
+def kills(folder: Path, runs: int) -> int:
+    """Versions follow each other while the server is killed again and again.
+
+    How many acknowledged reports are missing.
+    """
     fleet = ServedFleet(folder, poll_interval_s=2)
     missing = 0
     try:
@@ -96,7 +99,7 @@ def _kills(folder: Path, runs: int) -> int:
     finally:
         fleet.stop()
     _say(f"{runs} kills: {missing} acknowledged reports missing")
-    return 1 if missing else 0
+    return missing
 
 
 def _has_begun(fleet: ServedFleet, version: str) -> bool:

@@ -1,0 +1,109 @@
+"""Ten thousand polls that wait: what each costs in memory, and how soon all are answered.
+
+A change of every device's document is written and the doorbell rings for all; each answer is a
+document that is read from the store and signed for that device.
+"""
+
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import uvloop
+
+from bench.figures import Measured
+from bench.fleet import fill
+from bench.machine import memory_kib, processor_s
+from bench.polls import poll_of, prepared
+from bench.processes import Server, open_many_files, started
+
+QUERY = "?wait=60"
+AT_ONCE = 500
+"""So many connect at a time."""
+PATIENCE_S = 60
+
+
+def measure(devices: int, repeats: int) -> Measured:
+    """The row."""
+    open_many_files()
+    with tempfile.TemporaryDirectory() as folder:
+        fill(Path(folder), devices)
+        with started({"towline": ("bench.served", folder)}) as servers:
+            return uvloop.run(_measure(servers["towline"], devices, repeats))
+
+
+async def _measure(server: Server, devices: int, repeats: int) -> Measured:
+    # Who polls at all has its content in memory; only what waiting costs is to be seen.
+    polls = prepared(server, devices, QUERY)
+    empty = memory_kib(server.pid)
+    each_kib, woken_s, taken_s = 0.0, [], []
+    for _ in range(repeats):
+        lines = await _parked(server, polls)
+        each_kib = each_kib or (memory_kib(server.pid) - empty) / devices
+        began, before = time.monotonic(), processor_s(server.pid)
+        await asyncio.to_thread(server.ask, "change")
+        etags = await asyncio.wait_for(_answers(lines), PATIENCE_S)
+        woken_s.append(time.monotonic() - began)
+        taken_s.append(processor_s(server.pid) - before)
+        polls = [poll_of(seq, etag, QUERY) for seq, etag in enumerate(etags, 1)]
+        for line in lines:
+            line.transport.close()
+    woken = statistics.median(woken_s)
+    details = [
+        f"{devices:,} polls wait: {each_kib:.1f} KiB each, beside {empty / 1024:.0f} MiB",
+        f"all answered within {woken:.2f} s ({min(woken_s):.2f} to {max(woken_s):.2f}),"
+        f" {statistics.median(taken_s) * 1e6 / devices:.0f} µs of processor each",
+    ]
+    return Measured({"parked-memory": each_kib, "parked-woken": woken}, details)
+
+
+async def _parked(server: Server, polls: Sequence[bytes]) -> "list[_Line]":
+    """Send all polls, and wait until the server says that all of them wait."""
+    loop = asyncio.get_running_loop()
+    lines = [_Line(poll) for poll in polls]
+    for first in range(0, len(lines), AT_ONCE):
+        some = lines[first : first + AT_ONCE]
+        await asyncio.gather(
+            *(
+                loop.create_connection(partial(_same, each), "127.0.0.1", server.port)
+                for each in some
+            )
+        )
+    ends_at = time.monotonic() + PATIENCE_S
+    while (parked := await asyncio.to_thread(server.ask, "parked")) < len(lines):
+        assert time.monotonic() < ends_at, f"only {parked} of {len(lines)} polls wait"
+        await asyncio.sleep(0.1)
+    return lines
+
+
+def _same(line: "_Line") -> "_Line":
+    return line
+
+
+async def _answers(lines: "Sequence[_Line]") -> list[str]:
+    return list(await asyncio.gather(*(line.answered for line in lines)))
+
+
+class _Line(asyncio.Protocol):
+    """One device's connection; `answered` is the ETag of the document that it gets."""
+
+    def __init__(self, poll: bytes) -> None:
+        self.answered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._poll = poll
+        self._part = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.write(self._poll)
+
+    def data_received(self, data: bytes) -> None:
+        self._part += data
+        head, end, body = self._part.partition(b"\r\n\r\n")
+        headers = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
+        if end and len(body) == int(headers.get(b"content-length", 0)):
+            assert b" 200 " in head, head
+            self.answered.set_result(headers[b"etag"].decode())
