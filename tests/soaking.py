@@ -5,6 +5,11 @@ import os
 SOAK_FACTOR = 20
 
 
+def is_soaking() -> bool:
+    """True in `make soak`."""
+    return bool(os.environ.get("TOWLINE_SOAK"))
+
+
 def examples(few: int) -> int:
-    """`few`, or twenty times as many where TOWLINE_SOAK is set."""
-    return few * SOAK_FACTOR if os.environ.get("TOWLINE_SOAK") else few
+    """`few`, or twenty times as many in `make soak`."""
+    return few * SOAK_FACTOR if is_soaking() else few

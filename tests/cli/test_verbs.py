@@ -88,7 +88,7 @@ def test_pausing_all_goes_on_after_a_failure_and_ends_with_1(
         )
     assert main.run(["pause", "--all", *WHY]) == ExitCode.ERROR
     said = capsys.readouterr()
-    assert "a-broken 1.0.0: not paused: the server answered 500" in said.err
+    assert "a-broken 1.0.0: not paused: the server failed at request" in said.err
     assert "hello 1.0.0: ‖ paused" in said.out
 
 

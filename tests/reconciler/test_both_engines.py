@@ -23,7 +23,7 @@ from tests.reconciler.simulation import (
     manifest,
 )
 from tests.reconciler.test_invariants import FleetLife
-from tests.soaking import examples
+from tests.soaking import examples, is_soaking
 from towline.reconciler.acts import Act
 from towline.reconciler.explain_deployment import explain_deployment
 from towline.reconciler.explain_device import explain_device
@@ -119,9 +119,9 @@ LIVES = [
     rolling_by_name_past_the_silent,
     batches_with_people,
     budget_of_two_deployments,
-    experiment,
-    drift_pins_and_retries,
 ]
+LONG_LIVES = [experiment, drift_pins_and_retries]
+"""Tried by `make soak`."""
 
 
 def everything(fleet: Simulation) -> dict[str, Any]:
@@ -162,7 +162,9 @@ def _without_ids(table: Table) -> Select[Any]:
     return select(table)
 
 
-@pytest.mark.parametrize("life", LIVES, ids=lambda life: str(life.__name__))
+@pytest.mark.parametrize(
+    "life", LIVES + LONG_LIVES * is_soaking(), ids=lambda life: str(life.__name__)
+)
 def test_the_same_life_comes_to_the_same(
     life: Callable[[Simulation], None], databases: Databases, tmp_path: Path
 ) -> None:

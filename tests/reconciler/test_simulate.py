@@ -71,7 +71,9 @@ def told(simulated: Simulated) -> Any:
 
 def played(fleet: Simulation, wanted: Head, folder: Path) -> Mapping[int, set[str]]:
     """The members of the batches when devices take their time."""
-    devices = PlayedFleet(FailureModel(), Chance("1"), poll_interval_s=POLL_S, tick_s=1, freezes={})
+    devices = PlayedFleet(
+        FailureModel(), Chance("1"), poll_interval_s=POLL_S, tick_s=POLL_S // FINEST, freezes={}
+    )
     return _members(fleet, wanted, folder, devices)
 
 
@@ -246,5 +248,5 @@ def test_a_large_fleet_looked_at_less_finely_finishes_when_it_would(
     finishes = []
     for tick_s in (POLL_S // FINEST, POLL_S // COARSEST):
         monkeypatch.setattr(simulate_making, "tick_for", lambda *_, tick_s=tick_s: tick_s)
-        finishes.append(told(simulate(wanted, FailureModel(), devices=120))["finish"]["p50"])
+        finishes.append(told(simulate(wanted, FailureModel(), devices=80))["finish"]["p50"])
     assert finishes[1] == pytest.approx(finishes[0], rel=0.08)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.swarm.served import ServedFleet
 
-DEVICES = 200
+DEVICES = 60
 QUICK = ("--download", "1s", "--install", "1s", "--verify", "1s")
 PATIENCE_S = 90
 
