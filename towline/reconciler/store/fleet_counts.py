@@ -8,7 +8,7 @@ from towline.reconciler.store.tables import device_state, edge_devices, runs
 
 
 def devices(connection: Connection, organization: str, seen_after: int) -> tuple[int, int]:
-    """Devices that are not revoked: how many were seen at that time or later, and how many were not."""
+    """Devices that are not revoked: how many were seen at that time or later, and how many not."""
     online, total = connection.execute(
         select(
             func.count().filter(device_state.c.last_seen >= seen_after),
@@ -24,8 +24,8 @@ def devices(connection: Connection, organization: str, seen_after: int) -> tuple
 def runs_by_status(connection: Connection, organization: str) -> Mapping[str, int]:
     """Runs by their status, those of former revisions too."""
     rows = connection.execute(
-        select(runs.c.status, func.count())
+        select(runs.c.status, func.count().label("n"))
         .where(runs.c.organization == organization)
         .group_by(runs.c.status)
     )
-    return {status: n for status, n in rows}
+    return {row.status: row.n for row in rows}
