@@ -174,8 +174,8 @@ def test_a_program_reads_the_same_from_a_web_socket(server: Running, add_run: Ad
     add_targets(server, run, add_devices(server, 2), "installing")
     with opened(server, deployment="hello") as stream, connected(server, deployment="hello") as one:
         assert one.next() == stream.next()
-        one.connection.send("nobody listens")
-        one.connection.send(b"to either")
+        one.send("nobody listens")
+        one.send(b"to either")
         move(server, run, "completed")
         assert one.next() == stream.next()
         end_run(server)
@@ -190,7 +190,7 @@ def test_who_talks_too_much_into_a_web_socket_is_cut(server: Running, add_run: A
     add_run()
     with connected(server, deployment="hello") as one:
         one.next()
-        one.connection.send("x" * 5000)
+        one.send("x" * 5000)
         with pytest.raises(ConnectionClosed) as closed:
             one.next()
     assert closed.value.rcvd is not None

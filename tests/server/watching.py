@@ -1,5 +1,6 @@
 """Somebody who looks: reads the messages of a live view, one after the other."""
 
+import asyncio
 import json
 import ssl
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from urllib.parse import urlencode
 
 import httpx
 from sqlalchemy import update
-from websockets.sync.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection, connect
 
 from tests.server.conftest import NOW, ORGANIZATION, Running
 from towline.reconciler.store import counters
@@ -51,15 +52,25 @@ def opened(server: Running, last_event: str = "", **query: str) -> Iterator[Stre
 
 
 class Socket:
-    """The messages of a WebSocket."""
+    """The messages of a WebSocket.
 
-    def __init__(self, connection: ClientConnection) -> None:
-        self.connection = connection
+    It is read and written by one thread: the library's blocking client reads in a second one, and
+    OpenSSL does not allow two threads on one connection.
+    """
+
+    def __init__(self, runner: asyncio.Runner, connection: ClientConnection) -> None:
+        self._runner = runner
+        self._connection = connection
 
     def next(self) -> Message:
         """The next message; ConnectionClosed at the end."""
-        message = json.loads(self.connection.recv(timeout=10))
+        text = self._runner.run(asyncio.wait_for(self._connection.recv(), 10))
+        message = json.loads(text)
         return message["id"], message["event"], message["data"]
+
+    def send(self, said: str | bytes) -> None:
+        """Say something."""
+        self._runner.run(self._connection.send(said))
 
 
 @contextmanager
@@ -71,8 +82,16 @@ def connected(
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     url = f"{server.url.replace('https', 'wss')}{SOCKET}?{urlencode(query)}"
     sent = server.admin("viewer") if headers is None else headers
-    with connect(url, ssl=context, additional_headers=sent, proxy=None) as connection:
-        yield Socket(connection)
+    with asyncio.Runner() as runner:
+        connection = runner.run(_connect(url, context, sent))
+        try:
+            yield Socket(runner, connection)
+        finally:
+            runner.run(connection.close())
+
+
+async def _connect(url: str, context: ssl.SSLContext, sent: dict[str, str]) -> ClientConnection:
+    return await connect(url, ssl=context, additional_headers=sent, proxy=None)
 
 
 def move(server: Running, run: int, status: str, kind: str = "run.tuned") -> None:
