@@ -18,7 +18,7 @@ import pytest
 
 from tests.postgres import Databases
 from towline.manifests.remote import Remote
-from towline.reconciler.server.serve import ServeSettings, serve
+from towline.reconciler.server.serve import ProcessRole, ServeSettings, serve
 from towline.reconciler.server.service import Service
 from towline.schemas.enrolment import JoinString
 from towline.schemas.keys import PrivateKey
@@ -134,18 +134,23 @@ def test_a_data_folder_serves_one_process(settings: ServeSettings) -> None:
         serve(settings, lambda _: None)
 
 
-def test_a_database_serves_one_process(
+def test_a_database_serves_several_processes_and_a_file_one(
     settings: ServeSettings, databases: Databases, tmp_path: Path
 ) -> None:
     over_postgres = replace(settings, store=databases.fresh())
     elsewhere = replace(over_postgres, data=tmp_path / "elsewhere")
-    told = f"another server uses the database .*: towline pid {os.getpid()} on "
-    with serving(over_postgres) as lines, client_of(over_postgres, lines) as client:
-        assert client.get("/healthz").json()["status"] == "ok"
-        with pytest.raises(Problem, match=told):
-            serve(elsewhere, lambda _: None)
-    with serving(elsewhere):
-        """The lock ended with its holder."""
+    for role in (ProcessRole.ALL, ProcessRole.API):
+        with (
+            serving(over_postgres) as lines,
+            serving(replace(elsewhere, role=role)) as others,
+            client_of(over_postgres, lines) as client,
+            client_of(elsewhere, others) as other,
+        ):
+            answers = [each.get("/healthz").json()["status"] for each in (client, other)]
+            assert answers == ["ok", "ok"]
+    told = "--role api shares its store with others, .* one process"
+    with pytest.raises(Problem, match=told):
+        serve(replace(settings, role=ProcessRole.API), lambda _: None)
 
 
 def test_a_key_that_the_root_does_not_name_is_refused(settings: ServeSettings) -> None:
@@ -220,7 +225,7 @@ _PROGRAM = """
 import sys
 from pathlib import Path
 from towline.manifests.remote import Remote
-from towline.reconciler.server.serve import ServeSettings, serve
+from towline.reconciler.server.serve import ProcessRole, ServeSettings, serve
 base = Path(sys.argv[1])
 serve(
     ServeSettings("acme", base / "fleet", "", "main", base / "data", "127.0.0.1", 0, False,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,14 @@ from towline.cli.printing import tell
 from towline.cli.settings import Settings, load, load_fleet
 from towline.manifests.remote import checked_url, is_url
 from towline.schemas.problems import Problem
+
+
+class ServeRole(StrEnum):
+    """`--role` of `serve`."""
+
+    ALL = "all"
+    API = "api"
+    RECONCILER = "reconciler"
 
 
 def serve(
@@ -27,6 +36,9 @@ def serve(
     packages: Annotated[Path | None, typer.Option(help="served as /packages/")] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="a certificate of one's own")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="its key")] = None,
+    role: Annotated[
+        ServeRole, typer.Option(help="what this one of several processes on a Postgres does")
+    ] = ServeRole.ALL,
 ) -> None:
     """Serve a fleet; in a fleet repository no flag is needed."""
     flags: dict[str, Any] = {
@@ -45,7 +57,7 @@ def serve(
         if value is not None
     }
     first, *others = _fleets(repo, given)
-    _serve(first, others, is_lan=lan)
+    _serve(first, others, is_lan=lan, role=role)
 
 
 def _fleets(repo: str | None, given: dict[str, Any]) -> list[Settings]:
@@ -77,14 +89,16 @@ def _own(here: Settings, repo: str | None, start: Path | None) -> Settings:
     return settings
 
 
-def _serve(settings: Settings, others: Sequence[Settings], *, is_lan: bool) -> None:
+def _serve(
+    settings: Settings, others: Sequence[Settings], *, is_lan: bool, role: ServeRole
+) -> None:
+    from towline.reconciler.server import serve as server  # noqa: PLC0415 heavy
     from towline.reconciler.server.founding import FleetSettings  # noqa: PLC0415 heavy
-    from towline.reconciler.server.serve import ServeSettings, serve  # noqa: PLC0415 heavy
 
     host, port = _address(settings.listen)
     assert settings.organization is not None
-    serve(
-        ServeSettings(
+    server.serve(
+        server.ServeSettings(
             organization=settings.organization,
             repository=settings.remote or settings.repository,
             path=settings.path,
@@ -100,6 +114,7 @@ def _serve(settings: Settings, others: Sequence[Settings], *, is_lan: bool) -> N
             tls_cert=settings.tls_cert,
             tls_key=settings.tls_key,
             store=settings.store,
+            role=server.ProcessRole(role),
             others=tuple(
                 FleetSettings(
                     organization=str(other.organization),

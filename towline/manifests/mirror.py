@@ -61,6 +61,8 @@ class Mirror(Repository):
         self._begun_anew_at: float | None = None
         self.is_fetch_wanted = threading.Event()
         """Set by whoever knows that the branch has moved; whoever fetches clears it."""
+        self._fetched_from: float | None = None
+        """When the last fetch that succeeded began, by the monotonic clock."""
 
     @property
     def source(self) -> str:
@@ -98,6 +100,14 @@ class Mirror(Repository):
         """When the last successful fetch was."""
         return now if self._outcome.at is None else self._outcome.at
 
+    def fetch_soon(self) -> None:
+        """As `Repository.fetch_soon`."""
+        self.is_fetch_wanted.set()
+
+    def is_fetched_since(self, moment: float) -> bool:
+        """As `Repository.is_fetched_since`."""
+        return self._fetched_from is not None and self._fetched_from >= moment
+
     def fetch(self, now: int) -> None:
         """Bring the branch, its history and nothing else; raises Problem, as `head` then does."""
         began = time.monotonic()
@@ -109,6 +119,7 @@ class Mirror(Repository):
         finally:
             self.fetch_s = time.monotonic() - began
         self._outcome = _Outcome(now, None)
+        self._fetched_from = began
 
     def close(self) -> None:
         """End a fetch in progress and begin none."""

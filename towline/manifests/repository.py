@@ -68,6 +68,13 @@ class Repository:
         """When what `head` says was so; here it is so now."""
         return now
 
+    def fetch_soon(self) -> None:
+        """Somebody knows that the branch has moved; here nothing is fetched."""
+
+    def is_fetched_since(self, _moment: float) -> bool:
+        """Whether what is here was brought by a fetch that began after that monotonic time."""
+        return True
+
     def head(self) -> str | None:
         """The branch's commit; None while nothing was ever committed.
 

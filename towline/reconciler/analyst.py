@@ -14,10 +14,11 @@ import structlog
 from towline.reconciler.analysis import CannotTell, cannot_tell, read_answer
 from towline.reconciler.figures import Fetcher
 from towline.reconciler.head import Head
+from towline.reconciler.leadership import Deposed
 from towline.reconciler.questions import Question, due_questions
 from towline.reconciler.store import analyses, dirt
 from towline.reconciler.store.analyses import Outcome
-from towline.reconciler.store.engine import Store
+from towline.reconciler.store.engine import AWAY, Store
 
 QUESTIONS_AT_ONCE = 4
 IDLE_S = 60.0
@@ -109,6 +110,10 @@ class Analyst:
             sleep_s = FAILED_REST_S
             try:
                 sleep_s = self.ask_due()
+            except Deposed:
+                """Whoever leads now asks it again."""
+            except AWAY as error:
+                log.error("analysis.store-away", error=str(error.args[0]).strip())
             except Exception:
                 # A bug must be loud and must not end the thread.
                 log.exception("analysis.failed")

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from towline.reconciler.lengths import about, counted
-from towline.reconciler.store import postgres, soundness
+from towline.reconciler.store import leader, postgres, soundness
 from towline.reconciler.store.engine import Store, is_postgres
 from towline.schemas import times
 
@@ -46,7 +46,8 @@ def examine(store: Store, data: Path, now: float) -> list[Finding]:
     """Look at everything; `data` is the folder that the server keeps its files in."""
     with store.read() as connection:
         return [
-            _server(connection),
+            _store(connection),
+            _leader(connection),
             *_counters(connection),
             *_orphans(connection),
             *_clock(connection, now),
@@ -54,12 +55,24 @@ def examine(store: Store, data: Path, now: float) -> list[Finding]:
         ]
 
 
-def _server(connection: Connection) -> Finding:
+def _store(connection: Connection) -> Finding:
+    kind = "a Postgres database" if is_postgres(connection) else "a SQLite file"
+    return Finding("store", is_well=True, message=kind)
+
+
+def _leader(connection: Connection) -> Finding:
+    """Of a file only the newest election is known: the lock on its folder is another program's."""
+    term = leader.term(connection)
+    if term is None:
+        return Finding("leader", is_well=True, message="none was elected yet")
+    newest = f"epoch {term.epoch}, elected at {times.to_rfc3339(term.since)}"
     if not is_postgres(connection):
-        return Finding("store", is_well=True, message="a SQLite file")
-    holder = postgres.who_serves(connection)
-    who = f"served by {holder}" if holder else "nobody serves it now"
-    return Finding("store", is_well=True, message=f"a Postgres database, {who}")
+        return Finding("leader", is_well=True, message=f"{term.holder}: {newest}")
+    holder = postgres.who_leads(connection)
+    if holder is None:
+        message = f"nobody leads now; the last was {term.holder}: {newest}"
+        return Finding("leader", is_well=True, message=message)
+    return Finding("leader", is_well=True, message=f"{holder}: {newest}")
 
 
 def _counters(connection: Connection) -> Iterator[Finding]:

@@ -44,6 +44,10 @@ class EventLog:
         self._organization = organization
         self._last: int | None = None
 
+    def skip(self) -> None:
+        """What happened until the next call was another process's to tell."""
+        self._last = None
+
     def tell_new(self) -> None:
         """Log the events since the last call; those from before the first one are history."""
         with self._store.read() as connection:

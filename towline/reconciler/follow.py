@@ -4,6 +4,7 @@ A head that does not load in part keeps the last good form of what is broken; on
 the whole commit before it. What git wants is read once per commit and kept in memory as `Head`.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -49,7 +50,10 @@ class _Candidate:
 
 
 class Follower:
-    """Keeps `head` at what is in force; `look` is called by the loop's thread only."""
+    """Keeps `head` at what is in force; used by the loop's thread only.
+
+    The leader calls `look`, which judges the branch; the others `keep_up` with what it applied.
+    """
 
     def __init__(
         self,
@@ -67,6 +71,29 @@ class Follower:
         self._on_touched = on_touched
         self._looks = Looks(store, organization)
         self._judged: tuple[object, ...] = ()
+        self._term_began = 0.0
+
+    def begin_term(self) -> None:
+        """Another process has judged until now: nothing of its own is known any more."""
+        self._looks = Looks(self.store, self.organization)
+        self._judged = ()
+        self._term_began = time.monotonic()
+        self.repository.fetch_soon()
+
+    def keep_up(self) -> None:
+        """Read what another process put in force; it stays the former until git has it here."""
+        with self.store.read() as connection:
+            row = repositories.get(connection, self.organization)
+        if row.applied_commit is None or self._is_at(row.applied_commit):
+            return
+        head = self._in_force(row.applied_commit)
+        if head is None:
+            self.repository.fetch_soon()
+        else:
+            self.head = head
+
+    def _is_at(self, commit: str) -> bool:
+        return self.head is not None and self.head.commit.sha == commit
 
     def look(self, now: int) -> bool:
         """Judge the branch; returns True when another commit came into force."""
@@ -87,11 +114,16 @@ class Follower:
     def _look(self, now: int) -> bool:
         with self.store.read() as connection:
             row = repositories.get(connection, self.organization)
-        if self.head is None and row.applied_commit is not None:
+        if row.applied_commit is not None and not self._is_at(row.applied_commit):
+            # After a restart, or by the leader before this one.
             self.head = self._in_force(row.applied_commit)
         sha = self.repository.head()
         if sha is None:
             raise Problem(f"the repository {self.repository.source} has no commit yet")
+        is_here = self.head is not None or row.applied_commit is None
+        if not is_here and not self.repository.is_fetched_since(self._term_began):
+            # What is in force may only not have come here yet: nothing is judged without it.
+            return False
         if sha == row.applied_commit and self.head is not None and not row.held_commit:
             return False
         # One that is held stays so until it, or what it is compared with, is another.

@@ -1,7 +1,8 @@
 """The reconciler's loop: follow git, pass over what is dirty or due, sleep until something matters.
 
 One thread. It wakes on reports, verbs, a changed working copy and its own timers, trusts only what
-is stored, and rings for the devices whose documents a pass has changed.
+is stored, and rings for the devices whose documents a pass has changed. Of several processes on one
+store only the leader decides; the others keep up with the commit that it put in force.
 """
 
 import threading
@@ -22,15 +23,21 @@ from towline.reconciler.event_log import EventLog
 from towline.reconciler.follow import Follower
 from towline.reconciler.head import Head
 from towline.reconciler.laid_over import with_overrides
+from towline.reconciler.leadership import Deposed, FencedStore, Leadership
 from towline.reconciler.observe import observe, patience_of
 from towline.reconciler.store import dirt, repositories, sweeps
-from towline.reconciler.store.engine import Store
+from towline.reconciler.store.engine import AWAY, Store
 from towline.reconciler.tallies import LoopTally
 from towline.schemas.problems import Problem
 
 STEPS_LIMIT = 200
 """A Deployment that has not settled after so many steps is looked at in the next pass."""
 FAILED_PASS_REST_S = 5.0
+AWAY_REST_S = 1.0
+"""A store that cannot be used is tried again so soon."""
+STAND_BY_S = 5.0
+"""Who does not lead looks so often what is in force, even when nobody tells it."""
+STAND_BY_REST_S = 0.1
 REST_LIMIT_S = 0.5
 """After a pass the loop rests as long as it took, this long at most."""
 GIT_REST_S = 1
@@ -109,8 +116,12 @@ class Reconciler:
         settings: LoopSettings,
         on_touched: Callable[[set[int]], None],
         clock: Callable[[], float] = time.time,
+        leadership: Leadership | None = None,
     ) -> None:
-        self._store = store
+        """`leadership`: whether this process leads, where it is not alone with the store."""
+        self._leadership = leadership
+        self._term = FencedStore(store, leadership) if leadership else None
+        self._store = store = self._term or store
         self._settings = settings
         self._on_touched = on_touched
         self._clock = clock
@@ -122,14 +133,26 @@ class Reconciler:
         self._resync_at = 0
         self._git_due = 0
         self._failing: dict[str, int] = {}
+        self._owed: set[str] = set()
+        """Deployments that were to be looked at when a pass was broken off."""
         self.tally = LoopTally()
         self._event_log = EventLog(store, settings.organization)
-        self._analyst = Analyst(store, lambda: self.head, self.wake, clock)
+        self._analyst = Analyst(store, self._head_to_ask_for, self.wake, clock)
+        if leadership is not None:
+            leadership.hear(self.wake)
 
     @property
     def head(self) -> Head | None:
         """What is in force; None until the first commit was applied."""
         return self._follower.head
+
+    @property
+    def leads(self) -> bool:
+        """Whether passes are made here."""
+        return self._leadership is None or self._leadership.epoch is not None
+
+    def _head_to_ask_for(self) -> Head | None:
+        return self.head if self.leads else None
 
     def start(self, working_copy: Path | None = None) -> None:
         """Begin; with a local working copy a commit is seen at once."""
@@ -162,8 +185,10 @@ class Reconciler:
             self._look_at_git(now)
         head = self._follower.head
         if head is not None:
-            for deployment in self._worklist(head, now):
+            self._owed |= set(self._worklist(head, now))
+            for deployment in sorted(self._owed):
                 self._pass_over(head, deployment, now)
+                self._owed.discard(deployment)
         self._event_log.tell_new()
         self._analyst.wake()
 
@@ -178,6 +203,8 @@ class Reconciler:
                 self._settings.poll_interval_s,
                 self._on_touched,
             )
+        except (Deposed, *AWAY):
+            raise  # the trouble of all
         except Exception:
             log.exception("deployment.failed", deployment=deployment)
             self.tally.failed_passes += 1
@@ -188,19 +215,48 @@ class Reconciler:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._bell.clear()
-            sleep_s = FAILED_PASS_REST_S
             began = time.monotonic()
-            try:
-                with self.tally.passes.timed():
-                    self.pass_once()
-                sleep_s = self._sleep_s()
-            except Exception:
-                # A bug must be loud and must not end the loop: nothing was committed by halves.
-                log.exception("pass.failed")
-                self.tally.failed_passes += 1
+            sleep_s = self._look_around()
             # Reports that come all the time gather meanwhile: passes take half the time at most.
             self._stopping.wait(min(time.monotonic() - began, REST_LIMIT_S))
             self._bell.wait(sleep_s)
+
+    def _look_around(self) -> float:
+        """A pass, or what a stand-by does; returns how long to sleep."""
+        try:
+            if not self._has_term():
+                self._follower.keep_up()
+                self._stopping.wait(STAND_BY_REST_S)
+                return STAND_BY_S
+            with self.tally.passes.timed():
+                self.pass_once()
+            return self._sleep_s()
+        except Deposed:
+            # What was decided is dropped; whoever leads now decides it anew.
+            return 0.0
+        except AWAY as error:
+            log.error("pass.store-away", error=str(error.args[0]).strip())
+            self.tally.failed_passes += 1
+            return AWAY_REST_S
+        except Exception:
+            # A bug must be loud and must not end the loop: nothing was committed by halves.
+            log.exception("pass.failed")
+            self.tally.failed_passes += 1
+            return FAILED_PASS_REST_S
+
+    def _has_term(self) -> bool:
+        """Whether this process leads; at the beginning of a term everything is looked at anew."""
+        if self._leadership is None or self._term is None:
+            return True
+        epoch = self._leadership.epoch
+        if epoch != self._term.epoch:
+            self._term.epoch = epoch
+            self._git_due = self._resync_at = 0
+            self._failing.clear()
+            self._owed.clear()
+            self._follower.begin_term()
+            self._event_log.skip()
+        return epoch is not None
 
     def _watch(self, working_copy: Path) -> None:
         git = working_copy / ".git"

@@ -25,6 +25,8 @@ class FleetView:
     """What is in force; None until the first commit was applied."""
     repository: Repository | None = None
     tally: LoopTally = field(default_factory=LoopTally)
+    leads: Callable[[], bool] = lambda: True
+    """Whether this process decides for the organization."""
 
 
 class Fleets:

@@ -22,7 +22,7 @@ from towline.reconciler.server.desk import AtDesk, Desk, Viewer
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import FleetView
 from towline.reconciler.server.inlet import Inlet
-from towline.reconciler.store import fleet_counts
+from towline.reconciler.store import fleet_counts, leader
 from towline.reconciler.tallies import BOUNDS_S, DeviceTally, Durations
 from towline.schemas.states import RunState
 
@@ -95,7 +95,8 @@ class _Figures(Collector):
 
     def _of_the_loop(self, fleet: FleetView) -> Iterator[Metric]:
         tally = fleet.tally
-        yield GaugeMetricFamily("towline_leader", "1 where this process reconciles", 1)
+        leads = "1 where this process leads, 0 where it stands by or serves only"
+        yield GaugeMetricFamily("towline_leader", leads, int(fleet.leads()))
         yield _histogram("towline_pass_seconds", "Passes of the reconciler", tally.passes)
         failed = tally.failed_passes
         yield CounterMetricFamily("towline_pass_failures", "Passes that ended in an error", failed)
@@ -113,6 +114,10 @@ class _Figures(Collector):
         with desk.store.read() as connection:
             online, offline = fleet_counts.devices(connection, desk.organization, desk.seen_after())
             runs = fleet_counts.runs_by_status(connection, desk.organization)
+            term = leader.term(connection)
+        if term is not None:
+            elections = "The number of the newest election"
+            yield GaugeMetricFamily("towline_leader_epoch", elections, term.epoch)
         devices = GaugeMetricFamily("towline_devices", "Devices enrolled", labels=["presence"])
         devices.add_metric(["online"], online)
         devices.add_metric(["offline"], offline)

@@ -1,8 +1,8 @@
 """`towline serve`: store, certificate, keys, reconcilers and HTTP server put together and run.
 
 One process per data folder, which may serve several organizations: each has a repository, a key and
-a reconciler of its own over the one store. Everything that can be wrong is found out before the
-first request, as a Problem.
+a reconciler of its own over the one store. Several processes may share a Postgres database, each
+with a role. Everything that can be wrong is found out before the first request, as a Problem.
 """
 
 import gc
@@ -12,12 +12,14 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import structlog
 
 from towline.manifests.remote import Remote
 from towline.manifests.repository import Repository
+from towline.reconciler.leadership import Leadership
 from towline.reconciler.loop import LoopSettings, Reconciler
 from towline.reconciler.server import tls
 from towline.reconciler.server.dashboard.page import PATH as PAGE
@@ -31,7 +33,7 @@ from towline.reconciler.server.founding import (
     prepare,
     the_server,
 )
-from towline.reconciler.server.only_server import only_on_folder, only_on_store
+from towline.reconciler.server.only_server import only_on_folder
 from towline.reconciler.server.service import Service, ServiceSettings
 from towline.reconciler.server.tls import Certificate
 from towline.reconciler.store.address import STORE_FILE
@@ -42,6 +44,16 @@ TOKEN_FILE = "admin.token"  # noqa: S105 a file's name
 COLLECTED_AT = (20_000, 20, 200)
 """New objects until the young are looked at, and how often those until the next older ones are."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class ProcessRole(StrEnum):
+    """What a process does of the work."""
+
+    ALL = "all"
+    API = "api"
+    """Serves devices and people, and never decides."""
+    RECONCILER = "reconciler"
+    """Decides while it leads, and serves nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +81,7 @@ class ServeSettings:
     """The URL of a Postgres database; None: a SQLite file in `data`."""
     others: tuple[FleetSettings, ...] = ()
     """The fleets of other organizations that are served beside this one's."""
+    role: ProcessRole = ProcessRole.ALL
 
     @property
     def fleets(self) -> tuple[FleetSettings, ...]:
@@ -110,14 +123,23 @@ def serve(
     _log_to_stderr()
     _lift_file_limit()
     _collect_rarely()
+    _check_role(settings)
     settings.data.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         held.enter_context(only_on_folder(settings.data))
         store = open_store(settings.store or settings.data / STORE_FILE)
         held.callback(store.close)
-        held.enter_context(only_on_store(store))
         followed = [_follow(store, fleet, settings) for fleet in settings.fleets]
         _run(store, followed, settings, announce, on_ready)
+
+
+def _check_role(settings: ServeSettings) -> None:
+    if settings.store is None and settings.role is not ProcessRole.ALL:
+        raise Problem(
+            f"a process with --role {settings.role} shares its store with others, and a SQLite file"
+            " has one process",
+            remedy="serve without --role, or set store to a postgresql:// URL for all of them",
+        )
 
 
 def _follow(store: Store, fleet: FleetSettings, settings: ServeSettings) -> _Followed:
@@ -175,7 +197,10 @@ def _run(
     with _listen(settings) as listener:
         port = listener.getsockname()[1]
         address = _address(lan[0], port) if lan else None
-        reconcilers = [_reconciler(store, each, settings, doorbell) for each in followed]
+        leadership = Leadership(store)
+        reconcilers = [
+            _reconciler(store, each, settings, doorbell, leadership) for each in followed
+        ]
         service = Service(
             store,
             _service_settings(settings, certificate, address),
@@ -183,21 +208,28 @@ def _run(
             *map(_view, followed, reconcilers),
         )
         with ExitStack() as running:
+            running.callback(leadership.stop)
             for each, reconciler in zip(followed, reconcilers, strict=True):
                 running.enter_context(fetching(each.repository, settings.git_interval_s))
                 reconciler.start(each.repository.path)
                 running.callback(reconciler.stop)
+            if settings.role is not ProcessRole.API:
+                leadership.start()
             announce(_lines(service, settings, port))
             on_ready(service)
             service.run(listener)
 
 
 def _reconciler(
-    store: Store, followed: _Followed, settings: ServeSettings, doorbell: Doorbell
+    store: Store,
+    followed: _Followed,
+    settings: ServeSettings,
+    doorbell: Doorbell,
+    leadership: Leadership,
 ) -> Reconciler:
     organization = followed.settings.organization
     loop = LoopSettings(organization, settings.poll_interval_s, settings.git_interval_s)
-    return Reconciler(store, followed.repository, loop, doorbell.ring)
+    return Reconciler(store, followed.repository, loop, doorbell.ring, leadership=leadership)
 
 
 def _view(followed: _Followed, reconciler: Reconciler) -> FleetView:
@@ -211,6 +243,7 @@ def _view(followed: _Followed, reconciler: Reconciler) -> FleetView:
         head=lambda: reconciler.head,
         repository=followed.repository,
         tally=reconciler.tally,
+        leads=lambda: reconciler.leads,
     )
 
 

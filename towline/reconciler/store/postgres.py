@@ -17,8 +17,8 @@ from sqlalchemy.exc import OperationalError
 from towline.reconciler.store.address import checked_url
 from towline.schemas.problems import Problem
 
-WRITERS, SERVERS = 7_301_001, 7_301_002
-"""Keys of advisory locks: whose turn it is to write, and who serves."""
+WRITERS, LEADER = 7_301_001, 7_301_002
+"""Keys of advisory locks: whose turn it is to write, and who leads."""
 CONNECTIONS = 20
 """At most so many of one process."""
 _TURN = select(func.pg_advisory_xact_lock(WRITERS))
@@ -34,15 +34,18 @@ _SETTINGS = {
     "lock_timeout": "90s",
     "idle_in_transaction_session_timeout": "60s",
 }
+OWN_NAME = f"towline pid {os.getpid()} on {socket.gethostname()}"[:63]
+"""Names this process to whoever finds its locks."""
 _ALIVE = {
     "connect_timeout": "5",
     "keepalives_idle": "10",
     "keepalives_interval": "5",
     "keepalives_count": "3",
-    # Names the process to whoever finds its locks.
-    "application_name": f"towline pid {os.getpid()} on {socket.gethostname()}"[:63],
+    "application_name": OWN_NAME,
 }
-"""A server that is gone is noticed within half a minute; what the URL says wins."""
+"""A database that is gone is noticed within half a minute; what the URL says wins."""
+_GONE = {"tcp_keepalives_idle": "2", "tcp_keepalives_interval": "1", "tcp_keepalives_count": "2"}
+"""By these the database notices that the leader's whole machine is gone."""
 
 
 def shown(url: URL) -> str:
@@ -103,20 +106,22 @@ def begin_reading(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
-def take_service(connection: Connection) -> bool:
-    """Whether this session is now the one that serves; it stays so until it ends."""
-    asked = select(func.pg_try_advisory_lock(SERVERS))
+def take_seat(connection: Connection) -> bool:
+    """Whether this session now leads; it does so until it ends, on whichever side."""
+    for name, value in _GONE.items():
+        connection.execute(select(func.set_config(name, value, False)))
+    asked = select(func.pg_try_advisory_lock(LEADER))
     return bool(connection.execute(asked).scalar_one())
 
 
-def who_serves(connection: Connection) -> str | None:
-    """What the session that serves is called."""
+def who_leads(connection: Connection) -> str | None:
+    """What the session that leads is called."""
     statement = text(
         "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
         " WHERE l.locktype = 'advisory' AND l.granted AND l.objid = :key AND l.objsubid = 1"
         " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     )
-    name: str | None = connection.execute(statement, {"key": SERVERS}).scalar_one_or_none()
+    name: str | None = connection.execute(statement, {"key": LEADER}).scalar_one_or_none()
     return name
 
 

@@ -158,16 +158,22 @@ change_outbox = Table(
     "change_outbox",
     metadata,
     Column("id", Number, primary_key=True),
+    Column("at", Number, nullable=False, server_default="0"),
+    Column("sender", String(16), nullable=False, server_default=""),
     Column("kind", Word, nullable=False),
     Column("payload", Document, nullable=False),
 )
+"""What one process tells the others, in the order of the commits; none on SQLite."""
 
 leader_epoch = Table(
     "leader_epoch",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("epoch", Number, nullable=False),
+    Column("holder", Text, nullable=False, server_default=""),
+    Column("since", Number, nullable=False, server_default="0"),
 )
+"""One row: the newest term of a leader."""
 
 ddi_actions = Table(
     "ddi_actions",
