@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from towline.schemas import strict_json
-from towline.schemas.keys import PrivateKey, PublicKey
+from towline.schemas.keys import PublicKey, Signer
 from towline.schemas.problems import Refused
 
 ENVELOPE_LIMIT_BYTES = 64 * 1024
@@ -40,25 +40,49 @@ class Envelope:
         """
         if self.payload_type != payload_type:
             raise Refused("payload-type", self.payload_type[:80])
+        signed = self.signers(keys)
+        if threshold < 1 or len(signed) < threshold:
+            raise Refused("threshold", f"{len(signed)} of {threshold} signatures")
+        return self.payload
+
+    def signers(self, keys: Iterable[PublicKey]) -> frozenset[PublicKey]:
+        """Those of `keys` that have signed it; whatever its type is."""
         message = pre_authentication_encoding(self.payload_type, self.payload)
-        signers = {
-            key.raw
+        return frozenset(
+            key
             for key in keys
             if any(key.is_signed(signature, message) for signature in self.signatures)
-        }
-        if threshold < 1 or len(signers) < threshold:
-            raise Refused("threshold", f"{len(signers)} of {threshold} signatures")
-        return self.payload
+        )
+
+    def also_signed_by(self, *signers: Signer) -> "Envelope":
+        """The same with more signatures; one that is there is not made again."""
+        known = self.signers(signer.public for signer in signers)
+        fresh = [signer for signer in signers if signer.public not in known]
+        return self.with_signatures(sign(self.payload_type, self.payload, *fresh))
+
+    def with_signatures(self, other: "Envelope") -> "Envelope":
+        """The same with the signatures of another envelope of the same payload."""
+        ours = list(zip(self._keyids(), self.signatures, strict=True))
+        theirs = zip(other._keyids(), other.signatures, strict=True)
+        ours += [each for each in theirs if each[1] not in self.signatures]
+        return Envelope(
+            self.payload_type,
+            self.payload,
+            tuple(signature for _, signature in ours),
+            tuple(keyid for keyid, _ in ours),
+        )
+
+    def _keyids(self) -> tuple[str, ...]:
+        return self.keyids or ("",) * len(self.signatures)
 
     def document(self) -> dict[str, Any]:
         """The envelope as JSON carries it."""
-        keyids = self.keyids or ("",) * len(self.signatures)
         return {
             "payloadType": self.payload_type,
             "payload": base64.b64encode(self.payload).decode(),
             "signatures": [
                 {"keyid": keyid, "sig": base64.b64encode(signature).decode()}
-                for keyid, signature in zip(keyids, self.signatures, strict=True)
+                for keyid, signature in zip(self._keyids(), self.signatures, strict=True)
             ],
         }
 
@@ -67,7 +91,7 @@ class Envelope:
         return strict_json.canonical(self.document())
 
 
-def sign(payload_type: str, payload: bytes, *keys: PrivateKey) -> Envelope:
+def sign(payload_type: str, payload: bytes, *keys: Signer) -> Envelope:
     """An envelope signed by each of `keys`."""
     message = pre_authentication_encoding(payload_type, payload)
     return Envelope(
@@ -78,21 +102,24 @@ def sign(payload_type: str, payload: bytes, *keys: PrivateKey) -> Envelope:
     )
 
 
-def parse(data: bytes) -> Envelope:
-    """An envelope from JSON of at most 64 KiB; raises Refused with the reason."""
+def parse(data: bytes, *, least_signatures: int = 1) -> Envelope:
+    """An envelope from JSON of at most 64 KiB; raises Refused with the reason.
+
+    `least_signatures` is 0 for what is still to be signed.
+    """
     if len(data) > ENVELOPE_LIMIT_BYTES:
         raise Refused("too-large", f"{len(data)} bytes")
-    return from_document(strict_json.parse_object(data))
+    return from_document(strict_json.parse_object(data), least_signatures=least_signatures)
 
 
-def from_document(document: Mapping[str, Any]) -> Envelope:
+def from_document(document: Mapping[str, Any], *, least_signatures: int = 1) -> Envelope:
     """An envelope from its JSON object; raises Refused `envelope`, `sig-count` or `base64`."""
     if set(document) != {"payloadType", "payload", "signatures"}:
         raise Refused("envelope", "exactly payloadType, payload and signatures are expected")
     kind, payload, signatures = (document[k] for k in ("payloadType", "payload", "signatures"))
     if not isinstance(kind, str) or not isinstance(signatures, list):
         raise Refused("envelope")
-    if not 1 <= len(signatures) <= SIGNATURES_LIMIT:
+    if not least_signatures <= len(signatures) <= SIGNATURES_LIMIT:
         raise Refused("sig-count", str(len(signatures)))
     if not all(isinstance(entry, dict) for entry in signatures):
         raise Refused("envelope")

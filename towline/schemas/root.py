@@ -11,7 +11,7 @@ from typing import Any
 
 from towline.schemas import envelope, fields, strict_json, times
 from towline.schemas.identifiers import is_id
-from towline.schemas.keys import PrivateKey, PublicKey
+from towline.schemas.keys import PublicKey, Signer
 from towline.schemas.problems import Refused
 
 ROOT_TYPE = "application/vnd.tuf+json"
@@ -67,7 +67,7 @@ class Root:
             document["x-towline-dev"] = True
         return strict_json.canonical(document)
 
-    def sign(self, *keys: PrivateKey) -> bytes:
+    def sign(self, *keys: Signer) -> bytes:
         """The signed envelope as it lies in `trust/root/N.json`."""
         return envelope.sign(ROOT_TYPE, self.payload(), *keys).to_bytes()
 
@@ -139,11 +139,16 @@ def succeed(old: Root, data: bytes) -> Root:
     return new
 
 
+def walk(chain: Sequence[bytes], organization: str | None = None) -> tuple[Root, ...]:
+    """Every root of a chain that begins with version 1; raises Refused."""
+    found = [trust_first(chain[0], organization)]
+    if found[0].version != 1:
+        raise Refused("root-version", f"the chain begins with {found[0].version}")
+    for data in chain[1:]:
+        found.append(succeed(found[-1], data))
+    return tuple(found)
+
+
 def follow(chain: Sequence[bytes], organization: str | None = None) -> Root:
     """The newest root of a chain that begins with version 1; raises Refused."""
-    root = trust_first(chain[0], organization)
-    if root.version != 1:
-        raise Refused("root-version", f"the chain begins with {root.version}")
-    for data in chain[1:]:
-        root = succeed(root, data)
-    return root
+    return walk(chain, organization)[-1]

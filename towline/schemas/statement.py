@@ -11,7 +11,7 @@ from typing import Any
 
 from towline.schemas import envelope, fields, strict_json, times
 from towline.schemas.envelope import Envelope
-from towline.schemas.keys import PrivateKey
+from towline.schemas.keys import Signer
 from towline.schemas.problems import Refused
 from towline.schemas.root import Role
 
@@ -46,7 +46,7 @@ class Statement:
     rollback_index: int = 0
     """A device never goes below the highest index it has committed."""
 
-    def sign(self, *keys: PrivateKey) -> Envelope:
+    def sign(self, *keys: Signer) -> Envelope:
         """The signed statement."""
         return envelope.sign(STATEMENT_TYPE, strict_json.canonical(self.document()), *keys)
 
