@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli import production
+from tests.cli.production import Production
 from towline.cli import main
 
 
@@ -31,6 +33,20 @@ def hello(tmp_path: Path) -> Path:
     (folder / "install.sh").write_text("#!/bin/sh\nexit 0\n", encoding="utf-8")
     (folder / "share" / "greeting").write_text("hello\n", encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Production:
+    """Made once: nobody changes it."""
+    return production.make(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture
+def acme(template: Production, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Production:
+    """A fleet with keys for production, and hello 1.0.0 published."""
+    made = template.copy(tmp_path)
+    capsys.readouterr()
+    return made
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -16,12 +16,15 @@ PAGE = (Path(__file__).parents[2] / "docs" / "commands.md").read_text(encoding="
 def commands() -> Iterator[tuple[str, Any]]:
     """Each command by its whole name, `package build`."""
     for name, target, *_ in COMMANDS:
-        command = load(name, target)
-        inner: dict[str, Any] = getattr(command, "commands", {})
-        if not inner:
-            yield name, command
-        for sub, each in inner.items():
-            yield f"{name} {sub}", each
+        yield from _leaves(name, load(name, target))
+
+
+def _leaves(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    inner: dict[str, Any] = getattr(command, "commands", {})
+    if not inner:
+        yield name, command
+    for sub, each in inner.items():
+        yield from _leaves(f"{name} {sub}", each)
 
 
 @pytest.mark.parametrize(("name", "command"), [pytest.param(*c, id=c[0]) for c in commands()])

@@ -23,6 +23,7 @@ COMMANDS = (
     ("deployment", "towline.cli.deployment_new:app", "Make and edit manifests.", FLEET),
     ("package", "towline.cli.package:app", "Build packages.", FLEET),
     ("release", "towline.cli.release:app", "Sign and verify releases.", FLEET),
+    ("trust", "towline.cli.trust:app", "Keys and roots.", FLEET),
     ("validate", "towline.cli.validate:validate", "Check manifests.", FLEET),
     ("plan", "towline.cli.plan:plan", "Tell what a merge would do.", FLEET),
     ("simulate", "towline.cli.simulate:simulate", "Play a rollout ahead of time.", FLEET),

@@ -1,4 +1,4 @@
-"""`towline release sign|verify`: the release key's word on a package file, given and checked."""
+"""`towline release`: the release key's word on a package file, given, checked and shown."""
 
 import shlex
 import time
@@ -10,6 +10,8 @@ import typer
 from towline.cli import settings, signing
 from towline.cli.all_or_nothing import AllOrNothing
 from towline.cli.printing import give, tell
+from towline.cli.release_inspect import inspect_command
+from towline.cli.release_resign import resign_command
 from towline.cli.roots import load_release_keys, newest_root
 from towline.cli.signing import Release
 from towline.schemas.problems import Place, Problem
@@ -36,7 +38,8 @@ def sign_command(
         int, typer.Option(help="Devices never go back below the highest index they ran.")
     ] = 0,
     key: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="Default: release_key.")
+        list[str] | None,
+        typer.Option(metavar="KEY", help="FILE or URI#KEYID; default: release_key."),
     ] = None,
     repository: Repository = None,
 ) -> None:
@@ -46,7 +49,7 @@ def sign_command(
     """
     found = settings.load_fleet(repository)
     trusted = newest_root(found.fleet, str(found.organization))
-    keys = load_release_keys(key or [found.release_key], trusted)
+    keys = load_release_keys(key or [str(found.release_key)], trusted)
     _refuse_no_file(package)
     release = Release(component, version, package_format, tuple(device_type or ()), rollback_index)
     signed = signing.sign(package, release, found.fleet, trusted, keys, int(time.time()))
@@ -86,6 +89,10 @@ def verify_command(package: PackageFile, repository: Repository = None) -> None:
                 place=Place(str(path)),
             )
         tell(f"{package} is what was signed as {word.component} {word.version}: {path}")
+
+
+app.command("resign")(resign_command)
+app.command("inspect")(inspect_command)
 
 
 def as_yaml(word: Statement) -> str:

@@ -13,7 +13,7 @@ from towline.agent.unpack import Measured, measure
 from towline.cli.package import check_format, check_saved_paths
 from towline.schemas import envelope, statement
 from towline.schemas.identifiers import is_id
-from towline.schemas.keys import PrivateKey
+from towline.schemas.keys import Signer
 from towline.schemas.problems import Place, Problem, Refused
 from towline.schemas.root import Root
 from towline.schemas.statement import Statement, statement_path
@@ -50,7 +50,7 @@ def sign(
     release: Release,
     fleet: Path,
     trusted: Root,
-    keys: Sequence[PrivateKey],
+    keys: Sequence[Signer],
     now: int,
 ) -> Signed:
     """The statement on a package file, not yet written; raises Problem.

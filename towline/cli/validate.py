@@ -17,8 +17,8 @@ from towline.manifests.errors import LoadError
 from towline.manifests.load import Loaded, load
 from towline.manifests.model import Deployment
 from towline.manifests.policy_errors import policy_errors, policy_warnings
+from towline.reconciler.statements import statement_paths
 from towline.schemas.problems import Problem
-from towline.schemas.statement import statement_path
 
 
 def validate(
@@ -84,7 +84,7 @@ def _named(paths: list[Path]) -> _Checked:
 def _unsigned(deployments: Iterable[Deployment], fleet: Path) -> Iterator[dict[str, str]]:
     """A package without a statement is no load error: the run waits for it."""
     for each in deployments:
-        for statement in _statements(each):
+        for statement in statement_paths(each):
             if not (fleet / statement).is_file():
                 message = f"{statement} is missing: the run will wait for it;"
                 yield {
@@ -92,20 +92,6 @@ def _unsigned(deployments: Iterable[Deployment], fleet: Path) -> Iterator[dict[s
                     "deployment": each.name,
                     "message": f"{message} `towline release sign` writes it",
                 }
-
-
-def _statements(manifest: Deployment) -> list[str]:
-    """Where the statements of all packages lie, arms included, each once."""
-    releases = [
-        (manifest.target_version, manifest.packages),
-        *((arm.target_version, arm.packages) for arm in manifest.arms),
-    ]
-    paths = (
-        statement_path(manifest.component, version, package.file_name)
-        for version, packages in releases
-        for package in packages
-    )
-    return list(dict.fromkeys(paths))
 
 
 def _idle_policies(loaded: Loaded, named: Collection[str]) -> Iterator[dict[str, str]]:

@@ -40,6 +40,11 @@ class WorkingCopy:
         """True when one of `paths` differs from the last commit."""
         return bool(self.git("status", "--porcelain", "--", *map(str, paths)))
 
+    def changed(self, paths: Sequence[Path]) -> list[Path]:
+        """Those files at or below `paths` that git knows and that differ from the last commit."""
+        names = self.git("diff", "--name-only", "-z", "HEAD", "--", *map(str, paths))
+        return [self.folder / name for name in names.split("\0") if name]
+
     def commit(self, message: str, paths: Sequence[Path]) -> str:
         """Commit `paths` alone; returns the short hash. Raises Problem, with nothing staged."""
         names = [str(path) for path in paths]

@@ -39,6 +39,11 @@ def find_offer(
     return offer_of(manifest, [each for each in found if isinstance(each, OfferedRelease)]), ""
 
 
+def statement_paths(manifest: Deployment) -> list[str]:
+    """Where the statements of all packages of a manifest lie, arms included, each once."""
+    return list(dict.fromkeys(wanted.path for wanted in _packages(manifest)))
+
+
 def _packages(manifest: Deployment) -> Iterator[_Wanted]:
     """In the order in which they are tried on a device."""
     if not manifest.arms:
