@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from tests.manifests.signing import Signer
 from tests.reconciler.simulation import ORGANIZATION, RELEASE_KEY, ROOT, manifest
 from tests.stores import open_fresh
 from towline.manifests.repository import Repository
@@ -132,6 +133,30 @@ def test_a_force_push_is_held_until_a_person_accepts_it(fleet: Fleet) -> None:
     assert fleet.follower.look(NOW)
     assert fleet.versions() == {"app": "3.0.0"}
     assert fleet.repository()["held_commit"] is None
+
+
+def test_a_commit_that_nobody_signed_who_may_is_held_whoever_accepts_it(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    ada, eve = (Signer.make(tmp_path, name) for name in ("ada", "eve"))
+    signers = tmp_path / "signers"
+    signers.write_text(f"ada@acme {ada.public}\n")
+    repository = Repository(fleet.folder, allowed_signers=signers)
+    fleet.follower = Follower(fleet.store, repository, ORGANIZATION)
+    fleet.commit(app=app("1.0.0"))
+    ada.commit(fleet.folder)
+    assert fleet.follower.look(NOW)
+    for signer in (None, eve):
+        sha = fleet.commit(app=app("6.6.6"))
+        sha = signer.commit(fleet.folder) if signer else sha
+        assert not fleet.follower.look(NOW)
+        accept_commit(fleet.store, ORGANIZATION, sha, author="ops", reason="x", now=NOW)
+        assert not fleet.follower.look(NOW)
+        assert "allowed_signers" in str(fleet.repository()["hold_reason"])
+    assert fleet.versions() == {"app": "1.0.0"}
+    signers.write_text(f"ada@acme {ada.public}\neve@acme {eve.public}\n")
+    assert fleet.follower.look(NOW)
+    assert fleet.versions() == {"app": "6.6.6"}
 
 
 def test_a_held_commit_is_read_once(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import httpx
 import pytest
 import yaml
 
+from tests.manifests.signing import Signer
 from tests.server.conftest import Device, Running
 from tests.server.test_serve import client_of, serving, settings
 from towline.manifests.remote import Remote
@@ -475,6 +476,26 @@ def test_a_repository_elsewhere_is_pushed_to_and_fetched_at_once(settings: Serve
         answer = fleet.made()
         assert fleet.git("rev-parse", "main") == answer["commit"]
         fleet.until(lambda: fleet.get("/repository")["applied_commit"] == answer["commit"])
+
+
+def test_where_people_sign_commits_a_call_makes_a_branch_whatever_the_policy_says(
+    settings: ServeSettings, tmp_path: Path
+) -> None:
+    release_key, tokens = prepare(settings)
+    assert isinstance(settings.repository, Path)
+    ada = Signer.make(tmp_path, "ada")
+    signers = tmp_path / "signers"
+    signers.write_text(f"ada@acme {ada.public}\n")
+    (settings.repository / "policy.yaml").write_text(DIRECT)
+    subprocess.run(["git", "add", "."], cwd=settings.repository, check=True)
+    ada.commit(settings.repository)
+    signed = replace(settings, allowed_signers=signers)
+    with serving(signed) as lines, client_of(signed, lines) as client:
+        fleet = Fleet(settings.repository, client, release_key, tokens)
+        fleet.wait_for_head()
+        head = fleet.git("rev-parse", "main")
+        assert fleet.made()["branch"].startswith("towline/")
+        assert fleet.git("rev-parse", "main") == head
 
 
 def test_the_same_call_is_409_while_its_run_lives_and_then_the_next_turn(fleet: Fleet) -> None:

@@ -167,6 +167,16 @@ def test_a_taken_port_is_a_problem(settings: ServeSettings) -> None:
             serve(other, lambda _: None)
 
 
+def test_a_commit_must_not_say_itself_who_may_sign_it(settings: ServeSettings) -> None:
+    assert isinstance(settings.repository, Path)
+    inside = settings.repository / "signers"
+    inside.write_text("ada@acme ssh-ed25519 AAAA\n")
+    with pytest.raises(Problem, match="lies in the repository"):
+        serve(replace(settings, allowed_signers=inside), lambda _: None)
+    with pytest.raises(Problem, match="cannot be read"):
+        serve(replace(settings, allowed_signers=settings.data / "gone"), lambda _: None)
+
+
 def elsewhere(settings: ServeSettings) -> ServeSettings:
     """The same fleet, as a repository that must be fetched."""
     return replace(settings, repository=Remote(f"file://{settings.repository}"), git_interval_s=1)

@@ -27,6 +27,7 @@ ENTRY = {
     "timeout": "repository_timeout",
     "path": "path",
     "branch": "branch",
+    "allowed_signers": "allowed_signers",
     "online_key": "online_key",
 }
 """The keys of an entry, and the setting that each is."""

@@ -103,6 +103,7 @@ def _serve(
             repository=settings.remote or settings.repository,
             path=settings.path,
             branch=settings.branch,
+            allowed_signers=settings.allowed_signers,
             data=settings.data,
             host=host,
             port=port,
@@ -122,6 +123,7 @@ def _serve(
                     path=other.path,
                     branch=other.branch,
                     online_key=other.online_key,
+                    allowed_signers=other.allowed_signers,
                 )
                 for other in others
             ),

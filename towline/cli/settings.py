@@ -51,6 +51,8 @@ class Settings:
     """The fleet's folder inside the repository; empty: the whole of it."""
     branch: str = "main"
     """The branch that the server follows."""
+    allowed_signers: Path | None = None
+    """Who may sign the branch's head, as ssh-keygen reads it; else it needs no signature."""
     data: Path = Path(".towline/data")
     """Where the server keeps its database, its certificate and the first admin token."""
     store: str | None = None

@@ -45,10 +45,17 @@ class _Outcome:
 class Mirror(Repository):
     """What `Repository` is, of a branch that is fetched from elsewhere."""
 
-    def __init__(self, remote: Remote, mirrors: Path, folder: str = "", branch: str = "main"):
+    def __init__(
+        self,
+        remote: Remote,
+        mirrors: Path,
+        folder: str = "",
+        branch: str = "main",
+        allowed_signers: Path | None = None,
+    ):
         """`mirrors` is the folder that holds one mirror per URL."""
         name = hashlib.sha256(remote.url.encode()).hexdigest()[:16]
-        super().__init__(mirrors / f"{name}.git", folder, branch)
+        super().__init__(mirrors / f"{name}.git", folder, branch, allowed_signers)
         self.remote = remote
         self._git.update_environment(**ISOLATION)
         self._outcome = _Outcome(None, Problem(f"{remote.url} was not fetched yet"))
@@ -80,6 +87,11 @@ class Mirror(Repository):
         """As `Repository.commit`."""
         with self._reading():
             return super().commit(sha)
+
+    def why_unsigned(self, sha: str) -> str:
+        """As `Repository.why_unsigned`."""
+        with self._reading():
+            return super().why_unsigned(sha)
 
     def history(self, sha: str, limit: int) -> list[Commit]:
         """As `Repository.history`."""

@@ -17,6 +17,7 @@ from towline.manifests.git_problems import git_problem, is_gone
 from towline.manifests.git_run import output
 from towline.manifests.git_tree import blob_contents, wanted_blobs
 from towline.manifests.load import is_manifest_path
+from towline.manifests.signatures import readable, why_refused
 from towline.schemas.problems import Problem
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -49,11 +50,22 @@ class Commit:
 class Repository:
     """A working copy or bare repository on this machine, one folder and one branch of it."""
 
-    def __init__(self, path: Path, folder: str = "", branch: str = "main") -> None:
-        """Nothing is read yet: the repository may be away, and come back."""
+    def __init__(
+        self,
+        path: Path,
+        folder: str = "",
+        branch: str = "main",
+        allowed_signers: Path | None = None,
+    ) -> None:
+        """Nothing is read yet: the repository may be away, and come back.
+
+        `allowed_signers` says who may sign the branch's head, as `ssh-keygen` reads it; None: it
+        needs no signature.
+        """
         self.path = path
         self.folder = folder.strip("/")
         self.branch = branch
+        self.allowed_signers = allowed_signers
         self.fetch_s: float | None = None
         """What the last fetch took; None where nothing is fetched."""
         self._git = Git(str(path))
@@ -101,6 +113,26 @@ class Repository:
             *(f"--format={_FORMAT}", f"{_checked(sha)}^{{commit}}"),
         )
         return _commit(text.rstrip("\n"))
+
+    def why_unsigned(self, sha: str) -> str:
+        """Why a commit does not count as signed; empty when it does, or needs no signature.
+
+        Raises Problem when that cannot be found out.
+        """
+        if self.allowed_signers is None:
+            return ""
+        self._require()
+        try:
+            text = output(self._git, "cat-file", "commit", _checked(sha))
+        except GitError as error:
+            raise self._problem(error) from None
+        return why_refused(text, self.allowed_signers)
+
+    def signers_changed_at(self) -> int | None:
+        """When those who may sign were last written, in nanoseconds; None when there are none."""
+        if self.allowed_signers is None:
+            return None
+        return readable(self.allowed_signers).stat().st_mtime_ns
 
     def history(self, sha: str, limit: int) -> list[Commit]:
         """At most `limit` commits from `sha` back, each merge as one; raises Problem."""

@@ -29,12 +29,19 @@ class CommitFacts:
     """Deployments before it whose devices pass to another one with it."""
     holding_errors: tuple[str, ...] = ()
     """Errors of a DeviceGroup, Freeze or Policy, or a broken root chain."""
+    unsigned: str = ""
+    """Why it does not count as signed, where the server's settings want that."""
     max_removed: int = MAX_REMOVED_PERCENT
     """Percent of `in_force`, by the Policy before it."""
 
 
 def why_held(facts: CommitFacts) -> str:
     """Why the commit is not applied; empty when it may be."""
+    if facts.unsigned:
+        return (
+            f"{facts.unsigned}, and allowed_signers of the server's settings says who signs:"
+            " push a commit on top of it that one of them has signed"
+        )
     if facts.holding_errors:
         return facts.holding_errors[0]
     if facts.is_accepted:

@@ -17,16 +17,19 @@ from towline.manifests.writing import (
 )
 from towline.reconciler.begin import contract_metadata
 from towline.reconciler.creation_site import Created, Site
-from towline.reconciler.head import Head
 from towline.reconciler.store import audit, merge_requests, runs
 from towline.reconciler.store.events import Event, record
 from towline.schemas.identifiers import author_uuid
 from towline.schemas.states import RunState
 
 
-def goes_straight(head: Head, file: str) -> bool:
-    """True where the Policy in force lets calls commit to the tracked branch."""
-    return policy_for(head.policies, file).api_commits == "direct"
+def goes_straight(site: Site, file: str) -> bool:
+    """True where the Policy in force lets calls commit to the tracked branch.
+
+    Where people sign its commits the server has no key to do so: a person merges.
+    """
+    is_signed = site.repository.allowed_signers is not None
+    return policy_for(site.head.policies, file).api_commits == "direct" and not is_signed
 
 
 def commit(
@@ -42,7 +45,7 @@ def commit(
         author=site.author,
         committer=Signature("Towline", f"towline@{site.head.organization}"),
     )
-    if goes_straight(site.head, manifest.file) and not site.on_branch:
+    if goes_straight(site, manifest.file) and not site.on_branch:
         sha = commit_to_branch(repository, new)
         return replace(made, commit=sha, branch=repository.branch)
     branch = f"towline/{manifest.name}-{secrets.token_hex(4)}"

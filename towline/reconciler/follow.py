@@ -127,11 +127,12 @@ class Follower:
         if sha == row.applied_commit and self.head is not None and not row.held_commit:
             return False
         # One that is held stays so until it, or what it is compared with, is another.
-        judged = (sha, row.held_commit, row.applied_commit, row.accepted_commit)
+        signers = self.repository.signers_changed_at()
+        judged = (sha, row.held_commit, row.applied_commit, row.accepted_commit, signers)
         if judged == self._judged:
             return False
         has_come = self._judge(self._read(sha), row, now)
-        self._judged = (sha, sha, row.applied_commit, row.accepted_commit)
+        self._judged = (sha, sha, row.applied_commit, row.accepted_commit, signers)
         return has_come
 
     def _policy(self) -> Policy:
@@ -163,6 +164,7 @@ class Follower:
                 self.head.deployments if self.head else {}, candidate.loaded.deployments
             ),
             holding_errors=candidate.read.holding_errors,
+            unsigned=self.repository.why_unsigned(sha),
             max_removed=self._policy().max_removed,
         )
         if held := why_held(facts):

@@ -28,6 +28,8 @@ class FleetSettings:
     """The fleet's folder inside the repository; empty: the whole of it."""
     branch: str
     online_key: Path
+    allowed_signers: Path | None = None
+    """Who may sign the branch's head; None: it needs no signature."""
 
 
 @dataclass(frozen=True, slots=True)

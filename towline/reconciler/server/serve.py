@@ -77,6 +77,8 @@ class ServeSettings:
     git_interval_s: int = 15
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    allowed_signers: Path | None = None
+    """Who may sign the branch's head; None: it needs no signature."""
     store: str | None = None
     """The URL of a Postgres database; None: a SQLite file in `data`."""
     others: tuple[FleetSettings, ...] = ()
@@ -87,7 +89,12 @@ class ServeSettings:
     def fleets(self) -> tuple[FleetSettings, ...]:
         """All that are served."""
         own = FleetSettings(
-            self.organization, self.repository, self.path, self.branch, self.online_key
+            self.organization,
+            self.repository,
+            self.path,
+            self.branch,
+            self.online_key,
+            self.allowed_signers,
         )
         return (own, *self.others)
 
@@ -144,7 +151,7 @@ def _check_role(settings: ServeSettings) -> None:
 
 def _follow(store: Store, fleet: FleetSettings, settings: ServeSettings) -> _Followed:
     mirrors = settings.mirrors(fleet.organization)
-    repository = open_repository(fleet.repository, fleet.path, fleet.branch, mirrors)
+    repository = open_repository(fleet, mirrors)
     prepare(store, repository, fleet, settings.token_file(fleet.organization))
     return _Followed(fleet, repository, find_trust(store, repository, fleet))
 

@@ -137,7 +137,7 @@ def _review(shop: Workshop, person: Person) -> dict[str, Any]:
             "diff": manifest_diff(former, proposal.text) if shop.before else [],
             "removed": list(proposal.takes_place_of),
             "again": "" if proposal.changes else manifest.name,
-            "straight": goes_straight(shop.site.head, manifest.file),
+            "straight": goes_straight(shop.site, manifest.file),
             "statement": _package(shop),
         }
     )
