@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def make_certificate(folder: Path) -> tuple[ssl.SSLContext, str]:
-    """A context with a self-signed certificate, and its `sha256:` pin."""
+def make_certificate(folder: Path, days: tuple[int, int] = (-1, 30)) -> tuple[ssl.SSLContext, str]:
+    """A context with a self-signed certificate, and its `sha256:` pin; valid on `days` from now."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "towline test")])
     now = datetime.datetime.now(datetime.UTC)
@@ -27,8 +27,8 @@ def make_certificate(folder: Path) -> tuple[ssl.SSLContext, str]:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=30))
+        .not_valid_before(now + datetime.timedelta(days=days[0]))
+        .not_valid_after(now + datetime.timedelta(days=days[1]))
         .add_extension(x509.SubjectAlternativeName(addresses), critical=False)
         .sign(key, hashes.SHA256())
     )

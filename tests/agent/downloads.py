@@ -8,6 +8,7 @@ import pytest
 from tests.agent.misbehaving import Exchange, Misbehaving
 from towline.agent.fetch import Fetcher, FetchLimits
 from towline.agent.transfer import FetchFailed, Wanted
+from towline.schemas.hosts import Hosts
 
 DATA = bytes(range(256)) * 1024
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -17,12 +18,17 @@ LIMITS = FetchLimits(deadline_s=20, tries=3, backoff_s=0.001)
 
 
 def fetcher(
-    server: Misbehaving, folder: Path, limits: FetchLimits = LIMITS, free: int = 2**40
+    server: Misbehaving,
+    folder: Path,
+    limits: FetchLimits = LIMITS,
+    free: int = 2**40,
+    names: tuple[str, ...] = (),
 ) -> Fetcher:
     downloads = folder / "downloads"
     downloads.mkdir(exist_ok=True)
     pins = {("127.0.0.1", server.port): server.pin}
-    return Fetcher(downloads, pins, limits, free_bytes=lambda _: free)
+    hosts = Hosts(("127.0.0.1", server.port), names)
+    return Fetcher(downloads, pins, limits, hosts=hosts, free_bytes=lambda _: free)
 
 
 def wanted(*urls: str, sha256: str = SHA256) -> Wanted:

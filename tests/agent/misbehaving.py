@@ -37,10 +37,10 @@ class Exchange:
 class Misbehaving:
     """Answers each connection with the next behaviour, the last one again and again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, days: tuple[int, int] = (-1, 30)) -> None:
         self.behaviours: list[Behaviour] = []
         self.requests: list[Exchange] = []
-        self._context, self.pin = make_certificate(folder)
+        self._context, self.pin = make_certificate(folder, days)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.url = f"https://127.0.0.1:{self.port}/p.tar.gz"

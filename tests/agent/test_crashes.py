@@ -21,7 +21,7 @@ from towline.agent.layout import Layout
 from towline.agent.stop import Stop
 from towline.agent.trust_store import TrustStore
 from towline.schemas.keys import PrivateKey
-from towline.schemas.verifier import TrustState
+from towline.schemas.verifier import BUILT_AT, TrustState
 
 SICK = {"health.sh": "#!/bin/sh\nexit 1\n"}
 ENDS = ("completed", "failed", "rolled_back")
@@ -115,19 +115,25 @@ def test_a_stop_before_or_after_a_write_ends_with_one_healthy_release_and_one_tr
     raise AssertionError("there is no end of writes")
 
 
+@pytest.mark.parametrize("after", [False, True])
 def test_a_stop_while_new_online_keys_are_taken_does_not_keep_what_the_old_ones_did(
-    tmp_path: Path,
+    tmp_path: Path, after: bool
 ) -> None:
     layout, old = Layout(tmp_path), Keys()
     layout.make()
     trust_store.store_first_root(layout, old.make_root().sign(old.root))
     store = TrustStore(layout, ORGANIZATION)
-    store.write(TrustState(10**12, 0, {"app": 3}), None)
+    spoilt = dataclasses.replace(store.state, sequence=10**12, time_floor=2**33)
+    store.write(dataclasses.replace(spoilt, rollback_indexes={"app": 3}), None)
     new = dataclasses.replace(old, online=PrivateKey.generate())
     roots = {2: new.make_root(2).sign(old.root)}
-    with pytest.raises(Crash), crash_at(0, after=True):
+    with pytest.raises(Crash), crash_at(0, after=after):
         store.follow(roots.get)
     store = TrustStore(layout, ORGANIZATION)
+    assert store.state.sequence == (0 if after else 10**12)
     store.follow(roots.get)
     assert store.root.version == 2
-    assert store.state == TrustState(0, 0, {"app": 3})
+    assert store.state == TrustState(
+        rollback_indexes={"app": 3}, online_keyids=(new.online.public.keyid,)
+    )
+    assert store.state.time_floor == BUILT_AT

@@ -18,6 +18,7 @@ from tests.agent.downloads import (
 from tests.agent.misbehaving import Exchange, Misbehaving
 from towline.agent.fetch import MARGIN_BYTES, Fetcher, Stopped
 from towline.agent.transfer import FetchFailed, Wanted
+from towline.schemas.hosts import Hosts
 
 
 def test_a_whole_file_is_verified_and_put_in_its_place(rogue: Misbehaving, tmp_path: Path) -> None:
@@ -159,6 +160,7 @@ def test_a_wish_to_stop_leaves_the_piece_for_the_next_start(
         downloads,
         {("127.0.0.1", rogue.port): rogue.pin},
         LIMITS,
+        hosts=Hosts(("127.0.0.1", rogue.port)),
         pause=lambda _: bool(rogue.requests),
     )
     with pytest.raises(Stopped):

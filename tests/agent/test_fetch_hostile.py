@@ -100,6 +100,12 @@ def test_a_server_that_never_shakes_hands_is_cut_by_the_deadline(tmp_path: Path)
         ("https://user:secret@127.0.0.1/p", "userinfo"),
         ("https://127.0.0.1:99999/p", "host"),
         ("https://127.0.0.1/a b", "host"),
+        ("https://169.254.169.254/latest/meta-data", "host"),
+        ("https://127.0.0.1:1/p", "host"),
+        ("https://2130706433/p", "host"),
+        ("https://0x7f.1/p", "host"),
+        ("https://127.1/p", "host"),
+        ("https://[::ffff:127.0.0.1]/p", "host"),
     ],
 )
 def test_a_redirect_to_anything_but_https_is_refused(
@@ -137,6 +143,24 @@ def test_other_hosts_need_a_certificate_that_the_system_trusts(
 ) -> None:
     url = f"https://localhost:{rogue.port}/p.tar.gz"
     with pytest.raises(FetchFailed, match="certificate") as failed:
-        fetcher(rogue, tmp_path).fetch(wanted(url))
+        fetcher(rogue, tmp_path, names=("localhost",)).fetch(wanted(url))
     assert failed.value.reason == "DownloadFailed"
     assert rogue.requests == []
+
+
+def test_a_name_that_leads_to_the_device_itself_is_sent_nothing(
+    rogue: Misbehaving, tmp_path: Path
+) -> None:
+    url = f"https://localhost:{rogue.port}/p.tar.gz"
+    with pytest.raises(FetchFailed, match="localhost leads to"):
+        fetcher(rogue, tmp_path).fetch(wanted(url))
+    assert rogue.requests == []
+
+
+def test_where_hosts_are_listed_no_others_are_asked(rogue: Misbehaving, tmp_path: Path) -> None:
+    listed = fetcher(rogue, tmp_path, names=("files.example.com",))
+    for host in ("cdn.example.com", "files.example.com.evil.example", "localhost"):
+        with pytest.raises(FetchFailed, match=f"host: {host} is not listed"):
+            listed.fetch(wanted(f"https://{host}:{rogue.port}/p.tar.gz"))
+    rogue.behaviours = [whole]
+    listed.fetch(wanted(rogue.url))

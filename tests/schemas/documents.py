@@ -28,7 +28,7 @@ RELEASE_KEY, ONLINE_KEY, DEVICE_KEY, EVIL_KEY = (
 )
 NONCE = "A" * 22
 IDENTITY = DeviceIdentity("acme", "pi-1", DEVICE_KEY.public.keyid, "pi4")
-TRUST = TrustState(sequence=NOW * 1000 - 5000, time_floor=NOW - 5, rollback_indexes={"app": 3})
+TRUST = TrustState(NOW * 1000 - 5000, NOW - 5, {"app": 3}, (ONLINE_KEY.public.keyid,))
 CLOCK = Clock(NOW, is_synchronised=True)
 BLIND = Clock(0, is_synchronised=False)
 

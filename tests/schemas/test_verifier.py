@@ -41,7 +41,8 @@ def test_a_good_document_is_accepted_and_moves_the_trust_state() -> None:
     accepted = check(make_document())
     assert accepted.document == make_document()
     assert accepted.statements == {"app": make_statement()}
-    assert accepted.trust == TrustState(NOW * 1000, NOW, {"app": 3})
+    keyids = (ONLINE_KEY.public.keyid,)
+    assert accepted.trust == TrustState(NOW * 1000, NOW, {"app": 3}, keyids)
 
 
 def test_an_empty_document_still_binds_its_device() -> None:

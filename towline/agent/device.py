@@ -25,9 +25,12 @@ from towline.agent.stop import Stop
 from towline.agent.trust_store import TrustStore
 from towline.agent.wire import Unreachable, authority, split_https
 from towline.schemas import reports
+from towline.schemas.hosts import Hosts
 from towline.schemas.problems import Problem, Refused
 from towline.schemas.verifier import Accepted, Clock
 
+ROOT_LOOK_S = 86400
+"""How long the device goes without a look for a newer root."""
 SILENCE_S = 30.0
 """How long reports only wait after the server could not be reached."""
 _UNREADABLE = frozenset({400, 413})
@@ -62,12 +65,21 @@ class Device:
         self.trust = TrustStore(layout, identity.organization)
         self.timekeeper = Timekeeper(self.trust.state.time_floor)
         pin = trust_store.pin(layout)
-        self.server = Server(identity.server, identity.organization, pin)
-        pins = {authority(split_https(identity.server)): pin} if pin else {}
-        self.fetcher = Fetcher(layout.downloads, pins, limits, pause=stop.wait)
+        least_time = self.timekeeper.now
+        self.server = Server(identity.server, identity.organization, pin, least_time=least_time)
+        own = authority(split_https(identity.server))
+        self.fetcher = Fetcher(
+            layout.downloads,
+            {own: pin} if pin else {},
+            limits,
+            hosts=Hosts(own, trust_store.hosts(layout)),
+            least_time=least_time,
+            pause=stop.wait,
+        )
         self.accepted: Accepted | None = None
         self._answered: float | None = None
         self._silent_until = 0.0
+        self._looked_for_roots: float | None = None
         stop.on_stop(self.server.abort)
         stop.on_stop(self.fetcher.abort)
 
@@ -81,6 +93,24 @@ class Device:
     def note_contact(self) -> None:
         """The server is there: reports may be sent."""
         self._silent_until = 0.0
+
+    def look_for_roots(self) -> None:
+        """Follow newer roots after a start and once a day; raises Refused for a false one."""
+        now, last = time.monotonic(), self._looked_for_roots
+        if last is None or now >= last + ROOT_LOOK_S:
+            self.trust.follow(self.server.root)
+            self._looked_for_roots = now
+
+    def ask_to_be_known(self) -> None:
+        """A server that lost what it knew, as one does that is restored, hears of us again."""
+        who = self.identity
+        try:
+            answer = self.server.enrol(who.request(), who.key, token="")
+        except (Denied, Unreachable, Refused) as error:
+            LOG.warning("and does not take this device in again: %s", error)
+            return
+        if answer.get("status") == "pending":
+            LOG.warning("it waits for approval, fingerprint %s", answer.get("fingerprint"))
 
     @property
     def has_answer(self) -> bool:

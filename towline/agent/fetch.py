@@ -1,13 +1,14 @@
 """Downloads one package file: resumed, bounded in time, size and slowness, verified when done.
 
-Only https, redirects by hand, never more bytes than were signed. A file is moved to its place only
-after its whole content, from byte 0 on, has the signed checksum.
+Only https, only from allowed hosts, redirects by hand, never more bytes than were signed. A file is
+moved to its place only after its whole content, from byte 0 on, has the signed checksum.
 """
 
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -22,6 +23,7 @@ from towline.agent.transfer import (
     validator_of,
 )
 from towline.agent.wire import Line, Watchdog, authority, split_https
+from towline.schemas.hosts import Hosts
 from towline.schemas.problems import Refused
 
 MARGIN_BYTES = 1024 * 1024
@@ -61,12 +63,17 @@ class Fetcher:
         pins: Mapping[tuple[str, int], str],
         limits: FetchLimits | None = None,
         *,
+        hosts: Hosts | None = None,
+        least_time: Callable[[], int] = lambda: 0,
         free_bytes: Callable[[Path], int] = durable.free_bytes,
         pause: Callable[[float], bool] = _sleep,
     ) -> None:
         self._folder = folder
         self._pins = pins
         self._limits = limits or FetchLimits()
+        self._hosts = hosts or Hosts()
+        self._least_time = least_time
+        """It is that late at least, whatever the system's clock says."""
         self._free_bytes = free_bytes
         self._pause = pause
         """Waits; True when the agent is to stop."""
@@ -149,8 +156,7 @@ class Fetcher:
         """Append to `part` what the server sends; True when it went on from an earlier piece."""
         for _ in range(self._limits.redirects + 1):
             parts = split_https(url)
-            host, port = authority(parts)
-            line = self._line = Line(host, port, self._pins.get((host, port)))
+            line = self._line = self._line_to(*authority(parts))
             limits = self._limits
             watchdog = Watchdog(
                 line,
@@ -173,6 +179,17 @@ class Fetcher:
                 return location
             url = urljoin(url, location)
         raise Refused("redirects", f"more than {self._limits.redirects}")
+
+    def _line_to(self, host: str, port: int) -> Line:
+        """Not connected yet; raises Refused `host`, as it does when it connects."""
+        self._hosts.check_name(host, port)
+        return Line(
+            host,
+            port,
+            self._pins.get((host, port)),
+            least_time=self._least_time(),
+            admit=partial(self._hosts.check_address, host, port),
+        )
 
 
 def clear(folder: Path, kept: Sequence[str]) -> None:

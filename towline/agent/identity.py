@@ -34,6 +34,13 @@ class Identity:
             self.organization, self.device, self.key.public.keyid, self.device_type
         )
 
+    def request(self) -> EnrolmentRequest:
+        """What asks a server to know this device."""
+        version = towline.__version__
+        return EnrolmentRequest(
+            self.organization, self.device, self.key.public, self.device_type, version
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
@@ -96,11 +103,8 @@ def _enrol(
         server=join.server,
         key=key,
     )
-    request = EnrolmentRequest(
-        identity.organization, identity.device, key.public, device_type, towline.__version__
-    )
     try:
-        answer = server.enrol(request, key, join.token)
+        answer = server.enrol(identity.request(), key, join.token)
     except Denied as denied:
         raise _explained(denied, identity.device) from None
     trust_store.store_first_root(layout, root)

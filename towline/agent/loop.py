@@ -182,6 +182,7 @@ def poll(device: Device, wait_s: int) -> Polled:
         device.server.open_session(device.claims(), device.trust.state.sequence)
         device.note_contact()
         _tell(device)
+        _look_for_roots(device)
         answer, nonce = _ask(device, wait_s)
         if answer.status == 304:
             device.note_answer()
@@ -196,6 +197,14 @@ def poll(device: Device, wait_s: int) -> Polled:
         return Polled.FAILED
 
 
+def _look_for_roots(device: Device) -> None:
+    """A root that is not to be believed is told, and the one at hand goes on to count."""
+    try:
+        device.look_for_roots()
+    except Refused as refused:
+        _refuse(device, refused)
+
+
 def _tell(device: Device) -> None:
     """Send what waits; what a full disk cannot forget is sent again and counts once."""
     try:
@@ -207,8 +216,8 @@ def _tell(device: Device) -> None:
 
 def _denied(device: Device, denied: Denied) -> Polled:
     LOG.warning("the server refuses: %s", denied)
-    if denied.code in ("unknown-device", "threshold"):
-        LOG.warning("this device waits for approval, or was removed on the server")
+    if denied.code == "unknown-device":
+        device.ask_to_be_known()
     return Polled.REVOKED if denied.code == "revoked" else Polled.FAILED
 
 

@@ -6,7 +6,7 @@ or an error by what happens next: Unreachable (later again), Denied (a person mu
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from towline.schemas.enrolment import EnrolmentRequest, SessionRequest
 from towline.schemas.envelope import ENVELOPE_LIMIT_BYTES
 from towline.schemas.keys import PrivateKey
 from towline.schemas.problems import Refused
+from towline.schemas.verifier import BUILT_AT
 
 EXCHANGE_DEADLINE_S = 30.0
 _RENEWAL = 0.8
@@ -64,13 +65,15 @@ class Server:
         organization: str,
         pin: str | None,
         deadline_s: float = EXCHANGE_DEADLINE_S,
+        least_time: Callable[[], int] = lambda: BUILT_AT,
     ):
-        """The server may serve others beside the `organization`."""
+        """The server may serve others beside the `organization`; `least_time`: what time it is."""
         self.address = address
         self._organization = organization
         self.pin = pin
         self._host, self._port = authority(split_https(address))
         self._deadline_s = deadline_s
+        self._least_time = least_time
         self._line: Line | None = None
         self._token = ""
         self._renew_at = 0.0
@@ -96,7 +99,7 @@ class Server:
         answer = self._call(
             "POST",
             "/api/v1/ota/enroll",
-            headers={"Authorization": f"Join {token}"},
+            headers={"Authorization": f"Join {token}"} if token else {},
             body=request.sign(key).to_bytes(),
         )
         return strict_json.parse_object(self._good(answer, 201, 202).body)
@@ -198,7 +201,9 @@ class Server:
     ) -> Answer:
         if self._is_aborted:
             raise ConnectionAbortedError("the agent is stopping")
-        line = self._line = self._line or Line(self._host, self._port, self.pin)
+        line = self._line = self._line or Line(
+            self._host, self._port, self.pin, least_time=self._least_time()
+        )
         line.patience(self._deadline_s + wait_s)
         with Watchdog(line, self._deadline_s + wait_s):
             line.request(method, path, body=body, headers=headers)

@@ -37,35 +37,44 @@ class TrustStore:
     """The files in `trust/`; every change is durable before it is used."""
 
     def __init__(self, layout: Layout, organization: str) -> None:
+        self._layout = layout
         self._folder = layout.trust
         self._organization = organization
         self.root = self._newest_root()
         self.state, self.stored = self._read()
+        self.state = self.state.under(self.root)
 
     def _newest_root(self) -> Root:
+        """Of a root that the disk has spoilt the one before counts: it is followed once more."""
         numbers = sorted(int(path.stem) for path in (self._folder / "root").glob("[1-9]*.json"))
         if not numbers:
             raise Problem("this device trusts nobody yet", remedy="towline-agent enroll JOIN")
-        data = (self._folder / "root" / f"{numbers[-1]}.json").read_bytes()
-        try:
-            return roots.trust_first(data, self._organization)
-        except Refused as error:
-            raise Problem(f"the stored root {numbers[-1]} is not valid: {error}") from None
+        problem = ""
+        for number in reversed(numbers):
+            try:
+                data = (self._folder / "root" / f"{number}.json").read_bytes()
+                return roots.trust_first(data, self._organization)
+            except (OSError, Refused) as error:
+                problem = problem or f"the stored root {number} is not valid: {error}"
+        raise Problem(problem, remedy="enrol this device anew, in an empty folder")
 
     def _read(self) -> tuple[TrustState, StoredDocument | None]:
+        """State and document; what a broken disk has spoilt is begun anew, as after a wipe.
+
+        A nonce keeps an old document away then, and the indexes are those of what runs.
+        """
         try:
             document = json.loads((self._folder / "state.json").read_bytes())
             state = TrustState(
                 int(document["sequence"]),
                 int(document["timeFloor"]),
                 {str(name): int(index) for name, index in document["rollbackIndexes"].items()},
+                tuple(map(str, document.get("onlineKeys", ()))),
             )
             desired = document["desired"]
             stored = None if desired is None else _stored(desired)
-        except FileNotFoundError:
-            return TrustState(), None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise Problem(f"the trust state cannot be read: {error}") from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return TrustState(rollback_indexes=_committed(self._layout)), None
         return state, stored
 
     def write(self, state: TrustState, stored: StoredDocument | None) -> None:
@@ -78,6 +87,7 @@ class TrustStore:
             "sequence": state.sequence,
             "timeFloor": state.time_floor,
             "rollbackIndexes": state.rollback_indexes,
+            "onlineKeys": state.online_keyids,
             "desired": desired,
         }
         durable.write_file(self._folder / "state.json", json.dumps(document).encode())
@@ -125,8 +135,8 @@ class TrustStore:
     def follow(self, fetch: Callable[[int], bytes | None]) -> bool:
         """Take every newer root that the chain rule allows; True when there was one.
 
-        Each is stored before the next is asked for. New online keys end what an old one may have
-        done to sequence and time (TUF's recovery from fast-forward).
+        Each is stored before the next is asked for. What was stored of the old online keys is kept
+        with their ids, so that it counts no more under a root that names others.
         """
         before = self.root.version
         for number in range(before + 1, before + 1 + ROOTS_LIMIT):
@@ -134,12 +144,16 @@ class TrustStore:
             if data is None:
                 break
             new = roots.succeed(self.root, data)
-            if set(new.online.keys) != set(self.root.online.keys):
-                # Before the root: after a stop between the two the root is followed once more.
-                self.write(TrustState(0, 0, self.state.rollback_indexes), None)
             durable.write_file(self._folder / "root" / f"{number}.json", data)
             self.root = new
+            self.state = self.state.under(new)
         return self.root.version > before
+
+
+def _committed(layout: Layout) -> dict[str, int]:
+    """The rollback index of what each component runs: it was committed."""
+    running = ((name, layout.current(name)) for name in layout.components())
+    return {name: release.rollback_index for name, release in running if release is not None}
 
 
 def _stored(document: dict[str, Any]) -> StoredDocument:
@@ -150,6 +164,18 @@ def _stored(document: dict[str, Any]) -> StoredDocument:
 def store_first_root(layout: Layout, data: bytes) -> None:
     """Keep root 1, once its hash was compared."""
     durable.write_file(layout.trust / "root" / "1.json", data)
+
+
+def hosts(layout: Layout) -> tuple[str, ...]:
+    """The hosts that this device may have packages from, by its owner's own list; empty: any."""
+    try:
+        lines = (layout.trust / "hosts").read_text("utf-8").splitlines()
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError) as error:
+        raise Problem(f"the list of package hosts cannot be read: {error}") from None
+    names = (line.partition("#")[0].strip().lower() for line in lines)
+    return tuple(name for name in names if name)
 
 
 def store_certificate(layout: Layout, der: bytes) -> None:

@@ -11,12 +11,16 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from urllib.parse import SplitResult, urlsplit
 
 from towline.schemas.problems import Refused
 
 CONNECT_TIMEOUT_S = 15.0
+_NO_CHECK_TIME = 0x200000
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME."""
+_CLOCK_TOLERANCE_S = 3600
 
 
 class Unreachable(Exception):
@@ -64,15 +68,38 @@ class Line(http.client.HTTPSConnection):
     Without one the system's authorities vouch for the host's name.
     """
 
-    def __init__(self, host: str, port: int, pin: str | None) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        pin: str | None,
+        *,
+        least_time: int = 0,
+        admit: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`least_time`: it is that late at least; `admit` may refuse the address connected to."""
         self._tls = ssl.create_default_context() if pin is None else unverified()
+        self._is_clock_wrong = time.time() < least_time - _CLOCK_TOLERANCE_S
+        if self._is_clock_wrong:
+            # Of 1970 every certificate is from the future; what comes over TLS is signed, too.
+            self._tls.verify_flags |= _NO_CHECK_TIME
         super().__init__(host, port, timeout=CONNECT_TIMEOUT_S, context=self._tls)
         self._pin = pin
+        self._least_time = least_time
+        self._admit = admit
         self._is_cut = False
 
     def connect(self) -> None:
-        """Connect and shake hands; raises Refused `server-certificate` before anything is sent."""
+        """Connect and shake hands; before anything is sent, raises Refused.
+
+        `host` where the address is not admitted, `server-certificate` where another one is shown.
+        """
         raw = socket.create_connection((self.host, self.port), CONNECT_TIMEOUT_S)
+        try:
+            self._admit(raw.getpeername()[0])
+        except Refused:
+            raw.close()
+            raise
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         secured = self._tls.wrap_socket(
             raw, server_hostname=self.host, do_handshake_on_connect=False
@@ -84,6 +111,15 @@ class Line(http.client.HTTPSConnection):
         if self._pin is not None and self.fingerprint() != self._pin:
             self.close()
             raise Refused("server-certificate", f"it is not the pinned one of {self.host}")
+        if self._is_clock_wrong and self._pin is None and self._has_run_out():
+            self.close()
+            raise Refused("server-certificate", f"that of {self.host} has run out")
+
+    def _has_run_out(self) -> bool:
+        """Whether the certificate ended before the least time that can be true."""
+        shown = self.sock.getpeercert() if isinstance(self.sock, ssl.SSLSocket) else None
+        end = (shown or {}).get("notAfter")
+        return not isinstance(end, str) or ssl.cert_time_to_seconds(end) < self._least_time
 
     def certificate(self) -> bytes:
         """The server's certificate in DER."""

@@ -5,7 +5,7 @@ in the comments are its steps. All components pass, or the whole document is ref
 """
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from towline.schemas import desired_state, envelope, statement
 from towline.schemas.desired_state import ComponentWanted, DesiredState
@@ -16,6 +16,8 @@ from towline.schemas.statement import Statement
 DAY_S = 86400
 LIFE_LIMIT_S = 7 * DAY_S
 CLOCK_TOLERANCE_S = 300
+BUILT_AT = 1_793_491_200
+"""2026-11-01: no document is older than this version, which is where the time floor begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,23 @@ class TrustState:
 
     sequence: int = 0
     """The highest sequence accepted."""
-    time_floor: int = 0
+    time_floor: int = BUILT_AT
     """No time before this is believed, in seconds since the epoch."""
     rollback_indexes: dict[str, int] = field(default_factory=dict)
     """Per component, the highest index that was committed by a health check."""
+    online_keyids: tuple[str, ...] = ()
+    """Whose documents brought sequence and time here; empty: nobody's yet."""
+
+    def under(self, root: Root) -> "TrustState":
+        """What of it counts under a root.
+
+        Other online keys end what an old one may have done to sequence and time: TUF's recovery
+        from fast-forward.
+        """
+        keyids = tuple(sorted(key.keyid for key in root.online.keys))
+        if self.online_keyids in ((), keyids):
+            return replace(self, online_keyids=keyids)
+        return TrustState(rollback_indexes=dict(self.rollback_indexes), online_keyids=keyids)  # 3d
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +83,8 @@ def verify(
     clock: Clock,
 ) -> Accepted:
     """The document, once everything in it is true; raises Refused with the code to report."""
-    now = max(trust.time_floor, clock.now if clock.is_synchronised else 0)
+    trust = trust.under(root)
+    now = max(trust.time_floor, clock.now if clock.is_synchronised else 0)  # 1
     if root.expires <= now:  # 4
         raise Refused("root-expired")
     sealed = envelope.parse(data)  # 6
@@ -85,10 +101,10 @@ def verify(
     return Accepted(
         document,
         statements,
-        TrustState(
-            document.sequence,
-            max(trust.time_floor, document.issued_at),
-            dict(trust.rollback_indexes),
+        replace(
+            trust,
+            sequence=document.sequence,
+            time_floor=max(trust.time_floor, document.issued_at),
         ),
     )
 
@@ -132,14 +148,15 @@ def _check_components(
     if len(set(names)) != len(names):
         raise Refused("duplicate-component")
     return {
-        component.name: _check_component(component, root, identity, trust)
+        component.name: check_component(component, root, identity, trust)
         for component in document.components
     }
 
 
-def _check_component(
+def check_component(
     component: ComponentWanted, root: Root, identity: DeviceIdentity, trust: TrustState
 ) -> Statement:
+    """What the release keys say of one component; raises Refused unless this device may have it."""
     word = statement.verify(component.statement, root.release)
     if word.organization != identity.organization:
         raise Refused("wrong-org", word.organization)

@@ -1,0 +1,187 @@
+"""Roots that are looked for, disks that spoil, servers that forget, clocks that are wrong."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.agent.fleet_server import FleetServer, Keys
+from tests.agent.misbehaving import Misbehaving
+from tests.agent.packages import AgentProcess, publish
+from towline.agent import device as devices
+from towline.agent import identity, loop, trust_store
+from towline.agent.device import Device
+from towline.agent.layout import Layout
+from towline.agent.stop import Stop
+from towline.agent.trust_store import TrustStore
+from towline.agent.wire import Line
+from towline.schemas.problems import Problem, Refused
+from towline.schemas.verifier import BUILT_AT
+
+DAY_S = 86_400
+
+
+@pytest.fixture
+def device(agent: AgentProcess) -> Iterator[Device]:
+    layout = Layout(agent.root)
+    found = Device(layout, identity.load(layout), Stop())
+    yield found
+    found.server.close()
+
+
+def asked_for_roots(server: FleetServer) -> int:
+    return sum(request.startswith("GET /api/v1/ota/root/") for request in server.requests)
+
+
+def test_a_newer_root_is_looked_for_after_a_start_and_once_a_day(
+    server: FleetServer, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.requests.clear()
+    for _ in range(3):
+        loop.poll(device, 0)
+    assert asked_for_roots(server) == 1
+    monkeypatch.setattr(devices, "ROOT_LOOK_S", -1)
+    server.roots.append(server.keys.make_root(2).sign(server.keys.root))
+    loop.poll(device, 0)
+    assert device.trust.root.version == 2
+    assert (device.layout.trust / "root" / "2.json").read_bytes() == server.roots[1]
+
+
+def test_a_false_root_is_told_and_the_one_at_hand_goes_on_to_count(
+    server: FleetServer, device: Device, tmp_path: Path
+) -> None:
+    stranger = Keys()
+    server.roots.append(stranger.make_root(2).sign(stranger.root))
+    server.want("pi-1", publish(server, tmp_path, "1.0.0"))
+    assert loop.poll(device, 0) is loop.Polled.CHANGED
+    assert [r.rejected for _, r in server.reports if r.rejected] == ["threshold"]
+    assert device.trust.root.version == 1
+    assert not (device.layout.trust / "root" / "2.json").exists()
+
+
+def test_no_more_than_64_roots_are_followed_in_one_go(device: Device) -> None:
+    keys, asked = Keys(), []
+    device.trust.root = keys.make_root()
+
+    def fetch(number: int) -> bytes:
+        asked.append(number)
+        return keys.make_root(number).sign(keys.root)
+
+    assert device.trust.follow(fetch)
+    assert asked == list(range(2, 66))
+
+
+@pytest.mark.parametrize("spoilt", [b"", b"{", b"[]", b'{"sequence": "x"}', b"\xff"])
+def test_a_spoilt_state_is_as_none_but_what_runs_still_forbids_what_is_older(
+    server: FleetServer, agent: AgentProcess, tmp_path: Path, spoilt: bytes
+) -> None:
+    server.want("pi-1", publish(server, tmp_path, "2.0.0", signed={"rollback_index": 2}))
+    agent.call("once")
+    (agent.root / "trust" / "state.json").write_bytes(spoilt)
+    trust = TrustStore(Layout(agent.root), "acme")
+    assert trust.stored is None
+    assert (trust.state.sequence, trust.state.time_floor) == (0, BUILT_AT)
+    assert trust.state.rollback_indexes == {"hello": 2}
+
+
+def test_a_device_with_a_spoilt_state_goes_on(
+    server: FleetServer, agent: AgentProcess, tmp_path: Path
+) -> None:
+    server.want("pi-1", publish(server, tmp_path, "2.0.0", signed={"rollback_index": 2}))
+    agent.call("once")
+    state = agent.root / "trust" / "state.json"
+    state.write_bytes(b"{")
+    server.want("pi-1", publish(server, tmp_path, "1.0.0", signed={"rollback_index": 1}))
+    agent.call("once", status=1)
+    assert (agent.current(), agent.status()["refused"]) == ("2.0.0", "rollback-index")
+    server.want("pi-1", publish(server, tmp_path, "2.1.0", signed={"rollback_index": 2}))
+    agent.call("once")
+    assert agent.current() == "2.1.0"
+    assert json.loads(state.read_bytes())["rollbackIndexes"] == {"hello": 2}
+
+
+def test_of_a_spoilt_root_the_one_before_counts_and_is_followed_once_more(
+    server: FleetServer, device: Device
+) -> None:
+    server.roots.append(server.keys.make_root(2).sign(server.keys.root))
+    loop.poll(device, 0)
+    newest = device.layout.trust / "root" / "2.json"
+    newest.write_bytes(b"")
+    store = TrustStore(device.layout, "acme")
+    assert store.root.version == 1
+    assert store.follow(device.server.root)
+    assert newest.read_bytes() == server.roots[1]
+    for path in newest.parent.iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(Problem, match="root 2 is not valid"):
+        TrustStore(device.layout, "acme")
+
+
+def test_a_server_that_forgot_the_device_hears_of_it_again_and_a_person_lets_it_in(
+    server: FleetServer, agent: AgentProcess, tmp_path: Path
+) -> None:
+    key = server.devices.pop("pi-1")
+    server.sessions.clear()
+    server.needs_approval = True
+    told = agent.call("once", status=1).stderr
+    assert f"waits for approval, fingerprint {key.keyid[:8]}" in told
+    assert server.requests[-1] == "POST /api/v1/ota/enroll"
+    server.devices["pi-1"] = key
+    server.want("pi-1", publish(server, tmp_path, "1.0.0"))
+    agent.call("once")
+    assert agent.current() == "1.0.0"
+
+
+def test_a_server_that_forgot_the_device_and_will_not_have_it_is_asked_later(
+    server: FleetServer, agent: AgentProcess
+) -> None:
+    server.devices.clear()
+    server.sessions.clear()
+    assert "does not take this device in again" in agent.call("once", status=1).stderr
+
+
+def test_the_owner_lists_the_hosts_that_packages_may_come_from(
+    server: FleetServer, agent: AgentProcess, tmp_path: Path
+) -> None:
+    listed = agent.root / "trust" / "hosts"
+    listed.write_text("# ours\nFiles.example.com  # the shop\n\n")
+    assert trust_store.hosts(Layout(agent.root)) == ("files.example.com",)
+    server.want("pi-1", publish(server, tmp_path, "1.0.0", urls=("https://cdn.example.com/a",)))
+    agent.call("once")
+    assert server.last("pi-1").reason == "DownloadFailed"
+    assert "cdn.example.com is not listed" in server.last("pi-1").message
+    listed.write_bytes(b"\xff")
+    assert "list of package hosts" in agent.call("once", status=1).stderr
+
+
+def shown(
+    folder: Path, days: tuple[int, int], least_time: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shake hands with a server whose certificate is valid on these days from now."""
+    server = Misbehaving(folder, days)
+    monkeypatch.setenv("SSL_CERT_FILE", str(folder / "tls.pem"))
+    line = Line("localhost", server.port, None, least_time=least_time)
+    try:
+        line.connect()
+    finally:
+        line.close()
+        server.close()
+
+
+def test_a_clock_of_1970_does_not_keep_a_device_from_its_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = int(time.time())
+    shown(tmp_path, (-1, 30), now, monkeypatch)
+    with pytest.raises(OSError, match="not yet valid"):
+        shown(tmp_path, (100, 200), now, monkeypatch)
+    shown(tmp_path, (100, 200), now + 150 * DAY_S, monkeypatch)
+
+
+def test_a_certificate_that_ended_before_the_least_time_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Refused, match="server-certificate"):
+        shown(tmp_path, (-1, 30), int(time.time()) + 31 * DAY_S, monkeypatch)
