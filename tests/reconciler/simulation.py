@@ -197,7 +197,7 @@ class Simulation:
     def wanted(self, device: PlayedDevice) -> tuple[ComponentWanted, ...]:
         """The components of the device's document."""
         with self.store.read() as connection:
-            return components_of(connection, device.seq, "https://server/packages/")
+            return components_of(connection, {device.seq: "https://server/packages/"})[device.seq]
 
     def report(self, device: PlayedDevice, attempt: Attempt | None = None) -> None:
         """Send one report with what the device runs."""

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import Connection, event, insert, select, text
 
 from tests.reconciler.simulation import ORGANIZATION, PlayedDevice, Simulation, manifest
+from towline.reconciler.documents import components_of
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store, is_postgres
 from towline.reconciler.store.inventory import intern_version
@@ -121,6 +122,8 @@ def test_a_devices_steps_and_the_passes_after_them_scan_nothing_large(fleet: Sim
         fleet.now += 60
         for device in fleet.devices.values():
             fleet.poll(device)
+        with fleet.store.read() as connection:
+            assert len(components_of(connection, dict.fromkeys(range(1, 101), ""))) == 100
     with fleet.store.read() as connection:
         done = connection.execute(
             select(t.targets.c.status).where(t.targets.c.status == "completed")

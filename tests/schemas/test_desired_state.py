@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from tests.schemas.documents import bent, check, code_of, make_component, make_document, payload_of
+from tests.schemas.documents import (
+    ONLINE_KEY,
+    bent,
+    check,
+    code_of,
+    make_component,
+    make_document,
+    payload_of,
+)
+from towline.schemas import envelope, strict_json
 from towline.schemas.desired_state import etag
 from towline.schemas.windows import WINDOWS_LIMIT, Allow, Deny, Window
 
@@ -49,3 +58,11 @@ def test_another_window_or_zone_is_another_document() -> None:
 def test_windows_that_cannot_be_obeyed_refuse_the_document(windows: Any) -> None:
     assert WINDOWS_LIMIT == 64
     assert code_of(lambda: check(with_windows(windows))) == "bad-field"
+
+
+def test_what_is_signed_is_canonical_however_it_is_put_together() -> None:
+    component = make_component(windows=WINDOWS, time_zone="Asia/Tokyo")
+    sealed = make_document(components=(component, component)).sign(ONLINE_KEY).to_bytes()
+    payload = envelope.parse(sealed).payload
+    assert payload == strict_json.canonical(strict_json.parse(payload))
+    assert sealed == strict_json.canonical(strict_json.parse(sealed))

@@ -1,11 +1,15 @@
-"""A document never grows beyond what devices read: what is less urgent gives way."""
+"""Documents as they are served: none grows beyond what devices read, and many are read at once."""
 
 import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import Connection, Engine, select, update
 
 from tests.reconciler.simulation import ORGANIZATION, RELEASE_KEY, Simulation, manifest
 from towline.manifests.model import Ownership
@@ -15,6 +19,7 @@ from towline.reconciler.server.served_documents import Content, Poll, ServedDocu
 from towline.reconciler.server.sessions import Session
 from towline.reconciler.store import freezes
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.engine import Store
 from towline.schemas import desired_state, envelope
 from towline.schemas.desired_state import ComponentAction
 from towline.schemas.keys import PrivateKey
@@ -66,6 +71,14 @@ def fleet(tmp_path: Path) -> Simulation:
     return fleet
 
 
+@pytest.fixture
+def small(tmp_path: Path) -> Simulation:
+    """One device that is granted one component."""
+    small = Simulation(tmp_path, devices=1)
+    small.commit(manifest("1.0.0", "  strategy: immediate\n", NAMES[0]))
+    return small
+
+
 def test_more_installs_than_a_document_holds_are_told_in_turn(fleet: Simulation) -> None:
     content = read(fleet)
     first = served(fleet, content)
@@ -104,3 +117,74 @@ def test_what_is_too_large_by_itself_does_not_keep_the_others_waiting(fleet: Sim
     found = served(fleet, read(fleet))
     assert NAMES[0] not in found
     assert NAMES[1] in found
+
+
+class Held(Store):
+    """A store that counts its transactions, and in which the first one waits until it is let go."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.reads = 0
+        self.may_go_on = threading.Event()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        with super().read() as connection:
+            self.reads += 1
+            yield connection
+            assert self.may_go_on.wait(10)
+
+
+def test_who_asks_together_is_read_together(small: Simulation) -> None:
+    devices = [small.enrol(f"more-{n}").seq for n in range(40)]
+    store = Held(small.store.engine)
+    served = ServedDocuments(store, Doorbell(), lambda _: RELEASE_KEY, 86400)
+
+    async def story() -> None:
+        asked = asyncio.gather(*(served.content(seq, PACKAGES) for seq in devices))
+        await asyncio.sleep(0)
+        assert served.reading == len(devices)
+        store.may_go_on.set()
+        contents = await asyncio.wait_for(asked, 10)
+        assert len({id(content) for content in contents}) == 1
+        assert served.known(devices[0], PACKAGES) is contents[0]
+        assert served.known(devices[0], "https://elsewhere/packages/") is None
+
+    asyncio.run(story())
+    assert (store.reads, served.reading) == (1, 0)
+
+
+def test_who_asks_after_a_ring_is_not_told_what_was_read_before_it(small: Simulation) -> None:
+    store, doorbell, seq = Held(small.store.engine), Doorbell(), small.devices["till-1"].seq
+    served = ServedDocuments(store, doorbell, lambda _: RELEASE_KEY, 86400)
+
+    async def story() -> None:
+        doorbell.open()
+        first = served.read(seq, PACKAGES)
+        while not store.reads:
+            await asyncio.sleep(0.01)
+        set_targets(small, NAMES[:1], status="failed")
+        doorbell.ring([seq])
+        await asyncio.sleep(0)
+        second = asyncio.ensure_future(served.content(seq, PACKAGES))
+        await asyncio.sleep(0)
+        store.may_go_on.set()
+        assert (await asyncio.wait_for(first, 10)).work
+        assert served.known(seq, PACKAGES) is None
+        after = await asyncio.wait_for(second, 10)
+        assert not after.work
+        assert served.known(seq, PACKAGES) is after
+
+    asyncio.run(story())
+
+
+def test_one_that_cannot_be_made_keeps_nobody_from_theirs(small: Simulation) -> None:
+    served = documents(small)
+
+    async def story() -> list[Any]:
+        asked = (served.content(seq, PACKAGES) for seq in (small.devices["till-1"].seq, 999))
+        return list(await asyncio.gather(*asked, return_exceptions=True))
+
+    content, error = asyncio.run(story())
+    assert isinstance(content, Content)
+    assert isinstance(error, KeyError)

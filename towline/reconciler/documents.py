@@ -1,14 +1,15 @@
-"""The unsigned content of a device's document, built from the store alone.
+"""The unsigned content of devices' documents, built from the store alone.
 
 `wanted` says what each component should run; here it gets its URLs, its windows and its limits.
 """
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import structlog
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, Select, bindparam, select
 
 from towline.manifests.filters import FilterableDevice
 from towline.reconciler.bounded_windows import bounded
@@ -37,61 +38,106 @@ log = structlog.get_logger()
 
 
 def components_of(
-    connection: Connection, device_seq: int, packages_url: str
-) -> tuple[ComponentWanted, ...]:
-    """The components of a device's document, by name; a package's own URL stays as it is.
+    connection: Connection, asked: Mapping[int, str]
+) -> dict[int, tuple[ComponentWanted, ...]]:
+    """The components of devices' documents, each device's by name.
 
-    Where not all have room, the least urgent are left out: a device changes one component at a
-    time, and the next have their turn when it is done.
+    `asked`: for each device where the server's packages lie, as it reaches them; a package's own
+    URL stays as it is. Rows are read for all devices at once, and what they share is made once.
+
+    Where not all components have room, the least urgent are left out: a device changes one
+    component at a time, and the next have their turn when it is done.
     """
-    device = _device(connection, device_seq)
-    wanted = sorted(
-        wanted_of(connection, device),
-        key=lambda each: (_URGENCY.index(each.action), each.component),
-    )[:COMPONENTS_LIMIT]
-    frozen = _frozen(connection, device) if any(map(_obeys_windows, wanted)) else ()
-    components = (_component(each, device, frozen, packages_url) for each in wanted)
-    return tuple(sorted(_fitting(components, device), key=lambda each: each.name))
+    devices = connection.execute(_DEVICES, {"of_devices": list(asked)}).all()
+    wanted = wanted_of(connection, devices)
+    parts = _Parts(connection)
+    return {
+        device.seq: _components(parts, device, wanted[device.seq], asked[device.seq])
+        for device in devices
+    }
 
 
-def _fitting(components: Iterable[ComponentWanted], device: Row[Any]) -> Iterable[ComponentWanted]:
-    """Those for which there is room, the first ones first."""
-    left = COMPONENTS_BYTES
-    for each in components:
-        size = len(strict_json.canonical(each.document())) + len(",")
-        if size > COMPONENTS_BYTES:
-            log.error("component.too_large", device=device.slug, component=each.name, bytes=size)
-        if size <= left:
-            left -= size
-            yield each
-
-
-def _device(connection: Connection, device_seq: int) -> Row[Any]:
-    return connection.execute(_OF_DEVICE, {"of_device": device_seq}).one()
-
-
-_OF_DEVICE = (
-    select(t.edge_devices, t.label_sets.c.labels)
+_DEVICES: Select[Any] = (
+    select(
+        t.edge_devices.c.seq,
+        t.edge_devices.c.slug,
+        t.edge_devices.c.organization,
+        t.edge_devices.c.device_type,
+        t.edge_devices.c.time_zone,
+        t.label_sets.c.labels,
+    )
     .join(t.label_sets, t.label_sets.c.id == t.edge_devices.c.label_set_id)
-    .where(t.edge_devices.c.seq == bindparam("of_device"))
+    .where(t.edge_devices.c.seq.in_(bindparam("of_devices", expanding=True)))
 )
 
 
-def _obeys_windows(wanted: Wanted) -> bool:
-    """What is only kept begins nothing; a return at night goes through all windows."""
-    return wanted.action is not ComponentAction.KEEP and not wanted.run.through_windows
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A component as a document carries it, and the room that it takes there."""
+
+    component: ComponentWanted
+    size: int
+    of: Wanted
+    """Lives as long as the part, which is found by it."""
 
 
-def _frozen(connection: Connection, device: Row[Any]) -> tuple[Window, ...]:
-    filterable = FilterableDevice(device.slug, device.device_type, device.labels)
-    return freezes.windows_of(connection, device.organization, filterable)
+class _Parts:
+    """Makes components of what is wanted; devices that are to do the same share them."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._made: dict[Hashable, _Part] = {}
+        self._freezes: dict[str, tuple[freezes.InForce, ...]] = {}
+
+    def of(self, wanted: Wanted, device: Row[Any], packages_url: str) -> _Part:
+        """One device's component."""
+        # What is only kept begins nothing; a return at night goes through all windows.
+        is_bound = wanted.action is not ComponentAction.KEEP and not wanted.run.through_windows
+        frozen = self._frozen(device) if is_bound else ()
+        alike = (wanted.action, wanted.run.seq, id(wanted.release), wanted.attempt, packages_url)
+        key = (*alike, is_bound, frozen, device.time_zone if is_bound else None)
+        part = self._made.get(key)
+        if part is None:
+            windows = bounded((*_own_windows(wanted), *frozen)) if is_bound else ()
+            component = _component(wanted, windows, device.time_zone, packages_url)
+            size = len(strict_json.canonical(component.document())) + len(",")
+            part = self._made[key] = _Part(component, size, wanted)
+        return part
+
+    def _frozen(self, device: Row[Any]) -> tuple[Window, ...]:
+        organization = device.organization
+        if organization not in self._freezes:
+            self._freezes[organization] = freezes.in_force(self._connection, organization)
+        if not (those := self._freezes[organization]):
+            return ()
+        filterable = FilterableDevice(device.slug, device.device_type, device.labels)
+        return freezes.windows_for(those, filterable)
+
+
+def _components(
+    parts: _Parts, device: Row[Any], wanted: list[Wanted], packages_url: str
+) -> tuple[ComponentWanted, ...]:
+    wanted.sort(key=lambda each: (_URGENCY.index(each.action), each.component))
+    made = (parts.of(each, device, packages_url) for each in wanted[:COMPONENTS_LIMIT])
+    return tuple(sorted(_fitting(made, device), key=lambda each: each.name))
+
+
+def _fitting(parts: Iterable[_Part], device: Row[Any]) -> Iterator[ComponentWanted]:
+    """Those for which there is room, the first ones first."""
+    left = COMPONENTS_BYTES
+    for each in parts:
+        if each.size > COMPONENTS_BYTES:
+            name = each.component.name
+            log.error("component.too_large", device=device.slug, component=name, bytes=each.size)
+        if each.size <= left:
+            left -= each.size
+            yield each.component
 
 
 def _component(
-    wanted: Wanted, device: Row[Any], frozen: tuple[Window, ...], packages_url: str
+    wanted: Wanted, windows: tuple[Window, ...], time_zone: str | None, packages_url: str
 ) -> ComponentWanted:
     offer, release, run = wanted.offer, wanted.release, wanted.run
-    windows = bounded((*_own_windows(wanted), *frozen)) if _obeys_windows(wanted) else ()
     return ComponentWanted(
         name=wanted.component,
         action=wanted.action,
@@ -109,7 +155,7 @@ def _component(
         health=offer.health,
         rolls_back=offer.rolls_back,
         windows=windows,
-        time_zone=device.time_zone if windows else None,
+        time_zone=time_zone if windows else None,
     )
 
 

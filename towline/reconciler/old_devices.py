@@ -74,7 +74,7 @@ def look(
     device = rows_of.device_row(connection, device_seq)
     versions = rows_of.unverified(connection, device_seq)
     attempts: list[Attempt] = []
-    for part in components_of(connection, device_seq, packages_url):
+    for part in components_of(connection, {device_seq: packages_url})[device_seq]:
         if part.action is ComponentAction.KEEP:
             continue
         target = rows_of.target_of(connection, UUID(part.deployment), device_seq)
@@ -218,7 +218,7 @@ def step(
 
 def _closed_for(connection: Connection, device_seq: int, run_id: UUID, now: int) -> str:
     """A download may have outlasted its window: no install begins outside of it."""
-    parts = components_of(connection, device_seq, "")
+    parts = components_of(connection, {device_seq: ""})[device_seq]
     mine = (_closed(part, now) for part in parts if part.deployment == str(run_id))
     return next(mine, "")
 

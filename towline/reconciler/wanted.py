@@ -1,14 +1,16 @@
-"""What a device should run, per component: the rule, and the rows of the store that it rests on.
+"""What devices should run, per component: the rule, and the rows of the store that it rests on.
 
 A granted target is installed, or goes back to what it came from. Else a selected one is prepared.
-Else the pin is kept, else the newest run that the device completed, else what runs.
+Else the pin is kept, else the newest run that the device completed, else what runs. Rows are read
+for all devices at once; a run that many devices share is read once.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, or_, select
+from sqlalchemy import Connection, Row, Select, and_, bindparam, or_, select
 
 from towline.reconciler.offer import Offer, OfferedRelease
 from towline.reconciler.previous import Found, find_release
@@ -34,22 +36,26 @@ class Wanted:
     release: OfferedRelease
 
 
-def wanted_of(connection: Connection, device: Row[Any]) -> list[Wanted]:
-    """What a device should run, by component; `device` is its row of `edge_devices`."""
-    targets = _targets(connection, device.seq)
-    pins = {row.component: row for row in _pins(connection, device.seq)}
-    found = []
-    for component in sorted({*pins, *(target.component for target in targets)}):
-        own = [target for target in targets if target.component == component]
-        wanted = _wanted(connection, device, own, component, pins.get(component))
-        if wanted is not None:
-            found.append(wanted)
+def wanted_of(connection: Connection, devices: Sequence[Row[Any]]) -> dict[int, list[Wanted]]:
+    """What each device should run, by component; `devices` are rows of `edge_devices`."""
+    seqs = [device.seq for device in devices]
+    targets = _by_device(connection, _TARGETS, seqs)
+    pins = _by_device(connection, _PINS, seqs)
+    offers = _Offers(connection)
+    return {
+        device.seq: _wanted_of(offers, device, targets[device.seq], pins[device.seq])
+        for device in devices
+    }
+
+
+def _by_device(
+    connection: Connection, statement: Select[Any], device_seqs: Sequence[int]
+) -> defaultdict[int, list[Row[Any]]]:
+    """The rows of each device, in the statement's order."""
+    found: defaultdict[int, list[Row[Any]]] = defaultdict(list)
+    for row in connection.execute(statement, {"of_devices": device_seqs}):
+        found[row.device_seq].append(row)
     return found
-
-
-def _targets(connection: Connection, device_seq: int) -> Sequence[Row[Any]]:
-    """The device's targets that may say what it should run, the newest run first."""
-    return connection.execute(_OF_DEVICE, {"of_device": device_seq}).all()
 
 
 _IS_PREPARED_FOR = or_(
@@ -59,10 +65,20 @@ _IS_PREPARED_FOR = or_(
         t.batches.c.state != BatchState.FAILED.value,
     ),
 )
-_OF_DEVICE = (
+_TARGETS = (
     select(
-        t.targets,
-        t.runs.c.revision,
+        t.targets.c.device_seq,
+        t.targets.c.run_seq,
+        t.targets.c.component,
+        t.targets.c.status,
+        t.targets.c.attempt,
+        t.targets.c.sha256,
+        t.targets.c.arm,
+        t.targets.c.goes_back,
+        t.targets.c.from_version,
+        t.targets.c.from_sha256,
+        t.targets.c.granted_at,
+        t.targets.c.completed_at,
         _IS_PREPARED_FOR.label("is_prepared_for"),
     )
     .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
@@ -74,48 +90,86 @@ _OF_DEVICE = (
         ),
     )
     .where(
-        t.targets.c.device_seq == bindparam("of_device"),
+        t.targets.c.device_seq.in_(bindparam("of_devices", expanding=True)),
         t.targets.c.status.in_([*_ACTIVE, _COMPLETED]),
         t.runs.c.offer.is_not(None),
     )
     .order_by(t.targets.c.run_seq.desc())
 )
+"""The targets that may say what a device should run, the newest run first."""
 
-
-def _pins(connection: Connection, device_seq: int) -> Sequence[Row[Any]]:
-    return connection.execute(_PINS, {"of_device": device_seq}).all()
-
-
-_PINS = select(t.device_components).where(
-    t.device_components.c.device_seq == bindparam("of_device"),
+_PINS = select(
+    t.device_components.c.device_seq,
+    t.device_components.c.component,
+    t.device_components.c.pin_version,
+    t.device_components.c.pin_sha256,
+).where(
+    t.device_components.c.device_seq.in_(bindparam("of_devices", expanding=True)),
     t.device_components.c.pin_sha256.is_not(None),
 )
 
 
+class _Offers:
+    """The runs that devices are told of, each read once however many there are."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._runs: dict[int, tuple[Row[Any], Offer]] = {}
+        self._found: dict[tuple[str, str, str, str], Found | None] = {}
+
+    def of_run(self, run_seq: int) -> tuple[Row[Any], Offer]:
+        """A run, and what it offers."""
+        if run_seq not in self._runs:
+            run = self._connection.execute(_OF_RUN, {"of_run": run_seq}).one()
+            self._runs[run_seq] = (run, Offer.parse(run.offer, run.target_version))
+        return self._runs[run_seq]
+
+    def find(self, organization: str, component: str, version: str, sha256: str) -> Found | None:
+        """As `find_release`."""
+        key = (organization, component, version, sha256)
+        if key not in self._found:
+            self._found[key] = find_release(self._connection, *key)
+        return self._found[key]
+
+
+_OF_RUN = select(t.runs).where(t.runs.c.seq == bindparam("of_run"))
+
+
+def _wanted_of(
+    offers: _Offers, device: Row[Any], targets: Sequence[Row[Any]], pins: Sequence[Row[Any]]
+) -> list[Wanted]:
+    pinned = {row.component: row for row in pins}
+    found = []
+    for component in sorted({*pinned, *(target.component for target in targets)}):
+        own = [target for target in targets if target.component == component]
+        wanted = _wanted(offers, device.organization, own, component, pinned.get(component))
+        if wanted is not None:
+            found.append(wanted)
+    return found
+
+
 def _wanted(
-    connection: Connection,
-    device: Row[Any],
+    offers: _Offers,
+    organization: str,
     targets: Sequence[Row[Any]],
     component: str,
     pin: Row[Any] | None,
 ) -> Wanted | None:
     granted = _first(each for each in targets if _is_granted(each))
     if granted is not None:
-        return _granted(connection, device, granted)
+        return _granted(offers, organization, granted)
     selected = _first(each for each in targets if _is_selected(each))
     if selected is not None:
-        return _of_target(connection, selected, ComponentAction.PREPARE)
+        return _of_target(offers, selected, ComponentAction.PREPARE)
     if pin is not None:
-        found = find_release(
-            connection, device.organization, component, pin.pin_version, pin.pin_sha256
-        )
+        found = offers.find(organization, component, pin.pin_version, pin.pin_sha256)
         return None if found is None else _pinned(component, found, targets)
     completed = [each for each in targets if each.status == _COMPLETED]
     if not completed:
         return None
     # By time and not by run: a device may pass to a Deployment whose run is the older one.
     last = max(completed, key=lambda each: (each.completed_at, each.run_seq))
-    return _of_target(connection, last, ComponentAction.KEEP)
+    return _of_target(offers, last, ComponentAction.KEEP)
 
 
 def _first(targets: Iterable[Row[Any]]) -> Row[Any] | None:
@@ -132,20 +186,19 @@ def _is_selected(target: Row[Any]) -> bool:
     return bool(is_pending and target.is_prepared_for)
 
 
-def _granted(connection: Connection, device: Row[Any], target: Row[Any]) -> Wanted | None:
+def _granted(offers: _Offers, organization: str, target: Row[Any]) -> Wanted | None:
     if not target.goes_back:
-        return _of_target(connection, target, ComponentAction.INSTALL)
+        return _of_target(offers, target, ComponentAction.INSTALL)
     if target.from_version is None or target.from_sha256 is None:
         return None
-    found = find_release(
-        connection, device.organization, target.component, target.from_version, target.from_sha256
-    )
+    found = offers.find(organization, target.component, target.from_version, target.from_sha256)
     if found is None:
         return None
+    run, _ = offers.of_run(target.run_seq)
     return Wanted(
         component=target.component,
         action=ComponentAction.ROLLBACK,
-        run=_run(connection, target.run_seq),
+        run=run,
         attempt=target.attempt,
         offer=found.offer,
         release=found.release,
@@ -164,16 +217,8 @@ def _pinned(component: str, found: Found, targets: Sequence[Row[Any]]) -> Wanted
     )
 
 
-def _of_target(connection: Connection, target: Row[Any], action: ComponentAction) -> Wanted:
-    run = _run(connection, target.run_seq)
-    offer = Offer.parse(run.offer, run.target_version)
+def _of_target(offers: _Offers, target: Row[Any], action: ComponentAction) -> Wanted:
+    run, offer = offers.of_run(target.run_seq)
     release = offer.release(target.sha256, target.arm)
     assert release is not None
     return Wanted(target.component, action, run, target.attempt, offer, release)
-
-
-def _run(connection: Connection, run_seq: int) -> Row[Any]:
-    return connection.execute(_OF_RUN, {"of_run": run_seq}).one()
-
-
-_OF_RUN = select(t.runs).where(t.runs.c.seq == bindparam("of_run"))

@@ -92,8 +92,8 @@ class ComponentWanted:
 
 
 @dataclass(frozen=True, slots=True)
-class DesiredState:
-    """A whole document, as the device reads it."""
+class Heading:
+    """All of a document but its components: whose it is, what it answers, until when it holds."""
 
     organization: str
     device: str
@@ -104,13 +104,12 @@ class DesiredState:
     expires: int
     root_version: int
     poll_after_s: int
-    components: tuple[ComponentWanted, ...]
-    version: int = 1
-    critical: tuple[str, ...] = field(default=())
+    version: int = field(default=1, kw_only=True)
+    critical: tuple[str, ...] = field(default=(), kw_only=True)
 
-    def sign(self, key: PrivateKey) -> Envelope:
-        """The envelope that the device gets."""
-        payload = {
+    def sign_over(self, written: bytes, key: PrivateKey) -> Envelope:
+        """The envelope that the device gets, with components as `write` made them."""
+        rest = {
             "v": self.version,
             "crit": list(self.critical),
             "organization": self.organization,
@@ -122,9 +121,26 @@ class DesiredState:
             "expires": times.to_rfc3339(self.expires),
             "rootVersion": self.root_version,
             "pollAfter": self.poll_after_s,
-            "components": [component.document() for component in self.components],
         }
-        return envelope.sign(DESIRED_STATE_TYPE, strict_json.canonical(payload), key)
+        # Canonical JSON has its keys in order, and none of these comes before `components`.
+        payload = b'{"components":' + written + b"," + strict_json.canonical(rest)[1:]
+        return envelope.sign(DESIRED_STATE_TYPE, payload, key)
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredState(Heading):
+    """A whole document, as the device reads it."""
+
+    components: tuple[ComponentWanted, ...]
+
+    def sign(self, key: PrivateKey) -> Envelope:
+        """The envelope that the device gets."""
+        return self.sign_over(write(self.components), key)
+
+
+def write(components: Sequence[ComponentWanted]) -> bytes:
+    """Components as they stand in a document: the same bytes for all devices that get the same."""
+    return strict_json.canonical([component.document() for component in components])
 
 
 def etag(components: Sequence[ComponentWanted]) -> str:

@@ -77,18 +77,21 @@ class Envelope:
 
     def document(self) -> dict[str, Any]:
         """The envelope as JSON carries it."""
+        return {"payload": base64.b64encode(self.payload).decode(), **self._rest()}
+
+    def to_bytes(self) -> bytes:
+        """Compact JSON, canonical as well; base64 needs no escaping."""
+        payload = base64.b64encode(self.payload)
+        return b'{"payload":"' + payload + b'",' + strict_json.canonical(self._rest())[1:]
+
+    def _rest(self) -> dict[str, Any]:
         return {
             "payloadType": self.payload_type,
-            "payload": base64.b64encode(self.payload).decode(),
             "signatures": [
                 {"keyid": keyid, "sig": base64.b64encode(signature).decode()}
                 for keyid, signature in zip(self._keyids(), self.signatures, strict=True)
             ],
         }
-
-    def to_bytes(self) -> bytes:
-        """Compact JSON."""
-        return strict_json.canonical(self.document())
 
 
 def sign(payload_type: str, payload: bytes, *keys: Signer) -> Envelope:

@@ -8,6 +8,7 @@ the SHA-256 of the canonical public-key JSON, as in TUF and securesystemslib.
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,9 +50,7 @@ class PublicKey:
     @property
     def keyid(self) -> str:
         """64 hex digits: SHA-256 of the canonical public-key JSON."""
-        # The canonical form of TUF and securesystemslib leaves the lines of a PEM as they are.
-        canonical = strict_json.canonical(self.document()).replace(b"\\n", b"\n")
-        return hashlib.sha256(canonical).hexdigest()
+        return _keyid(self)
 
     def document(self) -> dict[str, Any]:
         """The key as TUF writes it."""
@@ -133,6 +132,13 @@ class PublicKey:
         if len(raw) != 32:
             raise Refused("key", "64 hex digits are expected")
         return cls(raw)
+
+
+@lru_cache(1024)
+def _keyid(key: PublicKey) -> str:
+    # The canonical form of TUF and securesystemslib leaves the lines of a PEM as they are.
+    canonical = strict_json.canonical(key.document()).replace(b"\\n", b"\n")
+    return hashlib.sha256(canonical).hexdigest()
 
 
 def _point(raw: bytes) -> ec.EllipticCurvePublicKey:

@@ -56,6 +56,9 @@ def parse_object(data: bytes) -> dict[str, Any]:
 
 def canonical(value: Any) -> bytes:
     """Compact UTF-8 with sorted keys: the same bytes for the same value, for digests."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    return _CANONICAL.encode(value).encode()
+
+
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)

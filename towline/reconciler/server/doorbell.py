@@ -7,11 +7,11 @@ import asyncio
 from collections.abc import Callable, Iterable
 from itertools import islice
 
-AT_ONCE = 50
+AT_ONCE = 500
 """More devices than this are rung one slice after the other, while the server keeps up."""
 AT_LEAST = 2
 """So many are rung even while it does not: everybody's turn comes."""
-PACE_S = 0.05
+PACE_S = 0.02
 
 
 class Doorbell:

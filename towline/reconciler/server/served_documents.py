@@ -1,36 +1,45 @@
 """The devices' documents as they are served: content cached per device, signed for each answer.
 
-The content is read from the store only after the device's bell rang; an unchanged poll reads
-nothing.
+The content is read from the store only after the device's bell rang, for all at once that rang
+meanwhile; an unchanged poll reads nothing.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from towline.reconciler.documents import components_of
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.sessions import Session
-from towline.reconciler.store.engine import Store
-from towline.schemas.desired_state import ComponentAction, ComponentWanted, DesiredState, etag
+from towline.reconciler.store.engine import AWAY, Store
+from towline.schemas import desired_state
+from towline.schemas.desired_state import ComponentAction, ComponentWanted, Heading
 from towline.schemas.keys import PrivateKey
 
 DOCUMENT_LIFE_S = 2 * 86400
+TOGETHER = 500
+"""So many contents are read in one transaction at most."""
+SLICE = 25
+"""So many are handed out, and signed, before the event loop looks after others again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Content:
-    """What a device should run, unsigned."""
+    """What devices should run, unsigned; one for all that should run the same."""
 
-    components: tuple[ComponentWanted, ...]
+    written: bytes
+    """The components as they stand in a document."""
     etag: str
+    work: tuple[str, ...]
+    """What is to be downloaded or installed: the clocks of these components begin."""
 
-    @property
-    def work(self) -> tuple[str, ...]:
-        """What the device is to download or install: the clocks of these components begin."""
-        return tuple(
-            each.name for each in self.components if each.action is not ComponentAction.KEEP
-        )
+    @classmethod
+    def of(cls, components: Sequence[ComponentWanted]) -> "Content":
+        """Of these components."""
+        work = [each.name for each in components if each.action is not ComponentAction.KEEP]
+        written = desired_state.write(components)
+        return cls(written, desired_state.etag(components), tuple(work))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,10 @@ class Poll:
     now_ms: int
 
 
+Asked = tuple[int, str]
+"""A device, and where it reaches the server's packages."""
+
+
 class ServedDocuments:
     """Belongs to the event loop's thread; the store is read in another."""
 
@@ -68,32 +81,90 @@ class ServedDocuments:
         self._key_of = key_of
         self._poll_after_s = poll_after_s
         self._kept: dict[int, _Kept] = {}
-        self.reading = 0
-        """Contents that are being read from the store."""
+        self._alike: WeakValueDictionary[bytes, Content] = WeakValueDictionary()
+        self._asked: dict[Asked, list[asyncio.Future[Content]]] = {}
+        self._under_way = 0
+        self._reader: asyncio.Task[None] | None = None
+
+    @property
+    def reading(self) -> int:
+        """How many contents are to be read from the store, or are being read."""
+        return len(self._asked) + self._under_way
+
+    def known(self, device_seq: int, packages_url: str) -> Content | None:
+        """The device's content, if its bell did not ring since it was read."""
+        kept = self._kept.get(device_seq)
+        if kept is None or kept.packages_url != packages_url:
+            return None
+        return kept.content if kept.rings == self._doorbell.count(device_seq) else None
 
     async def content(self, device_seq: int, packages_url: str) -> Content:
-        """The device's content, read anew only after its bell rang."""
-        rings = self._doorbell.count(device_seq)
-        kept = self._kept.get(device_seq)
-        if kept is not None and (kept.rings, kept.packages_url) == (rings, packages_url):
-            return kept.content
-        self.reading += 1
-        try:
-            content = await asyncio.to_thread(self._read, device_seq, packages_url)
-        finally:
-            self.reading -= 1
-        self._kept[device_seq] = _Kept(rings, packages_url, content)
-        return content
+        """The device's content as it is now."""
+        known = self.known(device_seq, packages_url)
+        return known if known is not None else await self.read(device_seq, packages_url)
 
-    def _read(self, device_seq: int, packages_url: str) -> Content:
-        with self._store.read() as connection:
-            components = components_of(connection, device_seq, packages_url)
-        return Content(components, etag(components))
+    def read(self, device_seq: int, packages_url: str) -> "asyncio.Future[Content]":
+        """The device's content, read anew, together with all that are asked for meanwhile."""
+        future: asyncio.Future[Content] = asyncio.get_running_loop().create_future()
+        self._asked.setdefault((device_seq, packages_url), []).append(future)
+        if self._reader is None:
+            self._reader = asyncio.ensure_future(self._read_all())
+        return future
+
+    async def _read_all(self) -> None:
+        try:
+            while self._asked:
+                await self._read_some()
+        finally:
+            self._reader = None
+
+    async def _read_some(self) -> None:
+        asked: dict[int, str] = {}
+        for seq, packages_url in self._asked:
+            if len(asked) < TOGETHER:
+                asked.setdefault(seq, packages_url)
+        # Who asks from now on may do so for a later ring than what is read here knows of.
+        waiting = {seq: self._asked.pop((seq, url)) for seq, url in asked.items()}
+        rings = {seq: self._doorbell.count(seq) for seq in asked}
+        self._under_way = len(asked)
+        found = await asyncio.to_thread(self._found, asked)
+        for number, (seq, read) in enumerate(found.items(), 1):
+            self._under_way -= 1
+            if isinstance(read, Content):
+                self._kept[seq] = _Kept(rings[seq], asked[seq], read)
+            _tell(waiting[seq], read)
+            if number % SLICE == 0:
+                await asyncio.sleep(0)
+
+    def _found(self, asked: Mapping[int, str]) -> dict[int, Content | Exception]:
+        """The content of each, or why there is none; raises nothing."""
+        try:
+            with self._store.read() as connection:
+                components = components_of(connection, asked)
+            made: dict[tuple[int, ...], Content] = {}
+            return {seq: self._content(components[seq], made) for seq in asked}
+        except AWAY as error:
+            return dict.fromkeys(asked, error)
+        except Exception as error:  # noqa: BLE001 whatever it was, whoever asked is told
+            if len(asked) == 1:
+                return dict.fromkeys(asked, error)
+            # One that cannot be made must not keep the others from theirs.
+            return {seq: self._found({seq: url})[seq] for seq, url in asked.items()}
+
+    def _content(
+        self, components: Sequence[ComponentWanted], made: dict[tuple[int, ...], Content]
+    ) -> Content:
+        """The one content of these components; `made` knows it by the very objects."""
+        those = tuple(map(id, components))
+        if those not in made:
+            content = Content.of(components)
+            made[those] = self._alike.setdefault(content.written, content)
+        return made[those]
 
     def sign(self, content: Content, poll: Poll, root_version: int) -> bytes:
         """The envelope for this very poll."""
         now = poll.now_ms // 1000
-        document = DesiredState(
+        heading = Heading(
             organization=poll.session.organization,
             device=poll.session.slug,
             device_key=poll.session.keyid,
@@ -103,6 +174,16 @@ class ServedDocuments:
             expires=now + DOCUMENT_LIFE_S,
             root_version=root_version,
             poll_after_s=self._poll_after_s,
-            components=content.components,
         )
-        return document.sign(self._key_of(poll.session.organization)).to_bytes()
+        key = self._key_of(poll.session.organization)
+        return heading.sign_over(content.written, key).to_bytes()
+
+
+def _tell(waiting: Sequence["asyncio.Future[Content]"], read: Content | Exception) -> None:
+    for future in waiting:
+        if future.done():
+            continue  # whoever asked went away
+        if isinstance(read, Exception):
+            future.set_exception(read)
+        else:
+            future.set_result(read)

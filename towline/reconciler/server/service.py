@@ -36,7 +36,7 @@ from towline.reconciler.server.admission import Admission
 from towline.reconciler.server.dashboard import web as dashboard
 from towline.reconciler.server.desk import AtDesks, Desk, Desks, install_problems, seen_after
 from towline.reconciler.server.device import DeviceProtocol
-from towline.reconciler.server.doorbell import Doorbell
+from towline.reconciler.server.doorbell import AT_ONCE, Doorbell
 from towline.reconciler.server.fleets import Fleets, FleetView
 from towline.reconciler.server.inlet import Inlet
 from towline.reconciler.server.known_query import only_known
@@ -61,7 +61,7 @@ END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GRACE_S = 5
 """How long a request in progress may go on when the server ends."""
 BUSY = 32
-"""While more than these documents and reports are under way nobody else is woken."""
+"""While more than these reports wait to be written, or a slice's documents, few are woken."""
 WORDS_LIMIT = 1024
 """What a reader may say at once over a WebSocket, in bytes: it has nothing to say."""
 
@@ -103,7 +103,7 @@ class Service:
         )
         tally = DeviceTally()
         documents = ServedDocuments(store, doorbell, fleets.key, settings.poll_interval_s)
-        doorbell.is_busy = lambda: documents.reading + self._inlet.waiting > BUSY
+        doorbell.is_busy = lambda: documents.reading > AT_ONCE or self._inlet.waiting > BUSY
         protocol = DeviceProtocol(
             admission=Admission(store, self._inlet, sessions, fleets),
             sessions=sessions,

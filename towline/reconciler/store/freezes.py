@@ -1,6 +1,7 @@
 """The Freezes in force, kept so that a device's document is built from the store alone."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
@@ -29,15 +30,34 @@ def replace(connection: Connection, organization: str, in_force: Iterable[Freeze
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """One Freeze: whom it is for, and when they begin nothing."""
+
+    ownership: Ownership
+    windows: tuple[Window, ...]
+
+
+def in_force(connection: Connection, organization: str) -> tuple[InForce, ...]:
+    """All Freezes of an organization, by their names."""
+    return tuple(
+        InForce(_ownership(content["filters"]), window_words.parse(content["windows"]))
+        for _, content in sorted(_contents(connection, organization).items())
+    )
+
+
+def windows_for(those: Iterable[InForce], device: FilterableDevice) -> tuple[Window, ...]:
+    """The windows of those that own the device."""
+    return tuple(
+        window for each in those if owns(each.ownership, {}, device) for window in each.windows
+    )
+
+
 def windows_of(
     connection: Connection, organization: str, device: FilterableDevice
 ) -> tuple[Window, ...]:
-    """The windows of all Freezes that own the device, by the Freezes' names."""
-    found: list[Window] = []
-    for _, content in sorted(_contents(connection, organization).items()):
-        if owns(_ownership(content["filters"]), {}, device):
-            found += window_words.parse(content["windows"])
-    return tuple(found)
+    """The windows of all Freezes that own one device."""
+    return windows_for(in_force(connection, organization), device)
 
 
 def _contents(connection: Connection, organization: str) -> dict[str, dict[str, Any]]:
