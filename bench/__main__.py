@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import history, machine, parked, passes, polls, reports, swarm
+from bench import history, machine, parked, passes, polls, reports, swarm, verify
 from bench.figures import FIGURES, Measured, table_of
 from bench.polls import Size
 
@@ -23,6 +23,7 @@ ROWS: Mapping[str, Row] = {
     "parked": lambda asked: parked.measure(asked.parked, asked.repeats),
     "kills": lambda asked: _kills(asked.kills),
     "passes": lambda asked: passes.measure(*asked.devices),
+    "verify": lambda _: verify.measure(),
 }
 
 

@@ -45,6 +45,7 @@ FIGURES = (
     Figure("pass-reports", "pass after 1,000 reports: large / small fleet", "x", 1.5, 1.1),
     Figure("next", "next 1,000 eligible: large / small fleet", "x", 2, 1.3),
     Figure("open", "open 1,000 with a budget, SQLite", "ms", 150, 50),
+    Figure("verify", "a document on the device: verified / its signatures alone", "x", 3, 2),
     Figure("open-postgres", "open 1,000 with a budget, Postgres", "ms", 300, 100),
 )
 

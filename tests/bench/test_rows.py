@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from bench import polls, reports
+from bench import polls, reports, verify
 from bench.figures import Figure
 from bench.polls import Size
 from towline.schemas import strict_json
@@ -30,6 +30,12 @@ def test_a_report_that_is_sent_is_one() -> None:
     parsed = [parse_many(strict_json.parse(body))[0] for _, _, body in sent]
     assert [each.report_seq - reports.FIRST for each in parsed] == list(range(len(sent)))
     assert len({head for head, _, _ in sent}) == reports.DEVICES_EACH
+
+
+def test_a_device_verifies_for_less_than_three_times_what_the_signatures_cost() -> None:
+    """The time of the processor, so that other work on the machine does not count."""
+    found = verify.measure(turns=10)
+    assert 1 < found.values["verify"] <= 3, found.details
 
 
 @pytest.mark.parametrize(

@@ -40,19 +40,33 @@ class Envelope:
         """
         if self.payload_type != payload_type:
             raise Refused("payload-type", self.payload_type[:80])
-        signed = self.signers(keys)
-        if threshold < 1 or len(signed) < threshold:
-            raise Refused("threshold", f"{len(signed)} of {threshold} signatures")
-        return self.payload
+        signed: set[PublicKey] = set()
+        for key in self._likely_first(keys):
+            if self._is_signed_by(key):
+                signed.add(key)
+            if 1 <= threshold <= len(signed):
+                return self.payload
+        raise Refused("threshold", f"{len(signed)} of {threshold} signatures")
+
+    def _likely_first(self, keys: Iterable[PublicKey]) -> list[PublicKey]:
+        """A false hint costs time and nothing else: every key is tried that may be needed."""
+        known = list(keys)
+        return sorted(known, key=lambda key: key.keyid not in self.keyids) if known[1:] else known
+
+    def _is_signed_by(self, key: PublicKey) -> bool:
+        message = pre_authentication_encoding(self.payload_type, self.payload)
+        return any(key.is_signed(signature, message) for signature in self._likely_from(key))
+
+    def _likely_from(self, key: PublicKey) -> Iterable[bytes]:
+        """The signatures, the one that is said to be of that key first."""
+        if not self.signatures[1:]:
+            return self.signatures
+        hinted = zip(self._keyids(), self.signatures, strict=True)
+        return [each for _, each in sorted(hinted, key=lambda pair: pair[0] != key.keyid)]
 
     def signers(self, keys: Iterable[PublicKey]) -> frozenset[PublicKey]:
         """Those of `keys` that have signed it; whatever its type is."""
-        message = pre_authentication_encoding(self.payload_type, self.payload)
-        return frozenset(
-            key
-            for key in keys
-            if any(key.is_signed(signature, message) for signature in self.signatures)
-        )
+        return frozenset(key for key in keys if self._is_signed_by(key))
 
     def also_signed_by(self, *signers: Signer) -> "Envelope":
         """The same with more signatures; one that is there is not made again."""
