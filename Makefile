@@ -20,7 +20,7 @@ test: $(READY)  ## every test that .ci/run needs
 soak: $(READY)  ## the long lives: as `test` plays them, twenty times as many
 	TOWLINE_SOAK=1 $(BIN)/python -m pytest -n 2 --timeout 14400 tests/reconciler/test_invariants.py \
 		tests/reconciler/test_replay.py tests/reconciler/test_waiting.py \
-		tests/reconciler/test_both_engines.py
+		tests/reconciler/test_both_engines.py tests/security/test_parsers.py
 
 swarm: $(READY)  ## two rollouts to 10,000 simulated devices, then a server killed 20 times under load
 	$(BIN)/python -m bench.swarm rollout

@@ -6,7 +6,7 @@ token of about an hour, of which the server keeps only the SHA-256.
 
 import hashlib
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from towline.schemas import envelope, fields, strict_json, times
 from towline.schemas.envelope import Envelope
@@ -41,11 +41,11 @@ class JoinString:
     @classmethod
     def parse(cls, text: str) -> "JoinString":
         """Read a join string; raises Problem with what is wrong."""
-        parts = urlsplit(text.strip())
-        query = dict(parse_qsl(parts.query))
+        parts = _address(text.strip())
         remedy = "copy the whole line that `towline join create` printed, in single quotes"
-        if parts.scheme != _SCHEME or not parts.netloc or parts.path != "/join":
+        if parts is None or parts.scheme != _SCHEME or parts.path != "/join":
             raise Problem(f"this is no join string: {text[:60]}", remedy=remedy)
+        query = dict(parse_qsl(parts.query))
         missing = [name for name in ("org", "token", "root") if not query.get(name)]
         if missing or not is_id(query.get("org")):
             raise Problem(f"the join string lacks {', '.join(missing) or 'a name'}", remedy=remedy)
@@ -56,6 +56,17 @@ class JoinString:
             root=query["root"],
             certificate=query.get("ca"),
         )
+
+
+def _address(text: str) -> SplitResult | None:
+    """The parts of an address that can be connected to; None for any other text."""
+    try:
+        parts = urlsplit(text)
+        is_whole = bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
+    except ValueError:
+        return None
+    is_plain = text.isascii() and text.isprintable() and " " not in text
+    return parts if is_whole and is_plain else None
 
 
 @dataclass(frozen=True, slots=True)
