@@ -82,3 +82,61 @@ def test_an_operator_does_not_read_the_audit(
     monkeypatch.setenv("TOWLINE_TOKEN", acted.tokens["operator"])
     assert main.run(["audit", "list"]) == ExitCode.NOT_AUTHORISED
     assert "needs the role admin" in capsys.readouterr().err
+
+
+def verdict(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, dict[str, Any]]:
+    capsys.readouterr()
+    code = main.run(["audit", "verify", "-o", "json", *options])
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return code, found
+
+
+def tamper(server: Running, *statements: str) -> None:
+    """As who owns the database can."""
+    with server.store.write() as connection:
+        for act in ("update", "delete", "insert"):
+            connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS audit_keeps_on_{act}")
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+def test_an_audit_that_nobody_touched_is_whole(
+    acted: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(["audit", "verify"]) == ExitCode.OK
+    said = capsys.readouterr().out
+    assert "3 acts of acme, 1 to 3" in said
+    head = said.split("head ")[1].strip()
+    assert verdict(capsys, "--head", head[:12])[1]["isWhole"]
+    shown = acted.client.get("/metrics", headers=acted.admin("viewer")).text
+    told = next(line for line in shown.splitlines() if line.startswith("towline_audit_head "))
+    assert float(told.split()[1]) == int(head[:13], 16)
+    assert "towline_audit_acts 3.0" in shown
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE audit SET person = 'nobody' WHERE number = 2", "act 2 is not as it was written"),
+        ("UPDATE audit SET detail = '{}' WHERE number = 1", "act 1 is not as it was written"),
+        ("DELETE FROM audit WHERE number = 2", "between act 1 and act 3"),
+        ("DELETE FROM audit WHERE number = 1", "begins with act 2"),
+    ],
+)
+def test_what_was_changed_or_removed_is_found(
+    acted: Running, capsys: pytest.CaptureFixture[str], statement: str, said: str
+) -> None:
+    tamper(acted, statement)
+    code, found = verdict(capsys)
+    assert (code, found["isWhole"]) == (ExitCode.ERROR, False)
+    assert said in found["problem"]
+
+
+def test_what_was_cut_off_is_found_by_a_hash_that_was_noted(
+    acted: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = verdict(capsys)[1]["head"]
+    tamper(acted, "DELETE FROM audit WHERE number = 3")
+    assert verdict(capsys)[1]["isWhole"]
+    code, found = verdict(capsys, "--head", head)
+    assert (code, "cut off" in found["problem"]) == (ExitCode.ERROR, True)

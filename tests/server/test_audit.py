@@ -202,4 +202,4 @@ def test_the_audit_of_another_organization_is_not_seen(busy: Running) -> None:
     with busy.store.write() as connection:
         token = people.create_admin_token(connection, "beta", name="Bea", role=Role.ADMIN, now=NOW)
     answer = busy.client.get(f"{API}/audit", headers={"Authorization": f"Bearer {token}"})
-    assert answer.json() == {"acts": [], "next_cursor": None}
+    assert answer.json() == {"organization": "beta", "acts": [], "next_cursor": None}

@@ -25,7 +25,7 @@ from towline.reconciler.head import Head
 from towline.reconciler.laid_over import with_overrides
 from towline.reconciler.leadership import Deposed, FencedStore, Leadership
 from towline.reconciler.observe import observe, patience_of
-from towline.reconciler.store import dirt, repositories, sweeps
+from towline.reconciler.store import audit_rows, dirt, repositories, sweeps
 from towline.reconciler.store.engine import AWAY, Store
 from towline.reconciler.tallies import LoopTally
 from towline.schemas.problems import Problem
@@ -300,6 +300,8 @@ class Reconciler:
                     *head.deployments,
                     *repositories.manifests_of(connection, organization),
                 }
+                acts, head_hash = audit_rows.end(connection, organization)
+                log.info("audit.head", organization=organization, acts=acts, hash=head_hash)
         names |= set(self._failing)
         return sorted(
             name for name in names if _is_over(self._failing.get(name, 0), FAILING_REST_S, now)

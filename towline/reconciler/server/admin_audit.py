@@ -36,4 +36,4 @@ def list_acts(
     wanted = AuditFilter(who, deployment, device, action, since, until, cursor)
     with desk.store.read() as connection:
         items, before = reading_audit.acts(connection, person.organization, wanted, limit)
-    return {"acts": items, "next_cursor": before}
+    return {"organization": person.organization, "acts": items, "next_cursor": before}

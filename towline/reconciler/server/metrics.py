@@ -1,6 +1,6 @@
 """`/metrics`, as Prometheus reads it: what happened since the start, and what stands now.
 
-A scrape reads plain numbers and asks the store two questions. Each organization's viewers see its
+A scrape reads plain numbers and asks the store some questions. Each organization's viewers see its
 own figures, beside those of the one process: queue, flushes, memory, processor.
 """
 
@@ -22,7 +22,7 @@ from towline.reconciler.server.desk import AtDesk, Desk, Viewer
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import FleetView
 from towline.reconciler.server.inlet import Inlet
-from towline.reconciler.store import fleet_counts, leader
+from towline.reconciler.store import audit_rows, fleet_counts, leader
 from towline.reconciler.tallies import BOUNDS_S, DeviceTally, Durations
 from towline.schemas.states import RunState
 
@@ -115,9 +115,13 @@ class _Figures(Collector):
             online, offline = fleet_counts.devices(connection, desk.organization, desk.seen_after())
             runs = fleet_counts.runs_by_status(connection, desk.organization)
             term = leader.term(connection)
+            audit = audit_rows.end(connection, desk.organization)
         if term is not None:
             elections = "The number of the newest election"
             yield GaugeMetricFamily("towline_leader_epoch", elections, term.epoch)
+        yield GaugeMetricFamily("towline_audit_acts", "Acts of people", audit.number)
+        head = "The first 13 digits of the newest act's hash, as a number"
+        yield GaugeMetricFamily("towline_audit_head", head, int(audit.hash[:13], 16))
         devices = GaugeMetricFamily("towline_devices", "Devices enrolled", labels=["presence"])
         devices.add_metric(["online"], online)
         devices.add_metric(["offline"], offline)

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection
 
+from towline.reconciler.store import audit_rows
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.people import Person
-from towline.reconciler.store.tables import audit
 from towline.schemas import strict_json
 
 DONE, REFUSED = "done", "refused"
@@ -79,7 +79,7 @@ class DeedStore(Store):
                 yield connection
                 is_first = not self._deed.is_kept
                 if is_first:
-                    connection.execute(insert(audit), self._deed.row())
+                    audit_rows.append(connection, self._deed.row())
             finally:
                 del connection.info[_KEY]
         self._deed.is_kept = self._deed.is_kept or is_first

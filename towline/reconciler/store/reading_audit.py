@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-from sqlalchemy import ColumnElement, Connection, Row, or_, select
+from sqlalchemy import ColumnElement, Connection, or_, select
 
-from towline.reconciler.store.reading_batches import when
+from towline.reconciler.store import audit_rows
 from towline.reconciler.store.tables import audit
 
 
@@ -33,16 +32,17 @@ def acts(
 ) -> tuple[list[dict[str, Any]], int | None]:
     """At most `limit` acts of the organization, newest first, and the `before` of the next page.
 
-    Each is `{id, at, person, token, role, action, deployment, device, object, detail, result,
-    request}`; `result` is `done` or `refused`, `detail` has the `reason` that the person gave. The
-    second value is None on the last page.
+    Each is `{id, number, at, person, token, role, action, deployment, device, object, detail,
+    result, request, previous, hash}`; `result` is `done` or `refused`, `detail` has the `reason`
+    that the person gave. The second value is None on the last page.
     """
     where = [audit.c.organization == organization, *_conditions(wanted)]
     rows = connection.execute(
         select(audit).where(*where).order_by(audit.c.id.desc()).limit(limit + 1)
     ).all()
     shown = rows[:limit]
-    return [_document(row) for row in shown], shown[-1].id if len(rows) > limit else None
+    items = [audit_rows.document(row._mapping) for row in shown]
+    return items, shown[-1].id if len(rows) > limit else None
 
 
 def _conditions(wanted: AuditFilter) -> list[ColumnElement[bool]]:
@@ -64,20 +64,3 @@ def _conditions(wanted: AuditFilter) -> list[ColumnElement[bool]]:
     if wanted.before is not None:
         where.append(columns.id < wanted.before)
     return where
-
-
-def _document(row: Row[Any]) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "at": when(row.at),
-        "person": row.person,
-        "token": row.token_id,
-        "role": row.role,
-        "action": row.action,
-        "deployment": row.deployment,
-        "device": row.device,
-        "object": row.object,
-        "detail": orjson.loads(row.detail),
-        "result": row.result,
-        "request": row.request,
-    }

@@ -101,12 +101,16 @@ audit = Table(
     Column("detail", Text, nullable=False),
     Column("result", Word, nullable=False),
     Column("request", String(64), nullable=False),
+    Column("number", Number, server_default="0", nullable=False),
+    Column("previous", String(64), server_default="", nullable=False),
+    Column("hash", String(64), server_default="", nullable=False),
     Index(None, "organization", "id"),
     Index(None, "organization", "deployment", "id"),
 )
 """What people did, one row for each act; triggers refuse to change or remove one.
 
-`detail` is canonical JSON as text, the same bytes on both engines.
+`detail` is canonical JSON as text, the same bytes on both engines. `number` counts the acts of the
+organization from 1; `previous` and `hash` are the chain that `schemas.audit_chain` describes.
 """
 
 merge_requests = Table(

@@ -103,6 +103,7 @@ class Deed(Shape):
     """One act of a person."""
 
     id: int
+    number: int
     at: Time
     person: str
     token: str
@@ -114,11 +115,14 @@ class Deed(Shape):
     detail: dict[str, Any]
     result: Literal["done", "refused"]
     request: str
+    previous: str
+    hash: str
 
 
 class DeedList(Shape):
     """Newest first."""
 
+    organization: str
     acts: list[Deed]
     next_cursor: int | None
 
