@@ -41,7 +41,7 @@ def acts(
         select(audit).where(*where).order_by(audit.c.id.desc()).limit(limit + 1)
     ).all()
     shown = rows[:limit]
-    items = [audit_rows.document(row._mapping) for row in shown]
+    items = [audit_rows.document(row._asdict()) for row in shown]
     return items, shown[-1].id if len(rows) > limit else None
 
 
