@@ -19,7 +19,8 @@ from towline.cli.settings import load
 from towline.reconciler.plan_text import text
 from towline.reconciler.store import repositories
 from towline.reconciler.store import tables as t
-from towline.reconciler.store.device_lists import FleetFilter, devices_part
+from towline.reconciler.store.device_lists import FleetFilter
+from towline.reconciler.store.device_parts import devices_part
 from towline.reconciler.store.engine import open_store
 from towline.reconciler.store.labels import intern_labels
 from towline.schemas.identifiers import device_uuid

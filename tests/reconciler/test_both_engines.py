@@ -31,7 +31,7 @@ from towline.reconciler.ingest import commit_reports
 from towline.reconciler.live_figures import Subject, figures
 from towline.reconciler.replaying import replay_store
 from towline.reconciler.showing import Sight
-from towline.reconciler.store import device_lists, reading_events
+from towline.reconciler.store import device_parts, reading_events
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.device_lists import DeviceOrder, FleetFilter
 from towline.reconciler.store.reading_events import EventFilter
@@ -143,7 +143,7 @@ def everything(fleet: Simulation) -> dict[str, Any]:
         for name in fleet.devices:
             found[f"explained {name}"] = explain_device(connection, ORGANIZATION, name, sight)
         for order in DeviceOrder:
-            found[order] = device_lists.devices_part(
+            found[order] = device_parts.devices_part(
                 connection, ORGANIZATION, FleetFilter(contains="till"), 3, fleet.now - 90, order
             )
         for wanted in (EventFilter(is_important=True), EventFilter(device="till-1")):

@@ -10,7 +10,8 @@ from tests.reconciler.simulation import ORGANIZATION, POLL_S, Simulation, checks
 from towline.reconciler.explain_device import explain_device
 from towline.reconciler.showing import Sight
 from towline.reconciler.store import tables as t
-from towline.reconciler.store.device_lists import FleetFilter, devices_part
+from towline.reconciler.store.device_lists import FleetFilter
+from towline.reconciler.store.device_parts import devices_part
 
 ARMS = (
     "  experiment: {arms: [{name: a, weight: 50}, {name: b, weight: 50, targetVersion: '2.5.0',"

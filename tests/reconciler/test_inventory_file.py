@@ -15,7 +15,8 @@ from towline.reconciler.inventory_file import read_inventory, store_of
 from towline.reconciler.plan import Change, DeploymentPlan
 from towline.reconciler.planning import PlanOptions, make_plan
 from towline.reconciler.store import device_tokens
-from towline.reconciler.store.device_lists import FleetFilter, devices_part
+from towline.reconciler.store.device_lists import FleetFilter
+from towline.reconciler.store.device_parts import devices_part
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.private_copy import copy_of
 from towline.schemas.problems import Problem

@@ -13,7 +13,7 @@ from towline.reconciler.server.etags import IfMatch, demand_given, etag_of
 from towline.reconciler.server.given_labels import GivenLabels
 from towline.reconciler.server.large_answers import large_answer
 from towline.reconciler.server.sight import sight
-from towline.reconciler.store import device_lists, labels, reading_devices
+from towline.reconciler.store import device_parts, labels, reading_devices
 from towline.reconciler.store.device_lists import BadCursor, DeviceOrder, FleetFilter, Presence
 from towline.reconciler.store.events import Event, record
 from towline.reconciler.store.labels import LabelSources
@@ -70,12 +70,19 @@ def list_devices(
     )
     with desk.store.read() as connection:
         try:
-            items, total, onward = device_lists.devices_part(
+            part = device_parts.devices_part(
                 connection, person.organization, wanted, limit, desk.seen_after(), sort
             )
         except BadCursor:
             raise Declined(422, "bad-field", "cursor: it is of another list") from None
-    return large_answer({"devices": items, "total": total, "next_cursor": onward})
+    return large_answer(
+        {
+            "devices": part.devices,
+            "total": part.total,
+            "has_more_than_total": part.has_more,
+            "next_cursor": part.onward,
+        }
+    )
 
 
 def _label(text: str) -> tuple[str, str | None]:

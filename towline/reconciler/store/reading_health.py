@@ -102,18 +102,20 @@ def _has_newer() -> ColumnElement[bool]:
 
 def silent_runs(connection: Connection, run_seqs: Sequence[int], seen_after: int) -> set[int]:
     """The runs that granted devices, none of which was heard of lately."""
-    granted = and_(targets.c.run_seq == runs.c.seq, targets.c.granted_at.is_not(None))
-    heard_of = exists(
+    granted = (
         select(targets.c.run_seq)
-        .join(device_state, device_state.c.device_seq == targets.c.device_seq)
-        .where(granted, device_state.c.last_seen >= seen_after)
+        .where(targets.c.run_seq == runs.c.seq, targets.c.granted_at.is_not(None))
         .correlate(runs)
     )
+    heard_of = granted.join(device_state, device_state.c.device_seq == targets.c.device_seq).where(
+        device_state.c.last_seen >= seen_after
+    )
+    # One of each settles it; asked by EXISTS, Postgres reads all devices of all runs first.
     rows = connection.execute(
         select(runs.c.seq).where(
             runs.c.seq.in_(run_seqs),
-            exists(select(targets.c.run_seq).where(granted).correlate(runs)),
-            ~heard_of,
+            granted.limit(1).scalar_subquery().is_not(None),
+            heard_of.limit(1).scalar_subquery().is_(None),
         )
     )
     return set(rows.scalars())
@@ -136,10 +138,9 @@ class Silent:
 def silent(connection: Connection, run_seq: int, seen_after: int) -> list[Silent]:
     """At most SILENT_LIMIT of a run's silent devices, the longest silent first."""
     last_seen = func.coalesce(device_state.c.last_seen, 0)
-    rows = connection.execute(
-        select(targets, edge_devices.c.slug, device_state.c.last_seen, runs.c.target_version)
-        .join(runs, runs.c.seq == targets.c.run_seq)
-        .join(edge_devices, edge_devices.c.seq == targets.c.device_seq)
+    # Of the many that may be under way only the few that are told are looked up.
+    first = (
+        select(targets.c.device_seq, last_seen.label("seen"))
         .join(device_state, device_state.c.device_seq == targets.c.device_seq)
         .where(
             # Not by the key: the index of those who are away is much shorter than a large run.
@@ -147,8 +148,18 @@ def silent(connection: Connection, run_seq: int, seen_after: int) -> list[Silent
             IS_AWAY,
             or_(device_state.c.last_seen.is_(None), last_seen < seen_after),
         )
-        .order_by(last_seen, edge_devices.c.slug)
+        .order_by(last_seen, targets.c.device_seq)
         .limit(SILENT_LIMIT)
+        .subquery()
+    )
+    rows = connection.execute(
+        select(targets, edge_devices.c.slug, device_state.c.last_seen, runs.c.target_version)
+        .join(first, first.c.device_seq == targets.c.device_seq)
+        .join(runs, runs.c.seq == targets.c.run_seq)
+        .join(edge_devices, edge_devices.c.seq == targets.c.device_seq)
+        .join(device_state, device_state.c.device_seq == targets.c.device_seq)
+        .where(targets.c.run_seq == run_seq)
+        .order_by(first.c.seen, first.c.device_seq)
     )
     return [_silent(row) for row in rows]
 

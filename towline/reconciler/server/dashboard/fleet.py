@@ -14,7 +14,7 @@ from towline.reconciler.server.dashboard.reception import AtPage
 from towline.reconciler.server.desk import AtDesk, Declined
 from towline.reconciler.server.sight import sight
 from towline.reconciler.store import (
-    device_lists,
+    device_parts,
     reading_devices,
     reading_events,
     reading_fleet,
@@ -49,7 +49,7 @@ def show_fleet(
     organization, seen_after = visitor[0].organization, desk.seen_after()
     with desk.store.read() as connection:
         try:
-            devices, total, onward = device_lists.devices_part(
+            part = device_parts.devices_part(
                 connection, organization, search.wanted(), DEVICES_SHOWN, seen_after, search.sort
             )
         except BadCursor:
@@ -58,8 +58,9 @@ def show_fleet(
             "counts": reading_fleet.presence_counts(connection, organization, seen_after)
             | reading_fleet.trouble_counts(connection, organization),
             "versions": reading_fleet.versions(connection, organization),
-            "devices": devices,
-            "total": total,
+            "devices": part.devices,
+            "total": part.total,
+            "has_more": part.has_more,
         }
     query = search.query
     values |= {
@@ -67,7 +68,7 @@ def show_fleet(
         "states": [state.value for state in TargetState],
         "orders": ORDERS,
         "first_part": f"?{urlencode(query)}" if search.after else "",
-        "next_part": f"?{urlencode(query | {'after': onward})}" if onward else "",
+        "next_part": f"?{urlencode(query | {'after': part.onward})}" if part.onward else "",
     }
     return page(request, "fleet.html", values, visitor=visitor)
 

@@ -53,10 +53,11 @@ class Device(Shape):
 
 
 class DeviceList(Shape):
-    """One part of the devices that fit; `total` is how many do."""
+    """One part of the devices that fit; `total` is how many do, or were counted if it has more."""
 
     devices: list[Device]
     total: int
+    has_more_than_total: bool
     next_cursor: str | None
 
 

@@ -1,0 +1,190 @@
+"""Lists of devices: one part at a time, however many there are.
+
+A part ends with a cursor, behind which the next one begins: no device is shown twice and none is
+left out because others came or went.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Select, func, select, tuple_
+
+from towline.reconciler.store import device_lists, reading_devices
+from towline.reconciler.store import tables as t
+from towline.reconciler.store.device_lists import BadCursor, DeviceOrder, FleetFilter
+from towline.reconciler.store.ties import OF_ALL
+
+LARGE_FLEET = 50_000
+COUNTED = 1000
+"""Of a fleet that is larger so many of those that fit are counted, of others all."""
+WINDOW = 50
+"""So many times as many devices as are shown are looked at first, in the order of last seen."""
+_SEEN = func.coalesce(t.device_state.c.last_seen, 0)
+
+
+class Part(NamedTuple):
+    """Some of the devices that fit."""
+
+    devices: list[dict[str, Any]]
+    total: int
+    """How many fit in all, where all were counted."""
+    onward: str | None
+    """The cursor of the next part, if any."""
+    has_more: bool
+    """More than `total` fit: in a large fleet counting ends with COUNTED."""
+
+
+class _Fits(NamedTuple):
+    """A device of a list, by what lists are sorted by; `seen` is 0 where nobody asks for it."""
+
+    seq: int
+    slug: str
+    seen: int = 0
+
+    def key(self, order: DeviceOrder) -> tuple[Any, ...]:
+        return (self.slug,) if order.is_by_id else (self.seen, self.seq)
+
+    def cursor(self, order: DeviceOrder) -> str:
+        return self.slug if order.is_by_id else f"{self.seen}.{self.seq}"
+
+
+def devices_part(
+    connection: Connection,
+    organization: str,
+    wanted: FleetFilter,
+    limit: int,
+    seen_after: int,
+    order: DeviceOrder = DeviceOrder.BY_ID,
+) -> Part:
+    """At most `limit` devices behind the cursor; raises BadCursor.
+
+    Whether few or many fit is found out first: few are taken as they are found and sorted here,
+    of many the next ones stand near by in the list's own order. To leave that to the engine costs
+    a look at the whole fleet whenever it guesses wrongly how many fit.
+    """
+    behind = _cursor(wanted.after, order) if wanted.after else None
+    where = device_lists.conditions(connection, organization, wanted)
+    presence = device_lists.presence(wanted, seen_after)
+    asked = _joined(select(t.edge_devices.c.seq, t.edge_devices.c.slug), presence).where(*where)
+    found = [_Fits(*row) for row in connection.execute(asked.limit(COUNTED + 1))]
+    total, has_more = len(found), False
+    if len(found) <= COUNTED:
+        rows = _sorted(connection, found, order, behind)[: limit + 1]
+    else:
+        if is_large(connection):
+            total, has_more = COUNTED, True
+        else:
+            counted = _joined(select(func.count()).select_from(t.edge_devices), presence)
+            total = connection.execute(counted.where(*where)).scalar_one()
+        if order.is_by_id:
+            rows = _by_id(connection, asked, order, behind, limit + 1)
+        else:
+            rows = _by_seen(connection, where, presence, order, behind, limit + 1)
+    shown = reading_devices.of_numbers(
+        connection, [row.seq for row in rows[:limit]], seen_after=seen_after
+    )
+    onward = rows[limit - 1].cursor(order) if len(rows) > limit else None
+    return Part(shown, total, onward, has_more)
+
+
+def is_large(connection: Connection) -> bool:
+    """Whether so many devices are in the store that not all are counted for each look at it."""
+    highest = select(func.max(t.edge_devices.c.seq)).execution_options(**OF_ALL)
+    return (connection.execute(highest).scalar_one() or 0) > LARGE_FLEET
+
+
+def _sorted(
+    connection: Connection,
+    found: Sequence[_Fits],
+    order: DeviceOrder,
+    behind: tuple[Any, ...] | None,
+) -> list[_Fits]:
+    """Those behind the cursor in the list's order."""
+    if not order.is_by_id:
+        state = t.device_state.c
+        seqs = [each.seq for each in found]
+        times = select(state.device_seq, _SEEN).where(state.device_seq.in_(seqs))
+        seen = {seq: at for seq, at in connection.execute(times)}  # noqa: C416 rows are no pairs
+        found = [each._replace(seen=seen.get(each.seq, 0)) for each in found]
+    rows = sorted(found, key=lambda each: each.key(order), reverse=order.is_backwards)
+    if behind is None:
+        return rows
+    if order.is_backwards:
+        return [each for each in rows if each.key(order) < behind]
+    return [each for each in rows if each.key(order) > behind]
+
+
+def _by_id(
+    connection: Connection,
+    asked: Select[Any],
+    order: DeviceOrder,
+    behind: tuple[Any, ...] | None,
+    limit: int,
+) -> list[_Fits]:
+    slug = t.edge_devices.c.slug
+    if behind is not None:
+        asked = asked.where(slug < behind[0] if order.is_backwards else slug > behind[0])
+    asked = asked.order_by(slug.desc() if order.is_backwards else slug).limit(limit)
+    return [_Fits(*row) for row in connection.execute(asked)]
+
+
+def _by_seen(
+    connection: Connection,
+    where: Sequence[ColumnElement[bool]],
+    presence: ColumnElement[bool] | None,
+    order: DeviceOrder,
+    behind: tuple[Any, ...] | None,
+    limit: int,
+) -> list[_Fits]:
+    """Among those that come next of all devices, whoever they belong to, else among all that fit.
+
+    No index has the time, since it changes all the while: the fewer rows are joined the better.
+    """
+    state, fleet = t.device_state.c, t.edge_devices.c
+    keys = (_SEEN, state.device_seq)
+    window = select(state.device_seq, _SEEN.label("seen"))
+    if presence is not None:
+        window = window.where(presence)
+    if behind is not None:
+        key = tuple_(*keys)
+        window = window.where(key < behind if order.is_backwards else key > behind)
+    window = window.order_by(*(key.desc() if order.is_backwards else key for key in keys))
+    for size in (WINDOW * limit, None):
+        near = window.limit(size).subquery()
+        directed = (
+            key.desc() if order.is_backwards else key for key in (near.c.seen, near.c.device_seq)
+        )
+        statement = (
+            select(fleet.seq, fleet.slug, near.c.seen)
+            .join(near, near.c.device_seq == fleet.seq)
+            .where(*where)
+            .order_by(*directed)
+            .limit(limit)
+            # The window is of all organizations; whoever is another's falls out by `where`.
+            .execution_options(**OF_ALL)
+        )
+        rows = [_Fits(*row) for row in connection.execute(statement)]
+        if len(rows) == limit:
+            break
+    return rows
+
+
+def _joined(statement: Select[Any], presence: ColumnElement[bool] | None) -> Select[Any]:
+    if presence is None:
+        return statement
+    own = t.device_state.c.device_seq == t.edge_devices.c.seq
+    return statement.join_from(t.edge_devices, t.device_state, own).where(presence)
+
+
+def _cursor(text: str, order: DeviceOrder) -> tuple[Any, ...]:
+    """The key that a part ended with; raises BadCursor."""
+    if order.is_by_id:
+        return (text,)
+    seen, _, seq = text.partition(".")
+    if not (_is_number(seen) and _is_number(seq)):
+        raise BadCursor(text)
+    return int(seen), int(seq)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 17
