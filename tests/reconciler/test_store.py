@@ -25,7 +25,10 @@ pytestmark = pytest.mark.both_engines
 def test_the_migrations_make_exactly_the_metadata(tmp_path: Path) -> None:
     store = open_quickly(tmp_path / "towline.db")
     with store.read() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), t.metadata) == []
+        # One index is made where the server can, and the metadata need not know it.
+        opts = {"include_name": lambda name, *_: name != "ix_edge_devices_slug_parts"}
+        context = MigrationContext.configure(connection, opts=opts)
+        assert compare_metadata(context, t.metadata) == []
 
 
 def test_the_contracts_tables_are_views_with_its_columns(tmp_path: Path) -> None:
