@@ -7,8 +7,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import inspect, select, text
+from psycopg import sql
+from sqlalchemy import inspect, make_url, select, text
 
 from tests.postgres import Databases
 from tests.reconciler.simulation import Simulation
@@ -31,15 +33,17 @@ def upgrade():
     op.create_table("half_made", sa.Column("id", sa.Integer, primary_key=True))
     op.execute("UPDATE repositories SET branch = 'lost'")
     op.execute({last!r})
+    if {fails}:
+        raise RuntimeError("in the middle")
 """
 
 
-def scripts_with(folder: Path, last: str) -> Path:
-    """The migrations, and one more that ends with the statement `last`."""
+def scripts_with(folder: Path, last: str, *, fails: bool = False) -> Path:
+    """The migrations, and one more that ends with the statement `last`, or fails after it."""
     scripts = folder / "migrations"
     shutil.copytree(migrate.SCRIPTS, scripts)
     newest = max(file.name[:4] for file in (scripts / "versions").glob("0*.py"))
-    more = MIGRATION.format(newest=newest, last=last)
+    more = MIGRATION.format(newest=newest, last=last, fails=fails)
     (scripts / "versions" / "9998_more.py").write_text(more, encoding="utf-8")
     return scripts
 
@@ -50,20 +54,33 @@ def file_of(place: Path | str) -> Path | None:
 
 @both_engines
 @pytest.mark.parametrize(
-    "last",
+    ("last", "fails"),
     [
-        pytest.param("SELECT nothing FROM nowhere", id="a statement fails"),
-        pytest.param("DELETE FROM edge_devices", id="rows would lose what they refer to"),
+        pytest.param("SELECT nothing FROM nowhere", False, id="a statement fails"),
+        pytest.param("DELETE FROM edge_devices", False, id="rows would lose what they refer to"),
+        pytest.param("DELETE FROM device_state", True, id="it raises in the middle"),
     ],
 )
-def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path: Path, last: str) -> None:
+def test_a_migration_that_fails_leaves_the_store_as_it_was(
+    tmp_path: Path, last: str, fails: bool
+) -> None:
     store = Simulation(tmp_path, devices=1).store
     place = place_of(tmp_path / "towline.db")
     with pytest.raises(Problem, match="migration") as caught:
-        migrate.upgrade(store.engine, file_of(place), scripts_with(tmp_path, last))
+        migrate.upgrade(store.engine, file_of(place), scripts_with(tmp_path, last, fails=fails))
     assert "nothing was changed" in caught.value.remedy
+    copies = list(tmp_path.glob("towline.db.before-*"))
+    assert len(copies) == isinstance(place, Path)
+    assert all(f"{copy} is a copy from before" in caught.value.remedy for copy in copies)
+    for each in (place, *copies):
+        former_version_reads(each)
+
+
+def former_version_reads(place: Path | str) -> None:
+    """As Towline did before the migration that failed."""
     with open_store(place).write() as connection:
         assert connection.execute(select(t.repositories.c.branch)).scalar_one() == "main"
+        assert connection.execute(select(t.device_state.c.device_seq)).scalar_one() == 1
         assert not inspect(connection).has_table("half_made")
         if isinstance(place, Path):
             assert connection.execute(text("PRAGMA foreign_keys")).scalar_one() == 1
@@ -142,6 +159,28 @@ def test_text_is_in_the_order_of_its_bytes_in_a_database_of_any_language(
         )
         assert {tuple(row) for row in in_database} == in_metadata
     store.close()
+
+
+@pytest.mark.parametrize("may_extend", [True, False])
+def test_ids_are_indexed_by_their_parts_where_the_owner_may_extend_the_database(
+    databases: Databases, may_extend: bool
+) -> None:
+    url = databases.empty()
+    with psycopg.connect(url, autocommit=True) as connection:
+        user = sql.Identifier(name := f"plain_{make_url(url).database}")
+        database = sql.Identifier(str(make_url(url).database))
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(user))
+        connection.execute(sql.SQL("GRANT ALL ON SCHEMA public TO {}").format(user))
+        if may_extend:
+            connection.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(database, user))
+    plain = make_url(url).set(username=name).render_as_string(hide_password=False)
+    store = open_store(plain)
+    names = {each["name"] for each in inspect(store.engine).get_indexes("edge_devices")}
+    assert ("ix_edge_devices_slug_parts" in names) is may_extend
+    store.close()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(user))
+        connection.execute(sql.SQL("DROP ROLE {}").format(user))
 
 
 @both_engines

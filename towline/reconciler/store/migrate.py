@@ -31,17 +31,19 @@ def upgrade(engine: Engine, path: Path | None, scripts: Path = SCRIPTS) -> None:
         before = revision_of(connection)
     if is_newest(before, path, scripts):
         return
-    if path is not None and before is not None:
-        _keep_copy(path, before)
+    copy = None if path is None or before is None else _keep_copy(path, before)
     with _alone(engine) as connection:
         try:
             apply(connection, "head", scripts)
-        except DBAPIError as error:
+            _check_references(connection)
+        except Exception as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            kept = f"; {copy} is a copy from before" if copy else ""
             raise Problem(
                 f"the migration of {path or postgres.shown(engine.url)} from schema"
-                f" {before or 'none'} failed: {str(error.orig).strip()}",
+                f" {before or 'none'} failed: {str(cause).strip() or repr(cause)}",
                 remedy="nothing was changed: mend the cause and start again, or go on with the"
-                " Towline that ran before",
+                f" Towline that ran before{kept}",
             ) from error
 
 
@@ -84,7 +86,6 @@ def _alone(engine: Engine) -> Iterator[Connection]:
             with _without_references(connection):
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
                 yield connection
-                _check_references(connection)
                 connection.commit()
 
 
@@ -100,17 +101,21 @@ def _without_references(connection: Connection) -> Iterator[None]:
         connection.exec_driver_sql(f"PRAGMA foreign_keys={former}")
 
 
+class _Orphaned(Exception):
+    """Rows would be left without what they refer to: an error of the migration."""
+
+
 def _check_references(connection: Connection) -> None:
+    """Of SQLite, where nothing watched over them meanwhile."""
+    if connection.dialect.name == "postgresql":
+        return
     orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
     if orphans:
         tables = ", ".join(sorted({f"{each.table} (to {each.parent})" for each in orphans}))
-        raise Problem(
-            f"the migration would leave {len(orphans)} rows without what they refer to: {tables}",
-            remedy="nothing was changed: please report it",
-        )
+        raise _Orphaned(f"{len(orphans)} rows would be without what they refer to: {tables}")
 
 
-def _keep_copy(path: Path, revision: str) -> None:
+def _keep_copy(path: Path, revision: str) -> Path:
     copy = path.with_name(f"{path.name}.before-{revision}")
     try:
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
@@ -120,3 +125,4 @@ def _keep_copy(path: Path, revision: str) -> None:
             f"{path} is to be migrated, and its copy {copy} cannot be written: {error}",
             remedy="make room there; nothing was changed",
         ) from None
+    return copy
