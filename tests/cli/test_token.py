@@ -36,6 +36,24 @@ def test_a_created_token_is_alone_on_stdout_and_opens_the_server(
     assert "needs the role admin" in capsys.readouterr().err
 
 
+def test_a_token_may_be_limited_to_some_devices(
+    server: Running, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited = ["--label", "site=berlin", "--label", "env=prod"]
+    assert main.run(["token", "create", "x", "--role", "admin", *limited]) == ExitCode.ERROR
+    assert "whole fleet" in capsys.readouterr().err
+    assert main.run(["token", "create", "x", "--role", "operator", *limited]) == ExitCode.OK
+    token = capsys.readouterr().out.strip()
+    listed = server.client.get("/api/v1/admin/ota/tokens", headers=server.admin()).json()["tokens"]
+    assert [each["labels"] for each in listed if each["labels"]] == [
+        {"env": "prod", "site": "berlin"}
+    ]
+    monkeypatch.setenv("TOWLINE_TOKEN", token)
+    assert main.run(["get", "devices"]) == ExitCode.OK
+    assert main.run(["get", "deployments"]) == ExitCode.NOT_AUTHORISED
+    assert "beyond the devices with env=prod, site=berlin" in capsys.readouterr().err
+
+
 def test_a_list_shows_all_but_the_secret(
     server: Running, capsys: pytest.CaptureFixture[str]
 ) -> None:

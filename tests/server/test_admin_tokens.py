@@ -88,7 +88,7 @@ def test_a_list_shows_every_token_and_no_secret(server: Running) -> None:
     assert (found["name"], found["role"], life) == ("new planner", "planner", 60)
     assert times.from_rfc3339(found["created_at"]) >= before
     assert found.keys() == {
-        "id", "name", "role", "created_at", "expires_at", "last_used_at", "revoked_at",
+        "id", "name", "role", "labels", "created_at", "expires_at", "last_used_at", "revoked_at",
     }  # fmt: skip
     assert made["token"].split("_")[2] not in answer.text
 

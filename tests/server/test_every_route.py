@@ -6,10 +6,10 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, select, update
 
 from tests.server.changing import waiting
-from tests.server.conftest import NOW, AddRun, Running, add_target
+from tests.server.conftest import NOW, ORGANIZATION, AddRun, Device, Running, add_target
 from tests.server.test_admin import API
 from towline.reconciler.store import people
 from towline.reconciler.store import tables as t
@@ -33,6 +33,7 @@ class Call:
     body: Any
     names: tuple[str, ...]
     """What stands in its path."""
+    keeps_to_devices: bool
 
 
 def described(server: Running) -> Iterator[Call]:
@@ -45,7 +46,9 @@ def described(server: Running) -> Iterator[Call]:
                 names = [p["name"] for p in call.get("parameters", ()) if p["in"] == "path"]
                 body = content.get("application/json", {}).get("example")
                 body = BODIES.get(call["operationId"], body)
-                yield Call(method.upper(), path, Role(call["x-role"]), body, tuple(names))
+                is_limited = call["x-limited-tokens"]
+                role = Role(call["x-role"])
+                yield Call(method.upper(), path, role, body, tuple(names), is_limited)
 
 
 def send(server: Running, call: Call, token: str | None, **names: str) -> httpx.Response:
@@ -103,6 +106,52 @@ def test_with_the_role_below_every_call_is_403(server: Running) -> None:
             assert (answer.status_code, answer.json()["code"]) == (403, "role"), call
             tried += 1
     assert tried >= 15
+
+
+def test_a_token_of_some_devices_reaches_nothing_but_those(
+    server: Running, enrolled: Device, add_run: AddRun
+) -> None:
+    """`enrolled` has no label of the token's."""
+    run = add_run("theirs")
+    with server.store.write() as connection:
+        limited = people.create_admin_token(
+            connection,
+            ORGANIZATION,
+            name="Site",
+            role=Role.OPERATOR,
+            now=NOW,
+            labels={"site": "berlin"},
+        )
+        seq = connection.execute(select(t.edge_devices.c.seq)).scalar_one()
+    add_target(server, run, seq)
+    reached = []
+    for call in described(server):
+        if call.role not in (Role.VIEWER, Role.OPERATOR):
+            continue
+        answer = send(server, call, limited, device=enrolled.id, verb="rollback")
+        if not call.keeps_to_devices:
+            assert (answer.status_code, answer.json()["code"]) == (403, "labels"), call
+        elif call.names:
+            assert answer.status_code == 404, (call, answer.text)
+        else:
+            assert answer.json()["devices"] == [], call
+        reached += [call.path.removeprefix(API)] * call.keeps_to_devices
+    assert reached == [
+        "/deployments/{deployment}/devices/{device}/{verb}",
+        "/devices",
+        "/devices/{device}",
+        "/devices/{device}/explain",
+    ]
+    with server.store.write() as connection:
+        berlin = intern_labels(connection, {"site": "berlin", "model": "b"})
+        connection.execute(update(t.edge_devices).values(label_set_id=berlin))
+    headers = {"Authorization": f"Bearer {limited}"}
+    for path in ("/devices", f"/devices/{enrolled.id}", f"/devices/{enrolled.id}/explain"):
+        answer = server.client.get(f"{API}{path}", headers=headers)
+        assert (answer.status_code, enrolled.id in answer.text) == (200, True), path
+    retry = f"{API}/deployments/theirs/devices/{enrolled.id}/retry"
+    answer = server.client.post(retry, headers=headers, json={"reason": "again"})
+    assert answer.status_code in (200, 409), answer.text
 
 
 def test_what_another_organization_has_is_404_everywhere(

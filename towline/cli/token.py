@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from towline.cli.client import checked_id, connect
+from towline.cli.join import given_labels
 from towline.cli.output import Column, Format, Kind, show_list
 from towline.cli.printing import give, tell
 from towline.cli.wait import seconds
@@ -17,6 +18,7 @@ TOKEN = Kind(
         Column("TOKEN", "id"),
         Column("NAME", "name"),
         Column("ROLE", "role"),
+        Column("LABELS", "labels", is_wide=True),
         Column("CREATED", "created_at", is_time=True),
         Column("EXPIRES", "expires_at"),
         Column("LAST USED", "last_used_at", is_time=True),
@@ -34,10 +36,19 @@ def create(
     expires: Annotated[
         str | None, typer.Option(help="good for so long, such as 30d; default: until revoked")
     ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", help="only for devices with KEY=VALUE; repeatable"),
+    ] = None,
 ) -> None:
     """Print one admin token; it is shown this once."""
-    life_s = None if expires is None else seconds(expires)
-    answer = connect().post("/tokens", name=name, role=role, expires_in_s=life_s)
+    body = {
+        "name": name,
+        "role": role,
+        "expires_in_s": None if expires is None else seconds(expires),
+        "labels": given_labels(label or []),
+    }
+    answer = connect().post("/tokens", **body)
     give(answer["token"])
     tell(f"its id is {answer['id']}; keep the token, it is not shown again")
 

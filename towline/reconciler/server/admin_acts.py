@@ -26,7 +26,14 @@ from towline.reconciler import acts, device_acts, showing, standing, unmerged, w
 from towline.reconciler.consequences import COUNTED, consequences
 from towline.reconciler.head import Head
 from towline.reconciler.server import admin_unmerged
-from towline.reconciler.server.desk import AtDesk, Declined, Desk, Operator, wall_clock
+from towline.reconciler.server.desk import (
+    AtDesk,
+    Declined,
+    Desk,
+    DeviceOperator,
+    Operator,
+    wall_clock,
+)
 from towline.reconciler.server.etags import GuardedStore, IfMatch, demand, etag_of
 from towline.reconciler.server.sight import sight
 from towline.reconciler.store import reading, reading_devices, runs
@@ -176,7 +183,7 @@ def _after(desk: Desk, person: Person, run: Row[Any]) -> dict[str, Any]:
 @router.post("/{deployment}/devices/{device}/{verb}")
 def act_on_device(
     desk: AtDesk,
-    person: Operator,
+    person: DeviceOperator,
     deployment: str,
     device: str,
     verb: Verb,
@@ -192,7 +199,7 @@ def act_on_device(
     if run is None:
         raise _refuse_unmerged(desk, person, deployment, verb)
     with desk.store.read() as connection:
-        slug = reading_devices.find_slug(connection, person.organization, device)
+        slug = reading_devices.find_slug(connection, person.organization, device, person.labels)
     if slug is None:
         raise Declined(404, "not-found", f"there is no device {device[:80]}")
     with (

@@ -8,7 +8,14 @@ from sqlalchemy import Connection
 
 from towline.reconciler import standing
 from towline.reconciler.explain_device import explain_device
-from towline.reconciler.server.desk import AtDesk, Declined, Operator, Viewer, wall_clock
+from towline.reconciler.server.desk import (
+    AtDesk,
+    Declined,
+    DeviceViewer,
+    Operator,
+    Viewer,
+    wall_clock,
+)
 from towline.reconciler.server.etags import IfMatch, demand_given, etag_of
 from towline.reconciler.server.given_labels import GivenLabels
 from towline.reconciler.server.large_answers import large_answer
@@ -35,7 +42,7 @@ class LabelsRequest(BaseModel):
 @router.get("")
 def list_devices(
     desk: AtDesk,
-    person: Viewer,
+    person: DeviceViewer,
     contains: Text = None,
     label: Annotated[list[str], Query(max_length=16)] = [],  # noqa: B006 FastAPI copies it
     device_type: Annotated[str | None, Query(alias="type", max_length=63)] = None,
@@ -58,6 +65,7 @@ def list_devices(
     wanted = FleetFilter(
         contains=contains or "",
         labels=dict(_label(each) for each in label),
+        within=person.labels,
         presence=presence,
         after=cursor or "",
         device_type=device_type,
@@ -93,11 +101,17 @@ def _label(text: str) -> tuple[str, str | None]:
 
 
 @router.get("/{device}")
-def get_device(desk: AtDesk, person: Viewer, device: str, response: Response) -> dict[str, Any]:
+def get_device(
+    desk: AtDesk, person: DeviceViewer, device: str, response: Response
+) -> dict[str, Any]:
     """One device; its ETag changes with what it runs and is to run, and with its labels."""
     with desk.store.read() as connection:
         found = reading_devices.device(
-            connection, person.organization, device, seen_after=desk.seen_after()
+            connection,
+            person.organization,
+            device,
+            seen_after=desk.seen_after(),
+            within=person.labels,
         )
     if found is None:
         raise _no_device(device)
@@ -106,10 +120,10 @@ def get_device(desk: AtDesk, person: Viewer, device: str, response: Response) ->
 
 
 @router.get("/{device}/explain")
-def tell_device(desk: AtDesk, person: Viewer, device: str) -> dict[str, Any]:
+def tell_device(desk: AtDesk, person: DeviceViewer, device: str) -> dict[str, Any]:
     """One device's story in words: what blocks, and the way out."""
     with desk.store.read() as connection:
-        slug = reading_devices.find_slug(connection, person.organization, device)
+        slug = reading_devices.find_slug(connection, person.organization, device, person.labels)
         if slug is None:
             raise _no_device(device)
         story = explain_device(connection, person.organization, slug, sight(desk))

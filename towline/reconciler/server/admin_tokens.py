@@ -11,11 +11,13 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from towline.reconciler.server.desk import Administrator, AtDesk, Declined, wall_clock
+from towline.reconciler.server.given_labels import GivenLabels
 from towline.reconciler.store import audit, people
 from towline.reconciler.store.events import Event, record
 from towline.reconciler.store.people import Role
 
 LIFE_LIMIT_S = 10 * 366 * 86400
+LIMITED_ROLES = (Role.VIEWER, Role.OPERATOR)
 
 router = APIRouter(prefix="/api/v1/admin/ota/tokens")
 
@@ -27,6 +29,8 @@ class TokenRequest(BaseModel):
     name: str = Field(min_length=1, max_length=100)
     role: Role
     expires_in_s: StrictInt | None = Field(default=None, ge=1, le=LIFE_LIMIT_S)
+    labels: GivenLabels = Field(default_factory=dict)
+    """Only for devices that have all of these; of a viewer or an operator."""
 
 
 class RevokeRequest(BaseModel):
@@ -48,9 +52,12 @@ def create_token(desk: AtDesk, person: Administrator, body: TokenRequest) -> dic
     """A token; it is shown this once."""
     if not body.name.isprintable() or body.name != body.name.strip():
         raise Declined(422, "bad-field", "name: one line without spaces around it")
+    if body.labels and body.role not in LIMITED_ROLES:
+        words = f"labels: they are for viewers and operators; {body.role} is for the whole fleet"
+        raise Declined(422, "bad-field", words)
     now = wall_clock()
     wanted: dict[str, Any] = {"name": body.name, "role": body.role.value}
-    wanted["expires_in_s"] = body.expires_in_s
+    wanted |= {"expires_in_s": body.expires_in_s, "labels": body.labels}
     with desk.doing(person, "token.create", **wanted) as store, store.write() as connection:
         token = people.create_admin_token(
             connection,
@@ -59,6 +66,7 @@ def create_token(desk: AtDesk, person: Administrator, body: TokenRequest) -> dic
             role=body.role,
             now=now,
             expires_at=None if body.expires_in_s is None else now + body.expires_in_s,
+            labels=body.labels,
         )
         token_id = token.split("_")[1]
         audit.tell(connection, on=token_id)

@@ -208,9 +208,14 @@ AtDesk = Annotated[Desk, Depends(desk_of)]
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """A call's demand for a role; what it finds is the person."""
+    """A call's demand for a role; what it finds is the person.
+
+    Whose token is limited to some devices is refused, unless the call says that it keeps to them.
+    """
 
     role: Role
+    keeps_to_devices: bool = False
+    """It shows and changes nothing but devices with the labels of whoever asks."""
 
     def __call__(self, connection: HTTPConnection) -> Person:
         """Raises Declined for who lacks it."""
@@ -218,13 +223,23 @@ class Needs:
         if not person.role.may_act_as(self.role):
             words = f"this needs the role {self.role}; the token has {person.role}"
             raise Declined(403, "role", words)
+        if person.labels and not self.keeps_to_devices:
+            raise Declined(403, "labels", beyond(person))
         return person
+
+
+def beyond(person: Person) -> str:
+    """Why somebody is refused whose token is limited to some devices."""
+    given = ", ".join(f"{key}={value}" for key, value in sorted(person.labels.items()))
+    return f"this reaches beyond the devices with {given}, which the token is limited to"
 
 
 Viewer = Annotated[Person, Depends(Needs(Role.VIEWER))]
 Planner = Annotated[Person, Depends(Needs(Role.PLANNER))]
 Operator = Annotated[Person, Depends(Needs(Role.OPERATOR))]
 Administrator = Annotated[Person, Depends(Needs(Role.ADMIN))]
+DeviceViewer = Annotated[Person, Depends(Needs(Role.VIEWER, keeps_to_devices=True))]
+DeviceOperator = Annotated[Person, Depends(Needs(Role.OPERATOR, keeps_to_devices=True))]
 
 
 def install_problems(app: FastAPI) -> None:

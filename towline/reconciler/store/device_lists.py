@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
 from towline.reconciler.store import reading_health
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.among import among
+from towline.reconciler.store.labels import sets_with
 from towline.schemas.states import TargetState
 
 FAILING = (TargetState.FAILED, TargetState.ROLLED_BACK)
@@ -56,6 +57,8 @@ class FleetFilter:
     """A part of the id."""
     labels: Mapping[str, str | None] = field(default_factory=dict)
     """None: the label is there, whatever its value."""
+    within: Mapping[str, str] = field(default_factory=dict)
+    """The labels of all that whoever asks may see."""
     presence: Presence | None = None
     after: str = ""
     """The cursor that the part before ended with."""
@@ -107,23 +110,12 @@ def _of_device(wanted: FleetFilter) -> list[ColumnElement[bool]]:
     if wanted.state is not None:
         where.append(devices.state == wanted.state)
     if wanted.labels:
-        where.append(devices.label_set_id.in_(_label_sets(wanted.labels)))
+        where.append(devices.label_set_id.in_(sets_with(wanted.labels)))
+    if wanted.within:
+        where.append(devices.label_set_id.in_(sets_with(wanted.within)))
     if wanted.version is not None:
         where.append(devices.seq.in_(_who_runs(wanted.version, wanted.component)))
     return where
-
-
-def _label_sets(labels: Mapping[str, str | None]) -> Select[tuple[int]]:
-    """There are far fewer sets of labels than devices."""
-    value_of = t.label_sets.c.labels
-    return select(t.label_sets.c.id).where(
-        *(
-            value_of[key].as_string().is_not(None)
-            if value is None
-            else value_of[key].as_string() == value
-            for key, value in labels.items()
-        )
-    )
 
 
 def _who_runs(version: str, component: str | None) -> Select[tuple[int]]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, exists, insert, select, update
 
 from towline.reconciler.store import dirt
 from towline.reconciler.store.tables import edge_devices, label_sets, runs
@@ -39,6 +39,22 @@ def label_sets_of(
         )
     )
     return list(connection.execute(select(label_sets.c.labels).where(has_one)).scalars())
+
+
+def sets_with(labels: Mapping[str, str | None]) -> Select[tuple[int]]:
+    """The ids of the sets with all of these; None: whatever its value.
+
+    There are far fewer sets of labels than devices.
+    """
+    value_of = label_sets.c.labels
+    return select(label_sets.c.id).where(
+        *(
+            value_of[key].as_string().is_not(None)
+            if value is None
+            else value_of[key].as_string() == value
+            for key, value in labels.items()
+        )
+    )
 
 
 def merged(

@@ -6,7 +6,8 @@ revoked; an organization always keeps a live one of an admin, unless its last on
 
 import hmac
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -52,6 +53,8 @@ class Person:
     token_id: str
     last_used_at: int | None
     """As it was noted, in seconds since the epoch."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Only devices with all of these are theirs; none: every device."""
     request: str = ""
     """The id of the request in which the person speaks, for the audit."""
 
@@ -68,10 +71,12 @@ def create_admin_token(
     role: Role,
     now: int,
     expires_at: int | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> str:
     """A new token `tow_<id>_<secret>` of a person; only the secret's digest is kept.
 
-    `now` and `expires_at` are seconds since the epoch; None never expires.
+    `labels`: only for devices that have them. `now` and `expires_at` are seconds since the epoch;
+    None never expires.
     """
     number, secret = secrets.token_hex(6), secrets.token_hex(32)
     connection.execute(
@@ -83,6 +88,7 @@ def create_admin_token(
             digest=secret_digest(secret),
             created_at=now,
             expires_at=expires_at,
+            labels=dict(labels or {}),
         )
     )
     return f"tow_{number}_{secret}"
@@ -113,7 +119,8 @@ def find_person_by_id(connection: Connection, token_id: str, now: int) -> Person
 
 
 def _person(row: Row[Any]) -> Person:
-    return Person(row.name, row.organization, Role(row.role), row.id, row.last_used_at)
+    who = (row.name, row.organization, Role(row.role), row.id)
+    return Person(*who, row.last_used_at, row.labels)
 
 
 def note_use(connection: Connection, token_id: str, now: int) -> None:
@@ -185,6 +192,7 @@ def _document(row: Row[Any]) -> dict[str, Any]:
         "id": row.id,
         "name": row.name,
         "role": row.role,
+        "labels": row.labels,
         "created_at": when(row.created_at),
         "expires_at": when(row.expires_at),
         "last_used_at": when(row.last_used_at),

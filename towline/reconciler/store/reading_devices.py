@@ -1,20 +1,26 @@
 """What people read of devices and the repository, in the shapes of the API."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
 
 from towline.reconciler.store import arm_versions
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.labels import sets_with
 from towline.reconciler.store.reading_batches import when
 from towline.schemas.identifiers import is_id
 from towline.schemas.states import ACTIVE_TARGETS, RunState, TargetState
 
 
-def find_slug(connection: Connection, organization: str, text: str) -> str | None:
-    """The id of the device of that id or UUID; None when the organization has none."""
+def find_slug(
+    connection: Connection, organization: str, text: str, within: Mapping[str, str] | None = None
+) -> str | None:
+    """The id of the device of that id or UUID; None when the organization has none.
+
+    `within`: labels that it must have; without them it is as if there were none.
+    """
     try:
         wanted = or_(t.edge_devices.c.id == UUID(text), t.edge_devices.c.slug == text)
     except ValueError:
@@ -23,17 +29,26 @@ def find_slug(connection: Connection, organization: str, text: str) -> str | Non
         wanted = t.edge_devices.c.slug == text
     found: str | None = connection.execute(
         select(t.edge_devices.c.slug)
-        .where(t.edge_devices.c.organization == organization, wanted)
+        .where(t.edge_devices.c.organization == organization, wanted, *_with(within))
         .limit(1)
     ).scalar_one_or_none()
     return found
 
 
+def _with(labels: Mapping[str, str] | None) -> list[ColumnElement[bool]]:
+    return [t.edge_devices.c.label_set_id.in_(sets_with(labels))] if labels else []
+
+
 def device(
-    connection: Connection, organization: str, text: str, *, seen_after: int
+    connection: Connection,
+    organization: str,
+    text: str,
+    *,
+    seen_after: int,
+    within: Mapping[str, str] | None = None,
 ) -> dict[str, Any] | None:
-    """The device of that id or UUID; None when the organization has none."""
-    slug = find_slug(connection, organization, text)
+    """The device of that id or UUID; None when the organization has none, as for `find_slug`."""
+    slug = find_slug(connection, organization, text, within)
     if slug is None:
         return None
     wanted = t.edge_devices.c.slug == slug

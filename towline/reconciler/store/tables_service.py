@@ -83,6 +83,7 @@ admin_tokens = Table(
     Column("expires_at", Number),
     Column("revoked_at", Number),
     Column("last_used_at", Number),
+    Column("labels", Document, server_default="{}", nullable=False),
 )
 
 audit = Table(

@@ -120,6 +120,9 @@ def sign_in(request: Request, desks: AtDesks, form: Form) -> Response:
     person = desks.recognise(form.get("token", "").strip()[:200])
     if person is None:
         return sign_in_page(request, onward, "This token is unknown, expired or revoked.", 401)
+    if person.labels:
+        words = "This token is limited to some devices: it is for the API and the command line."
+        return sign_in_page(request, onward, words, 403)
     answer = see_other(_inside(onward))
     person = remember(request, person)
     with desks.of(person.organization).doing(person, "dashboard.sign-in"):

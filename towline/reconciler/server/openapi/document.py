@@ -22,7 +22,6 @@ from towline.reconciler.server.openapi import service_shapes as service
 from towline.reconciler.server.openapi import shapes
 from towline.reconciler.server.openapi.old_devices import PATHS as OLD_DEVICES
 from towline.reconciler.server.openapi.problems import PROBLEM, problems_of
-from towline.reconciler.store.people import Role
 
 EXAMPLES = Path(__file__).parent / "examples"
 REF = "#/components/schemas/{model}"
@@ -98,10 +97,10 @@ def describe(app: FastAPI) -> dict[str, Any]:
     }
     for unused in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(unused, None)
-    roles = _roles(app)
+    needs = _needs_of(app)
     made["paths"] = dict(sorted((made["paths"] | OLD_DEVICES).items()))
     for path, method, call in _calls(made["paths"]):
-        _complete(call, path, method, roles.get(call["operationId"]))
+        _complete(call, path, method, needs.get(call["operationId"]))
     return made
 
 
@@ -123,14 +122,14 @@ def _schemas() -> dict[str, Any]:
     return {**made["$defs"], "Problem": PROBLEM}
 
 
-def _roles(app: FastAPI) -> dict[str, Role]:
+def _needs_of(app: FastAPI) -> dict[str, Needs]:
     """What each call needs, by its operation id."""
     found = {}
     for context in iter_route_contexts(app.routes):
         route = context.original_route
         if isinstance(route, APIRoute):
             for need in _needs(route.dependant):
-                found[route.name] = need.role
+                found[route.name] = need
     return found
 
 
@@ -141,13 +140,15 @@ def _needs(dependant: Dependant) -> Iterator[Needs]:
         yield from _needs(inner)
 
 
-def _complete(call: dict[str, Any], path: str, method: str, role: Role | None) -> None:
+def _complete(call: dict[str, Any], path: str, method: str, need: Needs | None) -> None:
     name = call["operationId"]
     call["tags"] = [_tag(path)]
-    if role is not None:
+    if need is not None:
         call["security"] = [{"person": []}]
-        call["x-role"] = role.value
-        call["description"] = f"{call.get('description', '')}\n\nRole {role} or higher.".strip()
+        call["x-role"] = need.role.value
+        call["x-limited-tokens"] = need.keeps_to_devices
+        words = f"{call.get('description', '')}\n\nRole {need.role} or higher."
+        call["description"] = words.strip()
     for parameter in call.get("parameters", ()):
         name_of = parameter["name"]
         if parameter["in"] == "path" and name_of in PATH_NAMES:
@@ -163,9 +164,9 @@ def _complete(call: dict[str, Any], path: str, method: str, role: Role | None) -
         if "answer" in example:
             content["example"] = example["answer"]
         call["responses"][good]["content"] = {"application/json": content}
-    if role is not None:
+    if need is not None:
         call["responses"].pop("422", None)
-        call["responses"] |= problems_of(call, path, method, role)
+        call["responses"] |= problems_of(call, path, method, need.role)
 
 
 def _tag(path: str) -> str:

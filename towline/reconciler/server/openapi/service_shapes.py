@@ -80,6 +80,7 @@ class Token(Shape):
     id: str
     name: str
     role: Role
+    labels: dict[str, str]
     created_at: Time
     expires_at: Time | None
     last_used_at: Time | None
