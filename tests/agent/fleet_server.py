@@ -22,6 +22,7 @@ from towline.schemas.desired_state import ComponentAction, ComponentWanted, Desi
 from towline.schemas.enrolment import EnrolmentRequest, JoinString, SessionRequest
 from towline.schemas.keys import PrivateKey, PublicKey
 from towline.schemas.problems import Refused
+from towline.schemas.renewal import RENEWAL_TYPE, RenewalRequest
 from towline.schemas.reports import Report
 from towline.schemas.root import Role, Root
 from towline.schemas.statement import Statement
@@ -77,8 +78,12 @@ class FleetServer:
         self.root_version = 1
         self.tokens: set[str] = set()
         self.needs_approval = False
+        self.refuses_renewal = ""
+        self.loses_an_answer = False
+        self.shut_out = ""
         self.devices: dict[str, PublicKey] = {}
         self.sessions: dict[str, str] = {}
+        self.boots: list[str] = []
         self.wanted: dict[str, tuple[ComponentWanted, ...]] = {}
         self.packages: dict[str, bytes] = {}
         self.reports: list[tuple[str, Report]] = []
@@ -164,7 +169,10 @@ class FleetServer:
             return problem(400, refused.code, detail=str(refused))
 
     def enrol(self, authorization: str, body: bytes) -> Answer:
-        request = EnrolmentRequest.verify(envelope.parse(body))
+        sealed = envelope.parse(body)
+        if sealed.payload_type == RENEWAL_TYPE:
+            return self.renew(sealed)
+        request = EnrolmentRequest.verify(sealed)
         known = self.devices.get(request.device)
         if known is not None and known != request.public_key:
             return problem(409, "id-taken")
@@ -179,8 +187,25 @@ class FleetServer:
                 return problem(403, "join-token")
             self.tokens.discard(token)
             self.devices[request.device] = request.public_key
-        accepted = {"status": "accepted", "device": request.device, "organization": ORGANIZATION}
-        return Answer(201, json.dumps(accepted).encode())
+        return accepted(request)
+
+    def renew(self, sealed: envelope.Envelope) -> Answer:
+        if self.refuses_renewal:
+            return problem(409, self.refuses_renewal)
+        request = RenewalRequest.read(sealed)
+        asked = request.enrolment
+        known = self.devices.get(asked.device)
+        if known == asked.public_key:
+            return accepted(asked)
+        if known is None or known.keyid != request.keyid:
+            return problem(401, "unknown-device")
+        request.verify(sealed, known)
+        self.devices[asked.device] = asked.public_key
+        self.sessions.clear()
+        if self.loses_an_answer:
+            self.loses_an_answer = False
+            return Answer(503)
+        return accepted(asked)
 
     def session(self, body: bytes) -> Answer:
         sealed = envelope.parse(body)
@@ -189,6 +214,9 @@ class FleetServer:
         if key is None or key.keyid != request.keyid:
             return problem(401, "unknown-device")
         sealed.verify("application/vnd.towline.session.v1+json", [key], 1)
+        self.boots.append(request.boot_id)
+        if self.shut_out:
+            return problem(403, self.shut_out)
         token = secrets.token_urlsafe(16)
         self.sessions[token] = request.device
         now = times.to_rfc3339(time.time())
@@ -256,6 +284,11 @@ class FleetServer:
             found["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
             return Answer(206, data[start:], found)
         return Answer(200, data, found)
+
+
+def accepted(request: EnrolmentRequest) -> Answer:
+    told = {"status": "accepted", "device": request.device, "organization": ORGANIZATION}
+    return Answer(201, json.dumps(told).encode())
 
 
 def with_action(wanted: ComponentWanted, action: ComponentAction) -> ComponentWanted:

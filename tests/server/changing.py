@@ -7,13 +7,28 @@ from uuid import uuid4
 import httpx
 from sqlalchemy import insert, update
 
-from tests.server.conftest import NOW, ORGANIZATION, AddRun, Device, Running, add_batch, add_target
+from tests.server.conftest import (
+    NOW,
+    ORGANIZATION,
+    AddRun,
+    Device,
+    Running,
+    add_batch,
+    add_target,
+    wall,
+)
 from tests.server.test_device import device_seq
 from tests.server.test_plans import files
+from towline.reconciler.store import enrolling
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.device_keys import fingerprint
+from towline.schemas.enrolment import EnrolmentRequest
+from towline.schemas.keys import PublicKey
 
 API = "/api/v1/admin/ota"
 REASON = "the pump team asked"
+KEY = PublicKey.from_hex("ab" * 32)
+"""Of devices that wait for an approval."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +71,12 @@ def on_token(verb: str) -> Act:
     return Act(route, path, body, action, "", role="admin", device="old-1")
 
 
+def on_key(verb: str, device: str) -> Act:
+    body = BECAUSE | {"fingerprint": fingerprint(KEY)}
+    path, route = f"/devices/{device}/{verb}", f"/devices/{{device}}/{verb}"
+    return Act(route, path, body, f"device.{verb}", "fingerprint", role="admin", device=device)
+
+
 ACTS = (
     on_hello("pause", "pause_s", **{"for": "4h"}),
     on_hello("resume"),
@@ -84,6 +105,16 @@ ACTS = (
     on_token(""),
     on_token("/rotate"),
     on_token("/revoke"),
+    on_key("approve", "new-1"),
+    on_key("deny", "new-2"),
+    Act(
+        "/devices/{device}/revoke",
+        "/devices/new-1/revoke",
+        BECAUSE,
+        "device.revoke",
+        role="admin",
+        device="new-1",
+    ),
     Act(
         "/devices/{device}/labels",
         "/devices/pi-0001/labels",
@@ -104,6 +135,11 @@ def prepare(server: Running, enrolled: Device, add_run: AddRun) -> Running:
     add_batch(server, run)
     add_target(server, run, device_seq(server), status="failed", reason="HealthCheckFailed")
     with server.store.write() as connection:
+        for slug in ("new-1", "new-2"):
+            asked = EnrolmentRequest(ORGANIZATION, slug, KEY, "raspberry_pi", "0.1.0")
+            enrolling.enrol(
+                connection, asked, git=None, join_token=None, source="192.0.2.7", now=wall()
+            )
         connection.execute(update(t.repositories).values(held_commit="ab" * 20))
         connection.execute(insert(t.merge_requests), waiting("later"))
     return server

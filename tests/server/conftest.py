@@ -21,9 +21,10 @@ from towline.reconciler.server import tls
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import FleetView
 from towline.reconciler.server.service import Service, ServiceSettings
-from towline.reconciler.store import access, counters, people, repositories
+from towline.reconciler.store import counters, join_tokens, people, repositories
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store
+from towline.reconciler.store.join_tokens import JoinTerms
 from towline.reconciler.store.people import Role
 from towline.schemas.enrolment import EnrolmentRequest, SessionRequest
 from towline.schemas.keys import PrivateKey
@@ -60,16 +61,11 @@ class Running:
         """The headers of a person with that role."""
         return {"Authorization": f"Bearer {self.tokens[role]}"}
 
-    def join_token(self, *, max_uses: int = 1, labels: dict[str, str] | None = None) -> str:
+    def join_token(self, organization: str = ORGANIZATION, **terms: Any) -> str:
         """A fresh join token."""
         with self.store.write() as connection:
-            return access.create_join_token(
-                connection,
-                ORGANIZATION,
-                labels=labels or {},
-                max_uses=max_uses,
-                author="test",
-                now=wall(),
+            return join_tokens.create(
+                connection, organization, JoinTerms(**terms), author="test", now=wall()
             )
 
 

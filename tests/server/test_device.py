@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 
 from tests.server.conftest import AddRun, Device, Running, add_batch, add_target, wall
 from towline.manifests.model import DeviceEntry
+from towline.reconciler.store import device_keys
 from towline.reconciler.store import tables as t
 from towline.schemas import desired_state, envelope, times
 from towline.schemas.verifier import Clock, DeviceIdentity, TrustState, verify
@@ -29,6 +30,12 @@ def device_seq(server: Running, slug: str = "pi-0001") -> int:
             select(t.edge_devices.c.seq).where(t.edge_devices.c.slug == slug)
         ).scalar_one()
     return seq
+
+
+def revoke(server: Running) -> None:
+    """As another server or a commit does it."""
+    with server.store.write() as connection:
+        device_keys.revoke(connection, "acme", device_seq(server), wall())
 
 
 def test_a_device_enrols_polls_and_reports(server: Running) -> None:
@@ -158,9 +165,13 @@ def test_enrolling_again_with_the_same_key_needs_no_token(
     assert enrolled.enrol().status_code == 201
 
 
-def test_a_taken_id_is_refused_and_costs_no_token(server: Running, enrolled: Device) -> None:
+def test_a_taken_id_is_never_overwritten_and_costs_no_token(
+    server: Running, enrolled: Device
+) -> None:
     token = server.join_token()
-    assert code_of(Device(server, enrolled.id).enrol(token)) == (409, "id-taken")
+    answer = Device(server, enrolled.id).enrol(token)
+    assert (answer.status_code, answer.json()["keyChange"]) == (202, True)
+    assert enrolled.open().status_code == 200
     assert Device(server, "pi-0002").enrol(token).status_code == 201
 
 
@@ -182,8 +193,7 @@ def test_a_key_in_git_admits_without_a_token(server: Running) -> None:
 
 
 def test_a_revoked_device_gets_no_session(server: Running, enrolled: Device) -> None:
-    with server.store.write() as connection:
-        connection.execute(update(t.edge_devices).values(state="revoked"))
+    revoke(server)
     assert code_of(enrolled.open()) == (403, "revoked")
     assert code_of(enrolled.enrol()) == (403, "revoked")
 
@@ -196,8 +206,7 @@ def test_a_parked_poll_of_a_device_that_is_revoked_gets_no_document(
         parked = pool.submit(enrolled.poll, etag, 60)
         while not server.doorbell._waiting:
             threading.Event().wait(0.01)
-        with server.store.write() as connection:
-            connection.execute(update(t.edge_devices).values(state="revoked"))
+        revoke(server)
         # Whatever is written next ends its session: here its own last report.
         enrolled.report(enrolled.facts())
         assert parked.result().status_code == 401

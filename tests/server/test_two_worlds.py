@@ -17,11 +17,12 @@ from tests.server.conftest import NOW, AddRun, Device, Running, run_values, wall
 from tests.server.visiting import Guest
 from towline.reconciler.server.desk import Desk, Desks
 from towline.reconciler.server.service import people as application
-from towline.reconciler.store import access, counters, people
+from towline.reconciler.store import counters, enrolling, join_tokens, people
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.audit import Deed, DeedStore
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.events import Event, record
+from towline.reconciler.store.join_tokens import JoinTerms
 from towline.reconciler.store.people import Person, Role
 from towline.schemas.enrolment import EnrolmentRequest
 from towline.schemas.identifiers import organization_uuid
@@ -80,11 +81,10 @@ def found_other(server: Running) -> None:
 def _their_device(connection: Connection, run_seq: int, now: int) -> None:
     key = PrivateKey.generate()
     request = EnrolmentRequest(OTHER, "pi-0001", key.public, "raspberry_pi", "0.1.0")
-    token = access.create_join_token(
-        connection, OTHER, labels={"site": "theirs"}, max_uses=2, author="Mallory", now=now
-    )
+    terms = JoinTerms({"site": "theirs"}, max_uses=2)
+    token = join_tokens.create(connection, OTHER, terms, author="Mallory", now=now)
     asked = {"git": None, "join_token": token, "source": "x", "now": now}
-    seq = access.enrol(connection, request, **asked).device_seq  # type: ignore[union-attr,arg-type]
+    seq = enrolling.enrol(connection, request, **asked).device_seq  # type: ignore[union-attr,arg-type]
     version = {"component": "hello", "version": "6.6.6", "version_key": "6"}
     added = insert(t.component_versions).returning(t.component_versions.c.id)
     number = connection.execute(added, version).scalar_one()

@@ -11,9 +11,10 @@ from sqlalchemy import insert, update
 
 from towline.cli.main import run
 from towline.cli.swarm_check import checked
-from towline.reconciler.store import access
+from towline.reconciler.store import enrolling, join_tokens
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import open_store
+from towline.reconciler.store.join_tokens import JoinTerms
 from towline.schemas.enrolment import EnrolmentRequest
 from towline.schemas.identifiers import organization_uuid
 from towline.schemas.keys import PrivateKey
@@ -51,10 +52,8 @@ def stored(folder: Path, report_seq: int, *kinds: str) -> Path:
         connection.execute(
             insert(t.organizations).values(id=organization_uuid("acme"), name="acme", created_at=1)
         )
-        token = access.create_join_token(
-            connection, "acme", labels={}, max_uses=1, author="t", now=1
-        )
-        access.enrol(connection, request, git=None, join_token=token, source="", now=1)
+        token = join_tokens.create(connection, "acme", JoinTerms(), author="t", now=1)
+        enrolling.enrol(connection, request, git=None, join_token=token, source="", now=1)
         values = {"journal": "j", "report_seq": report_seq}
         connection.execute(update(t.device_state).values(**values))
         for kind in kinds:

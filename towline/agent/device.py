@@ -4,6 +4,7 @@ import fcntl
 import json
 import logging
 import os
+import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -56,9 +57,16 @@ class Device:
     """Everything that the loop works with."""
 
     def __init__(
-        self, layout: Layout, identity: Identity, stop: Stop, limits: FetchLimits | None = None
+        self,
+        layout: Layout,
+        identity: Identity,
+        stop: Stop,
+        limits: FetchLimits | None = None,
+        boot_id: str = "",
     ) -> None:
+        """`boot_id` tells two machines with one key apart; by default each start has its own."""
         self.layout = layout
+        self._boot_id = boot_id or secrets.token_hex(16)
         self.identity = identity
         self.stop = stop
         self.journal = Journal(layout.journal)
@@ -78,6 +86,10 @@ class Device:
         )
         self.accepted: Accepted | None = None
         self._answered: float | None = None
+        self.asks_again_at = 0.0
+        """By the monotonic clock: until then a request for enrolment is known to wait."""
+        self.next_renewal = 0.0
+        """By the monotonic clock: the key is not renewed before, unless a person asks for it."""
         self._silent_until = 0.0
         self._looked_for_roots: float | None = None
         stop.on_stop(self.server.abort)
@@ -86,9 +98,7 @@ class Device:
     def claims(self) -> SessionClaims:
         """Who opens a session."""
         identity = self.identity
-        return SessionClaims(
-            identity.organization, identity.device, identity.key, self.journal.state.journal
-        )
+        return SessionClaims(identity.organization, identity.device, identity.key, self._boot_id)
 
     def note_contact(self) -> None:
         """The server is there: reports may be sent."""
@@ -100,17 +110,6 @@ class Device:
         if last is None or now >= last + ROOT_LOOK_S:
             self.trust.follow(self.server.root)
             self._looked_for_roots = now
-
-    def ask_to_be_known(self) -> None:
-        """A server that lost what it knew, as one does that is restored, hears of us again."""
-        who = self.identity
-        try:
-            answer = self.server.enrol(who.request(), who.key, token="")
-        except (Denied, Unreachable, Refused) as error:
-            LOG.warning("and does not take this device in again: %s", error)
-            return
-        if answer.get("status") == "pending":
-            LOG.warning("it waits for approval, fingerprint %s", answer.get("fingerprint"))
 
     @property
     def has_answer(self) -> bool:

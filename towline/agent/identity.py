@@ -49,6 +49,8 @@ class Enrolment:
     identity: Identity
     fingerprint: str = ""
     """Not empty while a person must approve: what to compare."""
+    is_key_change: bool = False
+    """The id is that of a device with another key, whose place this one would take."""
 
 
 def load(layout: Layout) -> Identity:
@@ -112,7 +114,8 @@ def _enrol(
         trust_store.store_certificate(layout, certificate)
     _store(layout, identity)
     pending = answer.get("status") == "pending"
-    return Enrolment(identity, str(answer.get("fingerprint") or "?") if pending else "")
+    shown = str(answer.get("fingerprint") or "?") if pending else ""
+    return Enrolment(identity, shown, is_key_change=answer.get("keyChange") is True)
 
 
 def _first_root(server: Server, join: JoinString) -> bytes:
@@ -150,7 +153,7 @@ def _store(layout: Layout, identity: Identity) -> None:
 
 
 def _explained(denied: Denied, device: str) -> Exception:
-    if denied.code == "join-token":
+    if denied.code in ("join-token", "unknown-join-token"):
         return NotAuthorised(
             "the token of this join string is unknown, used or expired",
             remedy="get a new line with `towline join create`",

@@ -13,12 +13,13 @@ from enum import Enum
 from math import inf
 
 from towline.agent.actions import Action, Hold
+from towline.agent.admission import ask_again, renew_key
 from towline.agent.apply import apply
 from towline.agent.clock import system_clock
 from towline.agent.decide import decide
 from towline.agent.device import LOG, Device
 from towline.agent.fetch import Stopped
-from towline.agent.server import Answer, Denied
+from towline.agent.server import SHUT_OUT, Answer, Denied
 from towline.agent.wire import Unreachable
 from towline.schemas.desired_state import DesiredState
 from towline.schemas.problems import Refused
@@ -46,6 +47,8 @@ class Polled(Enum):
     UNCHANGED = "unchanged"
     FAILED = "failed"
     REVOKED = "revoked"
+    PENDING = "pending"
+    """A person must approve this device, who may stand beside it: no pause grows."""
 
 
 _ANSWERED = frozenset({Polled.CHANGED, Polled.PARKED, Polled.UNCHANGED})
@@ -179,6 +182,7 @@ def poll(device: Device, wait_s: int) -> Polled:
     """Ask for the document, accept it or report why not; what waits to be reported is sent."""
     began = time.monotonic()
     try:
+        renew_key(device)
         device.server.open_session(device.claims(), device.trust.state.sequence)
         device.note_contact()
         _tell(device)
@@ -216,9 +220,16 @@ def _tell(device: Device) -> None:
 
 def _denied(device: Device, denied: Denied) -> Polled:
     LOG.warning("the server refuses: %s", denied)
-    if denied.code == "unknown-device":
-        device.ask_to_be_known()
-    return Polled.REVOKED if denied.code == "revoked" else Polled.FAILED
+    if denied.code != "unknown-device":
+        return Polled.REVOKED if denied.code in SHUT_OUT else Polled.FAILED
+    try:
+        return Polled.PENDING if ask_again(device) else Polled.FAILED
+    except Denied as refused:
+        LOG.warning("the server does not let this device in: %s", refused)
+        return Polled.REVOKED if refused.code in SHUT_OUT else Polled.FAILED
+    except (Unreachable, Refused) as error:
+        LOG.warning("%s", error)
+        return Polled.FAILED
 
 
 def _ask(device: Device, wait_s: int) -> tuple[Answer, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import towline
-from towline.agent import identity, locks, loop, status
+from towline.agent import identity, locks, loop, renewal, scripts, status
 from towline.agent.device import LOG, Device, lock
 from towline.agent.fetch import Stopped
 from towline.agent.identity import NotAuthorised
@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     shown = commands.add_parser("status", parents=[rooted], help="what runs and what is wanted")
     shown.add_argument("--why", action="store_true", help="also what it waits for")
     shown.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    commands.add_parser("renew", parents=[rooted], help="make a new key, taken at the next poll")
     locked = commands.add_parser("lock", parents=[rooted], help="begin no install until unlock")
     locked.add_argument("name", metavar="NAME")
     locked.add_argument("--reason", default="", help="told in status and to the server")
@@ -68,6 +69,8 @@ def _main(given: argparse.Namespace) -> int:
             return _enrol(layout, given)
         if given.command == "status":
             return _status(layout, given)
+        if given.command == "renew":
+            return _renew(layout)
         if given.command in ("lock", "unlock"):
             return _lock(layout, given)
         return _work(layout, is_once=given.command == "once")
@@ -90,8 +93,11 @@ def _enrol(layout: Layout, given: argparse.Namespace) -> int:
     known = enrolment.identity
     sys.stdout.write(f"{known.device}\n")
     if enrolment.fingerprint:
-        LOG.info("waits for approval, fingerprint %s", enrolment.fingerprint)
-        LOG.info("  → towline device approve %s", known.device)
+        shown = enrolment.fingerprint
+        if enrolment.is_key_change:
+            LOG.info("%s is known with another key: approval would replace that", known.device)
+        LOG.info("waits for approval, fingerprint %s", shown)
+        LOG.info("  → towline device approve %s --fingerprint %s", known.device, shown)
     else:
         LOG.info("enrolled as %s of %s", known.device, known.organization)
     return OK
@@ -102,6 +108,13 @@ def _status(layout: Layout, given: argparse.Namespace) -> int:
     is_json = given.output == "json"
     shown = json.dumps(found, indent=2) if is_json else status.as_text(found, why=given.why)
     sys.stdout.write(f"{shown}\n")
+    return OK
+
+
+def _renew(layout: Layout) -> int:
+    identity.load(layout)
+    renewal.begin(layout)
+    LOG.info("the next key is made; the agent takes it once the server knows it")
     return OK
 
 
@@ -118,7 +131,8 @@ def _work(layout: Layout, *, is_once: bool) -> int:
     layout.make()
     stop = Stop()
     with lock(layout):
-        device = Device(layout, known, stop)
+        # Each start of `once` would be another boot; of what runs on, a start is one.
+        device = Device(layout, known, stop, boot_id=scripts.boot() if is_once else "")
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop.set)
         root = device.trust.root

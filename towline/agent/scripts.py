@@ -137,7 +137,7 @@ def _kill_group(pid: int) -> None:
 
 
 def _identify(pid: int) -> Process:
-    return Process(pid, _started(pid) or 0, _boot())
+    return Process(pid, _started(pid) or 0, boot())
 
 
 def _started(pid: int) -> int | None:
@@ -148,7 +148,8 @@ def _started(pid: int) -> int | None:
         return None
 
 
-def _boot() -> str:
+def boot() -> str:
+    """The machine's boot, as the kernel names it."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
@@ -157,7 +158,7 @@ def end_leftover(process: Process | None) -> bool:
 
     A group outlives its leader, and its number is not given to a new process before it is empty.
     """
-    if process is None or process.boot != _boot():
+    if process is None or process.boot != boot():
         return False
     if _started(process.pid) not in (None, process.started):
         return False

@@ -17,6 +17,7 @@ from towline.schemas.enrolment import EnrolmentRequest, SessionRequest
 from towline.schemas.envelope import ENVELOPE_LIMIT_BYTES
 from towline.schemas.keys import PrivateKey
 from towline.schemas.problems import Refused
+from towline.schemas.renewal import RenewalRequest
 from towline.schemas.verifier import BUILT_AT
 
 EXCHANGE_DEADLINE_S = 30.0
@@ -24,6 +25,10 @@ _RENEWAL = 0.8
 """Sessions are renewed at this share of their life."""
 _LIFE_LIMIT_S = 86400
 """No session is taken to live longer, whatever the server says."""
+
+
+SHUT_OUT = frozenset({"revoked", "duplicate-identity"})
+"""The codes of who is served nothing until a person acts."""
 
 
 class Denied(Exception):
@@ -53,7 +58,7 @@ class SessionClaims:
     organization: str
     device: str
     key: PrivateKey
-    journal: str
+    boot_id: str
 
 
 class Server:
@@ -94,15 +99,19 @@ class Server:
             return None
         return self._good(answer, 200).body
 
-    def enrol(self, request: EnrolmentRequest, key: PrivateKey, token: str) -> dict[str, Any]:
+    def enrol(
+        self, request: EnrolmentRequest, key: PrivateKey, token: str | None
+    ) -> dict[str, Any]:
         """`{"status": "accepted" | "pending", …}`; raises Denied."""
-        answer = self._call(
-            "POST",
-            "/api/v1/ota/enroll",
-            headers={"Authorization": f"Join {token}"} if token else {},
-            body=request.sign(key).to_bytes(),
-        )
+        headers = {"Authorization": f"Join {token}"} if token else {}
+        body = request.sign(key).to_bytes()
+        answer = self._call("POST", "/api/v1/ota/enroll", headers=headers, body=body)
         return strict_json.parse_object(self._good(answer, 201, 202).body)
+
+    def renew(self, request: RenewalRequest, old: PrivateKey, new: PrivateKey) -> None:
+        """The server knows the new key when this returns; raises Denied."""
+        body = request.sign(old, new).to_bytes()
+        self._good(self._call("POST", "/api/v1/ota/enroll", body=body), 201)
 
     def open_session(self, claims: SessionClaims, last_sequence: int) -> None:
         """Get a bearer token unless the one at hand still serves; raises Denied.
@@ -127,7 +136,7 @@ class Server:
             device=claims.device,
             keyid=claims.key.public.keyid,
             nonce=secrets.token_urlsafe(16),
-            boot_id=claims.journal,
+            boot_id=claims.boot_id,
             issued_at=int(time.time()) + self._clock_offset_s,
             last_sequence=last_sequence,
         )

@@ -1,4 +1,4 @@
-"""`towline device`: old devices, which hold a token because they have no key."""
+"""`towline device token`: old devices, which hold a token because they have no key."""
 
 from typing import Annotated
 
@@ -8,14 +8,12 @@ from towline.cli.client import checked_id, connect
 from towline.cli.join import given_labels
 from towline.cli.printing import give, tell
 
-app = typer.Typer(help="Devices of the fleet.", no_args_is_help=True)
-token = typer.Typer(help="Tokens of old devices.", no_args_is_help=True)
-app.add_typer(token, name="token")
+app = typer.Typer(help="Tokens of old devices.", no_args_is_help=True)
 
 Device = Annotated[str, typer.Argument(metavar="DEVICE", help="its id, such as pi-0042")]
 
 
-@token.command("create")
+@app.command("create")
 def create(
     device: Device,
     device_type: Annotated[
@@ -32,13 +30,13 @@ def create(
     _show(answer["token"])
 
 
-@token.command("rotate")
+@app.command("rotate")
 def rotate(device: Device) -> None:
     """Print a new token for the device; the former one ends now."""
     _show(connect().post(f"/devices/{checked_id(device)}/token/rotate")["token"])
 
 
-@token.command("revoke")
+@app.command("revoke")
 def revoke(
     device: Device, reason: Annotated[str, typer.Option("--reason", help="for the record: why")]
 ) -> None:
@@ -47,14 +45,14 @@ def revoke(
     give(f"the token of {device} is revoked")
 
 
-@token.command("allow")
+@app.command("allow")
 def allow(reason: Annotated[str, typer.Option("--reason", help="for the record: why")]) -> None:
     """Let the organization's old devices in: they are offered updates and verify no signature."""
     answer = connect().put("/old-devices", allowed=True, reason=reason)
     give(f"old devices are let in; {answer['devices']} have a token")
 
 
-@token.command("forbid")
+@app.command("forbid")
 def forbid(reason: Annotated[str, typer.Option("--reason", help="for the record: why")]) -> None:
     """Let no old device in; their tokens are kept."""
     answer = connect().put("/old-devices", allowed=False, reason=reason)

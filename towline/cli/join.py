@@ -6,6 +6,7 @@ import typer
 
 from towline.cli.client import connect
 from towline.cli.printing import give
+from towline.cli.wait import seconds
 from towline.schemas.problems import Problem
 
 app = typer.Typer(help="Bring devices in.", no_args_is_help=True)
@@ -22,10 +23,16 @@ def create(
         list[str] | None, typer.Option("--label", help="KEY=VALUE that the device gets; repeatable")
     ] = None,
     max_uses: Annotated[int, typer.Option(help="so many devices may use it", min=1)] = 1,
+    pending: Annotated[
+        bool, typer.Option("--pending", help="who joins by it waits for an approval all the same")
+    ] = False,
+    expires: Annotated[
+        str, typer.Option(help="good for so long, such as 15m; default: an hour")
+    ] = "1h",
 ) -> None:
-    """Print one join string; it is good for an hour."""
-    body = {"labels": given_labels(label or []), "max_uses": max_uses}
-    give(connect().post("/join-tokens", **body)["join"])
+    """Print one join string, for one use and an hour unless more is said."""
+    body = {"labels": given_labels(label or []), "max_uses": max_uses, "pending": pending}
+    give(connect().post("/join-tokens", **body, expires_in_s=seconds(expires))["join"])
 
 
 def given_labels(texts: list[str]) -> dict[str, str]:

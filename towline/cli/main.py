@@ -29,7 +29,7 @@ COMMANDS = (
     ("simulate", "towline.cli.simulate:simulate", "Play a rollout ahead of time.", FLEET),
     ("serve", "towline.cli.serve:serve", "Serve a fleet.", SERVER),
     ("join", "towline.cli.join:app", "Bring devices in.", SERVER),
-    ("device", "towline.cli.device_token:app", "Old devices and their tokens.", SERVER),
+    ("device", "towline.cli.device:app", "Let devices in, and out.", SERVER),
     ("org", "towline.cli.org:app", "The organizations that are served.", SERVER),
     ("token", "towline.cli.token:app", "Let people in, and out.", SERVER),
     ("repo", "towline.cli.verbs:repo", "The repository that the server follows.", SERVER),

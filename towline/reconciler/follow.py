@@ -5,7 +5,7 @@ the whole commit before it. What git wants is read once per commit and kept in m
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,11 +17,12 @@ from towline.manifests.model_policy import Policy
 from towline.manifests.policy import repository_policy
 from towline.manifests.repository import Repository
 from towline.manifests.yaml_tree import shortened
+from towline.reconciler import device_entries
 from towline.reconciler.commits import CommitFacts, handed_over, why_held
 from towline.reconciler.head import CommitSeen, Head
 from towline.reconciler.head_reading import HeadRead, read_head
 from towline.reconciler.looks import Looks
-from towline.reconciler.store import dirt, freezes, labels, overrides, repositories
+from towline.reconciler.store import dirt, freezes, git_devices, overrides, repositories
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.events import Event, record
 from towline.schemas.problems import Problem
@@ -184,7 +185,7 @@ class Follower:
     def _apply(self, candidate: _Candidate, last_good: Mapping[str, str], now: int) -> None:
         head, rows = self._assemble(candidate, last_good)
         with self.store.write() as connection:
-            touched = self._put_in_store(connection, candidate, head, rows)
+            touched = self._put_in_store(connection, candidate, head, rows, now)
             repositories.change(
                 connection,
                 self.organization,
@@ -207,18 +208,19 @@ class Follower:
         candidate: _Candidate,
         head: Head,
         rows: list[dict[str, Any]],
+        now: int,
     ) -> set[int]:
         """What statements and documents read of a head; returns whose documents have changed."""
         # Before and after: what the commit removes has a last pass, what it brings a first.
         dirt.mark_all(connection, self.organization)
         repositories.replace_manifests(connection, self.organization, rows)
-        labels.set_from_git(
+        told = git_devices.put_in_force(
             connection,
             self.organization,
-            {name: dict(entry.labels) for name, entry in head.devices.items()},
-            {name for name, entry in head.devices.items() if entry.revoked},
+            device_entries.git_devices(head.devices),
             is_kept=candidate.keeps_device,
         )
+        record(connection, self.organization, now, *_by_commit(candidate, told))
         dirt.mark_all(connection, self.organization)
         if freezes.replace(connection, self.organization, head.freezes.values()):
             return dirt.every_device(connection, self.organization)
@@ -306,11 +308,15 @@ def _is_about(error: Any, manifest: Deployment) -> bool:
 
 
 def _commit_events(candidate: _Candidate) -> list[Event]:
-    commit = candidate.commit
-    cause = f"commit {commit.sha[:12]} by {commit.author}"
-    applied = Event("commit.applied", message=commit.subject, cause=cause, commit=commit.sha)
+    applied = Event("commit.applied", message=candidate.commit.subject)
     broken = [
-        Event("manifest.broken", error.name, message=str(error), cause=cause, commit=commit.sha)
+        Event("manifest.broken", error.name, message=str(error))
         for error in candidate.loaded.errors
     ]
-    return [applied, *broken]
+    return _by_commit(candidate, [applied, *broken])
+
+
+def _by_commit(candidate: _Candidate, events: Iterable[Event]) -> list[Event]:
+    commit = candidate.commit
+    cause = f"commit {commit.sha[:12]} by {commit.author}"
+    return [replace(event, cause=cause, commit=commit.sha) for event in events]

@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from towline.manifests.model import Deployment
+from towline.reconciler import device_entries
 from towline.reconciler.head import Head
-from towline.reconciler.store import freezes, labels
+from towline.reconciler.store import freezes, git_devices
 from towline.reconciler.store import tables as t
 from towline.schemas.states import FINISHED_RUNS, RunState
 
@@ -52,11 +53,10 @@ class Trial:
         after = self.head.devices
         touched = {name for name in {*before, *after} if before.get(name) != after.get(name)}
         if touched:
-            labels.set_from_git(
+            git_devices.put_in_force(
                 connection,
                 self.head.organization,
-                {name: dict(entry.labels) for name, entry in after.items()},
-                {name for name, entry in after.items() if entry.revoked},
+                device_entries.git_devices(after),
                 is_kept=lambda name: name not in touched,
             )
 

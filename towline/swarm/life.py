@@ -16,7 +16,7 @@ from towline.agent.decide import decide
 from towline.agent.device import SILENCE_S
 from towline.agent.loop import LEAST_PAUSE_S, LONG_POLL_S, Polled, Rhythm, renew_at
 from towline.agent.report_batch import batch
-from towline.agent.server import Answer, Denied
+from towline.agent.server import SHUT_OUT, Answer, Denied
 from towline.agent.wire import Unreachable
 from towline.reconciler.failure_model import Chance, FailureModel
 from towline.schemas import root as roots
@@ -150,7 +150,7 @@ class Life:
                 return Polled.PARKED if is_parked else Polled.UNCHANGED
             return await self._accept(answer, nonce)
         except Denied as denied:
-            return Polled.REVOKED if denied.code == "revoked" else Polled.FAILED
+            return Polled.REVOKED if denied.code in SHUT_OUT else Polled.FAILED
         except Unreachable:
             return Polled.FAILED
 

@@ -6,8 +6,8 @@ Every call sees one organization, that of the token; what belongs to another one
 from enum import StrEnum
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, Row
 
 from towline.reconciler import acts, groups, showing, standing, unmerged
@@ -23,7 +23,6 @@ from towline.reconciler.store.reading import Page
 from towline.reconciler.store.reading_events import EventFilter
 from towline.reconciler.store.reading_targets import FAILING, TargetFilter, targets_part
 from towline.schemas.fields import MOST
-from towline.schemas.identifiers import is_id
 from towline.schemas.states import RunState, TargetState
 
 router = APIRouter(prefix="/api/v1/admin/ota")
@@ -50,14 +49,6 @@ class AcceptRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
     commit: str = Field(pattern=r"^[0-9a-f]{7,64}$")
     reason: str = Field(min_length=1, max_length=1000)
-
-
-class JoinRequest(BaseModel):
-    """What devices get that join with the token."""
-
-    model_config = ConfigDict(extra="forbid")
-    labels: dict[str, str] = Field(default_factory=dict, max_length=64)
-    max_uses: StrictInt = Field(default=1, ge=1, le=100_000)
 
 
 @router.get("/deployments")
@@ -225,20 +216,3 @@ def accept_commit(desk: AtDesk, person: Administrator, body: AcceptRequest) -> d
             raise Declined(409, "not-allowed", str(refused)) from None
     desk.wake()
     return {"status": "accepted", "commit": body.commit}
-
-
-@router.post("/join-tokens", status_code=201)
-def create_join_token(
-    desk: AtDesk, person: Administrator, request: Request, body: JoinRequest | None = None
-) -> dict[str, Any]:
-    """A join string; it is shown this once."""
-    wanted = body or JoinRequest()
-    if not all(is_id(key) and _is_label(value) for key, value in wanted.labels.items()):
-        raise Declined(422, "bad-field", "labels: keys are ids, values at most 63 characters")
-    host = request.headers.get("host", "")
-    join = desk.new_join_string(person, host, labels=wanted.labels, max_uses=wanted.max_uses)
-    return {"join": join}
-
-
-def _is_label(text: str) -> bool:
-    return len(text) <= 63 and text.isprintable()

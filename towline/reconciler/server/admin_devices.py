@@ -46,7 +46,7 @@ def list_devices(
     contains: Text = None,
     label: Annotated[list[str], Query(max_length=16)] = [],  # noqa: B006 FastAPI copies it
     device_type: Annotated[str | None, Query(alias="type", max_length=63)] = None,
-    state: Literal["active", "revoked"] | None = None,
+    state: Literal["active", "revoked", "duplicate"] | None = None,
     presence: Presence | None = None,
     version: Text = None,
     component: Text = None,

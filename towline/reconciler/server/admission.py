@@ -1,36 +1,42 @@
-"""Enrolment and sessions: a device's signed requests, judged against git and the store."""
+"""Enrolment, renewal and sessions: a device's signed requests, judged against git and the store."""
 
 import asyncio
-import base64
 import time
 from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from towline.manifests.model import DeviceEntry
-from towline.reconciler.server.fleets import Fleets
+from towline.reconciler.device_entries import git_device
+from towline.reconciler.server.fleets import Fleets, FleetView
 from towline.reconciler.server.inlet import Inlet
 from towline.reconciler.server.sessions import Session, Sessions
 from towline.reconciler.server.wire import Answer, json_answer, problem
-from towline.reconciler.store import access
-from towline.reconciler.store.access import Enrolled, GitDevice, KnownDevice, Pending
+from towline.reconciler.store import access, enrolling, renewing
+from towline.reconciler.store.access import KnownDevice
 from towline.reconciler.store.engine import Store
+from towline.reconciler.store.enrolling import Enrolled, Pending
 from towline.reconciler.store.events import Event, record
+from towline.reconciler.store.git_devices import GitDevice
 from towline.schemas import envelope, times
 from towline.schemas.enrolment import SESSION_TYPE, EnrolmentRequest, SessionRequest
 from towline.schemas.envelope import Envelope
 from towline.schemas.keys import PublicKey
 from towline.schemas.problems import Refused
+from towline.schemas.renewal import RENEWAL_TYPE, RenewalRequest
 
 CLOCK_TOLERANCE_S = 300
 
 _STATUS = {
     "join-token": 403,
+    "unknown-join-token": 404,
     "revoked": 403,
+    "duplicate-identity": 403,
     "id-taken": 409,
+    "key-in-git": 409,
     "too-many-pending": 429,
     "clock": 401,
     "unknown-device": 401,
+    "threshold": 401,
     "nonce-reused": 401,
 }
 
@@ -58,32 +64,57 @@ class Admission:
         self._clock = clock
 
     async def enrol(self, body: bytes, join_token: str | None, source: str) -> Answer:
-        """Answer an enrolment; raises Full."""
-        now = int(self._clock())
+        """Answer an enrolment, or the renewal of a key; raises Full."""
         try:
-            request = await asyncio.to_thread(_verified, body)
-            fleet = self._fleets.find(request.organization)
-            if fleet is None:
-                raise Refused("wrong-org", request.organization)
-            git = git_device(fleet.devices().get(request.device))
-
-            def write(connection: Connection) -> Enrolled | Pending:
-                outcome = access.enrol(
-                    connection, request, git=git, join_token=join_token, source=source, now=now
-                )
-                if isinstance(outcome, Enrolled) and outcome.is_new:
-                    event = Event("device.enrolled", device=request.device, cause="enrolment")
-                    record(connection, request.organization, now, event)
-                return outcome
-
-            outcome = await asyncio.wrap_future(self._inlet.write(write))
+            sealed = envelope.parse(body)
+            if sealed.payload_type == RENEWAL_TYPE:
+                return await self._renew(sealed)
+            request = await asyncio.to_thread(EnrolmentRequest.verify, sealed)
+            return await self._enrol(request, join_token, source)
         except Refused as refused:
             return refusal(refused)
-        if not isinstance(outcome, Enrolled):
-            return json_answer(202, {"status": "pending", "fingerprint": outcome.fingerprint})
+
+    async def _enrol(
+        self, request: EnrolmentRequest, join_token: str | None, source: str
+    ) -> Answer:
+        now = int(self._clock())
+        fleet, git = self._of(request)
+
+        def write(connection: Connection) -> Enrolled | Pending:
+            outcome = enrolling.enrol(
+                connection, request, git=git, join_token=join_token, source=source, now=now
+            )
+            if event := _event(request, outcome):
+                record(connection, request.organization, now, event)
+            return outcome
+
+        outcome = await asyncio.wrap_future(self._inlet.write(write))
+        if isinstance(outcome, Pending):
+            told = {"fingerprint": outcome.fingerprint, "keyChange": outcome.is_key_change}
+            return json_answer(202, {"status": "pending"} | told)
         fleet.wake()
-        accepted = {"status": "accepted", "device": request.device}
-        return json_answer(201, accepted | {"organization": fleet.organization})
+        return _accepted(request)
+
+    async def _renew(self, sealed: Envelope) -> Answer:
+        now = int(self._clock())
+        request = await asyncio.to_thread(RenewalRequest.read, sealed)
+        _, git = self._of(request.enrolment)
+
+        def write(connection: Connection) -> None:
+            if renewing.renew(connection, sealed, request, git):
+                device = request.enrolment.device
+                event = Event("device.key-renewed", device=device, cause="the device itself")
+                record(connection, request.enrolment.organization, now, event)
+
+        await asyncio.wrap_future(self._inlet.write(write))
+        return _accepted(request.enrolment)
+
+    def _of(self, request: EnrolmentRequest) -> tuple[FleetView, GitDevice | None]:
+        """The fleet, and what git says of the device; raises Refused."""
+        fleet = self._fleets.find(request.organization)
+        if fleet is None:
+            raise Refused("wrong-org", request.organization)
+        return fleet, git_device(fleet.devices().get(request.device))
 
     async def open_session(self, body: bytes) -> Answer:
         """Answer a session request; raises Full."""
@@ -94,27 +125,36 @@ class Admission:
         except Refused as refused:
             return refusal(refused)
         try:
-            device = await asyncio.to_thread(self._authenticate, sealed, request, now)
+            device, key = await asyncio.to_thread(self._authenticate, sealed, request, now)
+            token = await self._open(device, key, request, now)
         except Refused as refused:
             if refused.code == "clock":
                 time_now = times.to_rfc3339(now)
                 return problem(401, "clock", "issuedAt is too far off", time=time_now)
             return refusal(refused, _STATUS.get(refused.code, 401))
+        answer = {"token": token, "expiresIn": access.SESSION_LIFE_S}
+        return json_answer(200, answer | {"time": times.to_rfc3339(now)})
+
+    async def _open(
+        self, device: KnownDevice, key: PublicKey, request: SessionRequest, now: int
+    ) -> str:
         who = (device.seq, device.slug, request.keyid)
         session = Session(*who, now + access.SESSION_LIFE_S, request.organization)
 
         def write(connection: Connection) -> str:
-            token = access.open_session(connection, device.seq, now)
+            token = access.open_session(
+                connection, request.organization, device.slug, key, request.boot_id, now
+            )
             # By the one who writes: of two requests at once, the same one is last in both.
             self._sessions.open(token, session)
             return token
 
-        token = await asyncio.wrap_future(self._inlet.write(write))
-        answer = {"token": token, "expiresIn": access.SESSION_LIFE_S}
-        return json_answer(200, answer | {"time": times.to_rfc3339(now)})
+        return await asyncio.wrap_future(self._inlet.write(write))
 
-    def _authenticate(self, sealed: Envelope, request: SessionRequest, now: int) -> KnownDevice:
-        """The device that signed; raises Refused."""
+    def _authenticate(
+        self, sealed: Envelope, request: SessionRequest, now: int
+    ) -> tuple[KnownDevice, PublicKey]:
+        """The device that signed, and its key; raises Refused."""
         if self._fleets.find(request.organization) is None:
             raise Refused("unknown-device")
         with self._store.read() as connection:
@@ -122,34 +162,27 @@ class Admission:
         if device is None or device.key is None or device.key.keyid != request.keyid:
             raise Refused("unknown-device")
         sealed.verify(SESSION_TYPE, [device.key], 1)
-        if device.is_revoked:
-            raise Refused("revoked")
+        device.demand_active()
         if abs(request.issued_at - now) > CLOCK_TOLERANCE_S:
             raise Refused("clock")
         if not self._sessions.is_fresh(device.seq, request.nonce, now):
             raise Refused("nonce-reused")
-        return device
+        return device, device.key
 
 
-def _verified(body: bytes) -> EnrolmentRequest:
-    """The request, signed by the key that it names; raises Refused."""
-    return EnrolmentRequest.verify(envelope.parse(body))
+def _accepted(request: EnrolmentRequest) -> Answer:
+    accepted = {"status": "accepted", "device": request.device}
+    return json_answer(201, accepted | {"organization": request.organization})
 
 
-def git_device(entry: DeviceEntry | None) -> GitDevice | None:
-    """What enrolment needs of a Device manifest."""
-    if entry is None:
-        return None
-    key = _key(entry.public_key) if entry.public_key else None
-    return GitDevice(dict(entry.labels), key, entry.revoked)
-
-
-def _key(text: str) -> PublicKey:
-    """`ed25519:<hex>`, or base64 as other tools write it."""
-    digits = text.removeprefix("ed25519:")
-    if len(digits) == 64:
-        return PublicKey.from_hex(digits)
-    try:
-        return PublicKey.from_hex(base64.b64decode(digits, validate=True).hex())
-    except ValueError:
-        raise Refused("key", "the key in git is neither hex nor base64") from None
+def _event(request: EnrolmentRequest, outcome: Enrolled | Pending) -> Event | None:
+    device, cause = request.device, "enrolment"
+    match outcome:
+        case Pending(is_new=True, fingerprint=shown):
+            return Event("device.pending", device=device, message=shown, cause=cause)
+        case Enrolled(is_new=True):
+            return Event("device.enrolled", device=device, cause=cause)
+        case Enrolled(is_key_changed=True):
+            message = "git lists another key"
+            return Event("device.key-changed", device=device, message=message, cause=cause)
+    return None

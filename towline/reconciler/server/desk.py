@@ -5,7 +5,7 @@ Each organization has a desk of its own, and whoever asks is served at the desk 
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -24,9 +24,10 @@ from towline.reconciler.server.fleets import FleetView
 from towline.reconciler.server.manifest_texts import ManifestTexts
 from towline.reconciler.server.request_ids import request_id
 from towline.reconciler.server.wire import problem_document
-from towline.reconciler.store import access, people
+from towline.reconciler.store import join_tokens, people
 from towline.reconciler.store.audit import Deed, DeedStore
 from towline.reconciler.store.engine import AWAY, Store
+from towline.reconciler.store.join_tokens import JoinTerms
 from towline.reconciler.store.people import Person, Role
 from towline.schemas.enrolment import JoinString
 from towline.schemas.verifier import root_fingerprint
@@ -80,6 +81,8 @@ class Desk:
     """Held by whoever makes a commit."""
     fleet: FleetView | None = None
     """What the server needs of the organization's reconciler, where it has one."""
+    end_sessions: Callable[[set[int]], None] = lambda _: None
+    """Devices were shut out, and what shut them out is committed."""
 
     def seen_after(self) -> int:
         """Devices that were not seen after this time are offline."""
@@ -111,23 +114,23 @@ class Desk:
             raise
         store.keep()
 
-    def new_join_string(
-        self, person: Person, host: str, *, labels: Mapping[str, str], max_uses: int
-    ) -> str:
-        """A line that brings devices here, valid for one hour.
+    def new_join_string(self, person: Person, host: str, terms: JoinTerms | None = None) -> str:
+        """A line that brings devices here.
 
         `host` is how the caller reached the server. Raises Declined before a root is in force.
         """
         roots = self.roots()
         if not roots:
             raise Declined(503, "not-ready", "no commit of the fleet repository is in force yet")
-        wanted: dict[str, Any] = {"labels": dict(labels), "max_uses": max_uses}
+        terms = terms or JoinTerms()
+        told: dict[str, Any] = {"labels": dict(terms.labels), "max_uses": terms.max_uses}
+        told |= {"to_pending": terms.to_pending, "life_s": terms.life_s}
         with (
-            self.doing(person, "join-token.create", **wanted) as store,
+            self.doing(person, "join-token.create", **told) as store,
             store.write() as connection,
         ):
-            token = access.create_join_token(
-                connection, person.organization, author=person.name, now=wall_clock(), **wanted
+            token = join_tokens.create(
+                connection, person.organization, terms, author=person.name, now=wall_clock()
             )
         line = JoinString(
             server=self.address or f"https://{host}",

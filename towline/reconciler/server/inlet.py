@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from towline.reconciler import ingest
 from towline.reconciler.observe import SEEN_POLLS
-from towline.reconciler.store import access, dirt, presence
+from towline.reconciler.store import device_keys, dirt, presence
 from towline.reconciler.store.engine import Store
 from towline.reconciler.tallies import InletTally
 from towline.schemas.problems import Refused
@@ -219,7 +219,7 @@ class Inlet:
             for letter in letters:
                 letter.run(connection)
             ingest.mark_fetched(connection, now, fetched)
-            ended = access.end_revoked_sessions(connection)
+            ended = device_keys.take_ended(connection)
         self._end_sessions(ended)
         if touched | ended:
             self._ring(touched | ended)

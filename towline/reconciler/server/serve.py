@@ -307,7 +307,7 @@ def _join_lines(service: Service, settings: ServeSettings, own: str) -> list[str
     lines = ["Paste this on a device (one use, one hour):"]
     for fleet in settings.fleets:
         join = service.desks.of(fleet.organization).new_join_string(
-            the_server(fleet.organization), own.removeprefix("https://"), labels={}, max_uses=1
+            the_server(fleet.organization), own.removeprefix("https://")
         )
         of = [f"  a device of {fleet.organization}:"] if settings.others else []
         enrol = f"towline-agent enroll '{join}' --root towline && towline-agent run --root towline"

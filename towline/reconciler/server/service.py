@@ -21,6 +21,7 @@ from towline.reconciler.server import (
     admin_audit,
     admin_create,
     admin_devices,
+    admin_enrolment,
     admin_old_devices,
     admin_tokens,
     device,
@@ -115,7 +116,7 @@ class Service:
             poll_interval_s=settings.poll_interval_s,
             tally=tally,
         )
-        self.desks = _desks(store, settings, doorbell, fleets)
+        self.desks = _desks(store, settings, doorbell, fleets, sessions)
         application = people(self.desks, settings.poll_interval_s)
         application.state.meters = Meters(tally, self._inlet, doorbell)
         application.state.package_look = PackageLook(
@@ -232,6 +233,7 @@ _CALLS = (
     admin,
     admin_devices,
     admin_tokens,
+    admin_enrolment,
     admin_old_devices,
     admin_audit,
     plans,
@@ -271,8 +273,18 @@ def people(desks: Desks, poll_interval_s: int) -> FastAPI:
     return app
 
 
-def _desks(store: Store, settings: ServiceSettings, doorbell: Doorbell, fleets: Fleets) -> Desks:
+def _desks(
+    store: Store,
+    settings: ServiceSettings,
+    doorbell: Doorbell,
+    fleets: Fleets,
+    sessions: Sessions,
+) -> Desks:
     certificate = settings.certificate.fingerprint() if settings.is_certificate_pinned else None
+
+    def end_sessions(device_seqs: set[int]) -> None:
+        sessions.end(device_seqs)
+        doorbell.ring(device_seqs)
 
     def desk(organization: str) -> Desk:
         fleet = fleets.find(organization)
@@ -290,6 +302,7 @@ def _desks(store: Store, settings: ServiceSettings, doorbell: Doorbell, fleets: 
             is_stopping=lambda: doorbell.is_closed,
             repository=repository,
             fleet=fleet,
+            end_sessions=end_sessions,
             manifest_texts=ManifestTexts(repository) if repository else None,
         )
 

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
 from towline.reconciler.store import reading_health
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.among import among
+from towline.reconciler.store.device_keys import DeviceState
 from towline.reconciler.store.labels import sets_with
 from towline.schemas.states import TargetState
 
@@ -64,7 +65,7 @@ class FleetFilter:
     """The cursor that the part before ended with."""
     device_type: str | None = None
     state: str | None = None
-    """`active` or `revoked`."""
+    """`active`, `revoked` or `duplicate`."""
     version: str | None = None
     component: str | None = None
     """With `version`: of this component only."""
@@ -102,7 +103,7 @@ def presence(wanted: FleetFilter, seen_after: int) -> ColumnElement[bool] | None
 
 def _of_device(wanted: FleetFilter) -> list[ColumnElement[bool]]:
     devices = t.edge_devices.c
-    where: list[ColumnElement[bool]] = []
+    where: list[ColumnElement[bool]] = [devices.state != DeviceState.DELETED.value]
     if wanted.contains:
         where.append(devices.slug.contains(wanted.contains.lower(), autoescape=True))
     if wanted.device_type is not None:

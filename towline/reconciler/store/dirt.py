@@ -31,6 +31,14 @@ def mark_all(connection: Connection, organization: str) -> None:
         mark(connection, organization, name)
 
 
+def ask_owners_anew(connection: Connection, organization: str) -> None:
+    """Who came, went or was labelled anew may leave a run: as after a commit, each is looked at."""
+    connection.execute(
+        update(runs).where(runs.c.organization == organization).values(checked_commit=None)
+    )
+    mark_all(connection, organization)
+
+
 def every_device(connection: Connection, organization: str) -> set[int]:
     """Whom to ring when every document may have changed."""
     seqs = connection.execute(

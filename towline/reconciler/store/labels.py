@@ -1,14 +1,13 @@
 """Labels: interned sets, merged from git, people and the join token, in this order of rank."""
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, exists, insert, select, update
 
 from towline.reconciler.store import dirt
-from towline.reconciler.store.tables import edge_devices, label_sets, runs
+from towline.reconciler.store.tables import edge_devices, label_sets
 from towline.schemas import strict_json
 
 
@@ -106,45 +105,5 @@ def set_from_people(
     )
     if after.in_force == before.in_force:
         return False
-    connection.execute(
-        update(runs).where(runs.c.organization == organization).values(checked_commit=None)
-    )
-    dirt.mark_all(connection, organization)
-    return True
-
-
-def set_from_git(
-    connection: Connection,
-    organization: str,
-    labels: Mapping[str, Mapping[str, str]],
-    revoked: Collection[str],
-    is_kept: Callable[[str], bool],
-) -> bool:
-    """Bring labels and admission in line with the Device manifests; True when any changed.
-
-    Devices that `is_kept` names stay as they are.
-    """
-    rows = connection.execute(
-        select(edge_devices).where(edge_devices.c.organization == organization)
-    ).all()
-    changes = [
-        _set_device(connection, row, dict(labels.get(row.slug, {})), row.slug in revoked)
-        for row in rows
-        if not is_kept(row.slug)
-    ]
-    return any(changes)
-
-
-def _set_device(
-    connection: Connection, device: Row[Any], git: dict[str, str], is_revoked: bool
-) -> bool:
-    state = "revoked" if is_revoked else "active"
-    if (device.labels_git, device.state) == (git, state):
-        return False
-    label_set = intern_labels(connection, merged(git, device.labels_people, device.labels_join))
-    connection.execute(
-        update(edge_devices)
-        .where(edge_devices.c.seq == device.seq)
-        .values(labels_git=git, label_set_id=label_set, state=state)
-    )
+    dirt.ask_owners_anew(connection, organization)
     return True

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
 
 from towline.reconciler.store import arm_versions
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.device_keys import DeviceState, fingerprint_of
 from towline.reconciler.store.labels import sets_with
 from towline.reconciler.store.reading_batches import when
 from towline.schemas.identifiers import is_id
@@ -29,7 +30,12 @@ def find_slug(
         wanted = t.edge_devices.c.slug == text
     found: str | None = connection.execute(
         select(t.edge_devices.c.slug)
-        .where(t.edge_devices.c.organization == organization, wanted, *_with(within))
+        .where(
+            t.edge_devices.c.organization == organization,
+            wanted,
+            t.edge_devices.c.state != DeviceState.DELETED.value,
+            *_with(within),
+        )
         .limit(1)
     ).scalar_one_or_none()
     return found
@@ -98,6 +104,7 @@ def _documents(
             "labels": row.labels,
             "timeZone": row.time_zone,
             "state": row.state,
+            "fingerprint": fingerprint_of(row.public_key),
             "online": row.last_seen is not None and row.last_seen >= seen_after,
             "lastSeen": when(row.last_seen),
             "verifiesSignatures": row.token_since is None,

@@ -18,7 +18,7 @@ READ_LIMIT = 20_000
 _CHUNK = 500
 _SAME = ("kind", "deployment", "run", "device", "reason", "message", "cause", "commit")
 _OF_DEVICES = ("device.", "target.")
-_FAILING = ("device.failed", "device.rolled_back", "target.failed")
+_FAILING = ("device.failed", "device.rolled_back", "device.held", "target.failed")
 _MACHINE = "changed."
 """Rows for replay: what changed, as data."""
 

@@ -1,6 +1,7 @@
 """Tables of devices: who they are, what they run, how they are labelled and grouped."""
 
 from sqlalchemy import (
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -51,12 +52,20 @@ edge_devices = Table(
     Column("labels_people", Document, nullable=False),
     Column("labels_join", Document, nullable=False),
     Column("public_key", Digest),
+    Column("key_from", Word, nullable=False, server_default=""),
     Column("state", Word, nullable=False),
+    Column("revoked_in_git", Boolean, nullable=False, server_default="0"),
+    Column("revoked_at", Number),
+    Column("duplicate_at", Number),
+    Column("deleted_at", Number),
     Column("time_zone", String(64)),
     Column("created_at", Number, nullable=False),
     UniqueConstraint("organization", "slug"),
     Index(None, "label_set_id", "organization", "state"),
 )
+"""`key_from`: who admitted its key (`store/device_keys.py`). `state` follows from the columns after
+it and is what statements ask; `revoked_at` is by people. A device that was deleted stays as a row,
+so that runs stay what they were and its id is never taken by chance."""
 
 device_state = Table(
     "device_state",

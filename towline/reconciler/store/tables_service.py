@@ -1,6 +1,7 @@
 """Tables of the service: the record, tokens and sessions, and what is to be looked at next."""
 
 from sqlalchemy import (
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -10,6 +11,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    literal_column,
 )
 
 from towline.reconciler.store.columns import Digest, Document, Number, Slug, Word, metadata
@@ -42,6 +44,7 @@ join_tokens = Table(
     Column("labels", Document, nullable=False),
     Column("max_uses", Integer, nullable=False),
     Column("uses_left", Integer, nullable=False),
+    Column("to_pending", Boolean, nullable=False, server_default="0"),
     Column("author", String(255), nullable=False),
     Column("created_at", Number, nullable=False),
     Column("expires_at", Number, nullable=False),
@@ -55,11 +58,12 @@ enrolments = Table(
     Column("slug", Slug, nullable=False),
     Column("public_key", Digest, nullable=False),
     Column("device_type", Slug, nullable=False),
+    Column("labels", Document, nullable=False, server_default="{}"),
     Column("source", String(64), nullable=False),
     Column("created_at", Number, nullable=False),
     UniqueConstraint("organization", "slug", "public_key"),
 )
-"""Devices that wait for an approval."""
+"""Devices, and keys of devices, that wait for an approval; `labels` are of the join token."""
 
 sessions = Table(
     "sessions",
@@ -68,8 +72,18 @@ sessions = Table(
     Column("digest", Digest, nullable=False, unique=True),
     Column("opened_at", Number, nullable=False),
     Column("expires_at", Number, nullable=False),
+    Column("boots", Document, nullable=False, server_default="[]"),
+    Column("boot_returns", Integer, nullable=False, server_default="0"),
 )
-"""One live session per device; its row holds the SHA-256 of the bearer token."""
+Index(
+    "ix_sessions_ended",
+    sessions.c.device_seq,
+    sqlite_where=sessions.c.expires_at == literal_column("0"),
+    postgresql_where=sessions.c.expires_at == literal_column("0"),
+)
+"""One live session per device; its row holds the SHA-256 of the bearer token. `expires_at` 0: it is
+over, and whoever holds it in memory is to be told. `boots`: the boot ids that opened it, the last
+one first; `boot_returns`: how often one came back that another had replaced."""
 
 admin_tokens = Table(
     "admin_tokens",

@@ -42,7 +42,8 @@ class Device(Shape):
     deviceType: str
     labels: dict[str, str]
     timeZone: str | None
-    state: Literal["active", "revoked"]
+    state: Literal["active", "revoked", "duplicate"]
+    fingerprint: str | None
     online: bool
     lastSeen: Time | None
     verifiesSignatures: bool
@@ -123,6 +124,55 @@ class DeviceToken(Shape):
 
 class DeviceTokenEnded(Shape):
     """A device's token is no more."""
+
+    status: Literal["revoked"]
+    device_id: str
+
+
+class FormerKey(Shape):
+    """What an approval would put an end to."""
+
+    fingerprint: str | None
+    device_type: str
+    state: Literal["active", "revoked", "duplicate", "deleted"]
+
+
+class Enrolment(Shape):
+    """A key that waits for an approval."""
+
+    device_id: str
+    fingerprint: str
+    device_type: str
+    labels: dict[str, str]
+    source: str
+    since: Time
+    until: Time
+    key_change: FormerKey | None
+
+
+class EnrolmentList(Shape):
+    """All that wait."""
+
+    enrolments: list[Enrolment]
+
+
+class DeviceAdmitted(Shape):
+    """A key is admitted."""
+
+    status: Literal["accepted"]
+    device_id: str
+    key_changed: bool
+
+
+class EnrolmentDenied(Shape):
+    """A key waits no longer."""
+
+    status: Literal["denied"]
+    device_id: str
+
+
+class DeviceRevoked(Shape):
+    """A device is shut out."""
 
     status: Literal["revoked"]
     device_id: str

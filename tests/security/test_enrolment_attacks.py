@@ -1,0 +1,247 @@
+"""Row 33 of the attack table, and what else somebody may try to become a device of the fleet."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import func, insert, select, update
+
+from tests.server import conftest as serving
+from tests.server.conftest import ORGANIZATION, Device, Running, wall
+from towline.reconciler.store import enrolling, join_tokens
+from towline.reconciler.store import tables as t
+from towline.reconciler.store.engine import Store
+from towline.reconciler.store.enrolling import PENDING_LIFE_S, PENDING_LIMIT, PENDING_PER_SOURCE
+from towline.reconciler.store.join_tokens import JoinTerms
+from towline.schemas import envelope, strict_json
+from towline.schemas.enrolment import EnrolmentRequest
+from towline.schemas.keys import PrivateKey, PublicKey
+from towline.schemas.problems import Refused
+from towline.schemas.renewal import RENEWAL_TYPE, RenewalRequest
+
+store = serving.store
+server = serving.server
+enrolled = serving.enrolled
+
+
+def code_of(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["code"]
+
+
+def key_of(server: Running, slug: str = "pi-0001") -> str | None:
+    """The key that the server knows."""
+    with server.store.read() as connection:
+        found: str | None = connection.execute(
+            select(t.edge_devices.c.public_key).where(t.edge_devices.c.slug == slug)
+        ).scalar_one()
+    return found
+
+
+def test_whoever_enrols_under_a_taken_id_only_asks_for_a_change_of_its_key(
+    server: Running, enrolled: Device
+) -> None:
+    before = key_of(server)
+    thief = Device(server, enrolled.id)
+    for token in (None, server.join_token(), "guess"):
+        answer = thief.enrol(token)
+        assert (answer.status_code, answer.json()["keyChange"]) == (202, True)
+    assert key_of(server) == before
+    assert code_of(thief.open()) == (401, "unknown-device")
+    assert enrolled.poll().status_code == 200
+
+
+def test_of_twenty_who_share_one_use_of_a_token_exactly_one_gets_in(server: Running) -> None:
+    token = server.join_token()
+    devices = [Device(server, f"pi-{n:04}") for n in range(20)]
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda device: device.enrol(token).status_code, devices))
+    assert sorted(answers) == [201] + [403] * 19
+    with server.store.read() as connection:
+        assert connection.execute(select(func.count()).select_from(t.edge_devices)).scalar() == 1
+
+
+def test_a_token_of_another_organization_is_unknown_here(server: Running) -> None:
+    theirs = server.join_token("other")
+    assert code_of(Device(server).enrol(theirs)) == (404, "unknown-join-token")
+    assert code_of(Device(server).enrol("guess")) == (404, "unknown-join-token")
+    with server.store.read() as connection:
+        assert connection.execute(select(t.join_tokens.c.uses_left)).scalars().all() == [1]
+
+
+@pytest.mark.both_engines
+def test_of_ten_thousand_who_ask_only_so_many_wait(store: Store) -> None:
+    """All but the last of those that find room lie in the table already: it is as full as that."""
+    key = PrivateKey.generate().public
+    full = [_row(f"d-{number}", key, f"10.0.0.{number}") for number in range(PENDING_LIMIT - 1)]
+    outcomes = Counter[str]()
+    with store.write() as connection:
+        connection.execute(insert(t.enrolments), full)
+        for number in range(200):
+            asked = EnrolmentRequest(ORGANIZATION, f"e-{number}", key, "generic", "1")
+            outcomes[_outcome(connection, asked, f"192.0.2.{number}")] += 1
+        assert outcomes == {"pending": 1, "too-many-pending": 199}
+        other = EnrolmentRequest("other", "d-1", key, "generic", "1")
+        assert _outcome(connection, other, "192.0.2.1") == "pending"
+        assert not connection.execute(select(t.edge_devices)).all()
+
+
+def _row(slug: str, key: PublicKey, source: str) -> dict[str, Any]:
+    return {
+        "organization": ORGANIZATION,
+        "slug": slug,
+        "public_key": key.raw.hex(),
+        "device_type": "generic",
+        "source": source,
+        "created_at": wall(),
+    }
+
+
+def _outcome(connection: Any, asked: EnrolmentRequest, source: str) -> str:
+    try:
+        enrolling.enrol(connection, asked, git=None, join_token=None, source=source, now=wall())
+    except Refused as refused:
+        return refused.code
+    return "pending"
+
+
+def test_one_source_has_few_that_wait_and_asking_again_is_no_other_one(server: Running) -> None:
+    devices = [Device(server, f"d-{number}") for number in range(PENDING_PER_SOURCE)]
+    assert {device.enrol().status_code for device in devices} == {202}
+    assert code_of(Device(server, "d-more").enrol()) == (429, "too-many-pending")
+    assert devices[0].enrol().status_code == 202
+    with server.store.write() as connection:
+        over = wall() - PENDING_LIFE_S - 1
+        connection.execute(update(t.enrolments).values(created_at=over))
+    assert Device(server, "d-more").enrol().status_code == 202
+    with server.store.read() as connection:
+        assert connection.execute(select(t.enrolments.c.slug)).scalars().all() == ["d-more"]
+
+
+def test_a_captured_enrolment_tells_nothing_to_whoever_sends_it_again(
+    server: Running, enrolled: Device
+) -> None:
+    """It is answered as before, and opens no session: that takes the key."""
+    assert enrolled.enrol().json()["status"] == "accepted"
+    forged = enrolled.session_request().sign(PrivateKey.generate())
+    answer = server.client.post("/api/v1/ota/session", content=forged.to_bytes())
+    assert code_of(answer) == (401, "threshold")
+
+
+def renewal(of: Device, new: PrivateKey, **changes: Any) -> RenewalRequest:
+    request = EnrolmentRequest(ORGANIZATION, of.id, new.public, "raspberry_pi", "1")
+    return RenewalRequest(of.key.public.keyid, dataclasses.replace(request, **changes))
+
+
+def renew(device: Device, request: RenewalRequest, old: PrivateKey, new: PrivateKey) -> Any:
+    body = request.sign(old, new).to_bytes()
+    return device.server.client.post("/api/v1/ota/enroll", content=body)
+
+
+@pytest.fixture
+def neighbour(server: Running) -> Iterator[Device]:
+    """Another device of the fleet."""
+    device = Device(server, "pi-0002")
+    assert device.enrol(server.join_token()).status_code == 201
+    yield device
+
+
+def test_nobody_renews_the_key_of_another_device(
+    server: Running, enrolled: Device, neighbour: Device
+) -> None:
+    new, before = PrivateKey.generate(), key_of(server)
+    by_neighbour = renewal(neighbour, new, device=enrolled.id)
+    named_as_its_own = dataclasses.replace(by_neighbour, keyid=enrolled.key.public.keyid)
+    for request, code in ((by_neighbour, "unknown-device"), (named_as_its_own, "threshold")):
+        assert code_of(renew(enrolled, request, neighbour.key, new)) == (401, code)
+    assert key_of(server) == before
+
+
+def test_a_new_key_that_is_not_proven_is_not_taken(server: Running, enrolled: Device) -> None:
+    before, stranger = key_of(server), PrivateKey.generate().public
+    request = renewal(enrolled, PrivateKey.generate(), public_key=stranger)
+    answer = renew(enrolled, request, enrolled.key, PrivateKey.generate())
+    assert code_of(answer) == (401, "threshold")
+    inner = EnrolmentRequest(ORGANIZATION, "pi-0002", enrolled.key.public, "raspberry_pi", "1")
+    payload = {
+        "v": 1,
+        "purpose": "renew",
+        "organization": ORGANIZATION,
+        "device": enrolled.id,
+        "deviceKey": enrolled.key.public.keyid,
+        "enrolment": inner.sign(enrolled.key).document(),
+    }
+    sealed = envelope.sign(RENEWAL_TYPE, strict_json.canonical(payload), enrolled.key)
+    answer = server.client.post("/api/v1/ota/enroll", content=sealed.to_bytes())
+    assert code_of(answer) == (400, "bad-field")
+    assert key_of(server) == before
+
+
+def test_a_renewal_that_was_captured_brings_no_former_key_back(
+    server: Running, enrolled: Device
+) -> None:
+    first, second, third = enrolled.key, PrivateKey.generate(), PrivateKey.generate()
+    captured = renewal(enrolled, second)
+    assert renew(enrolled, captured, first, second).status_code == 201
+    assert code_of(enrolled.open()) == (401, "unknown-device")
+    assert code_of(enrolled.poll()) == (401, "session")
+    enrolled.key = second
+    assert renew(enrolled, renewal(enrolled, third), second, third).status_code == 201
+    answer = renew(enrolled, captured, first, second)
+    assert code_of(answer) == (401, "unknown-device")
+    assert key_of(server) == third.public.raw.hex()
+
+
+def test_two_machines_with_one_key_are_both_held_and_neither_renews_it(
+    server: Running, enrolled: Device
+) -> None:
+    clone = Device(server, enrolled.id, enrolled.key)
+
+    def speak(device: Device, boot: str) -> httpx.Response:
+        return device.open(dataclasses.replace(device.session_request(), boot_id=boot))
+
+    assert speak(enrolled, "a").status_code == 200
+    assert speak(clone, "b").status_code == 200
+    assert speak(enrolled, "a").status_code == 200
+    assert speak(enrolled, "a").status_code == 200, "its own hourly session"
+    assert code_of(speak(clone, "b")) == (403, "duplicate-identity")
+    for device in (enrolled, clone):
+        assert code_of(device.poll()) == (401, "session")
+        assert code_of(device.open()) == (403, "duplicate-identity")
+        assert code_of(device.enrol()) == (403, "duplicate-identity")
+    new = PrivateKey.generate()
+    answer = renew(clone, renewal(clone, new), clone.key, new)
+    assert code_of(answer) == (403, "duplicate-identity")
+
+
+def test_a_device_that_starts_again_and_again_is_no_duplicate(
+    server: Running, enrolled: Device
+) -> None:
+    for boot in ("a", "b", "a", "c", "b", "d", "e", "e"):
+        request = dataclasses.replace(enrolled.session_request(), boot_id=boot)
+        assert enrolled.open(request).status_code == 200
+
+
+def test_an_old_devices_id_is_given_to_no_key(server: Running) -> None:
+    path = "/api/v1/admin/ota/devices/old-1/token"
+    body = {"device_type": "raspberry_pi"}
+    assert server.client.post(path, json=body, headers=server.admin()).status_code == 201
+    assert code_of(Device(server, "old-1").enrol(server.join_token())) == (409, "id-taken")
+
+
+@pytest.mark.both_engines
+def test_a_key_is_used_up_by_nobody_who_waits_already(store: Store) -> None:
+    with store.write() as connection:
+        terms = JoinTerms(to_pending=True)
+        token = join_tokens.create(connection, ORGANIZATION, terms, author="t", now=wall())
+        key = PublicKey.from_hex("ab" * 32)
+        for _ in range(3):
+            asked = EnrolmentRequest(ORGANIZATION, "d-1", key, "generic", "1")
+            enrolling.enrol(connection, asked, git=None, join_token=token, source="x", now=wall())
+        other = EnrolmentRequest(ORGANIZATION, "d-2", key, "generic", "1")
+        with pytest.raises(Refused, match="join-token"):
+            enrolling.enrol(connection, other, git=None, join_token=token, source="x", now=wall())
+        assert not connection.execute(select(t.edge_devices)).all()
