@@ -1,5 +1,6 @@
 """The inlet: presence of any number of devices is written, and nothing of it is lost on the way."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,6 +132,10 @@ def test_presence_goes_on_in_pieces_of_their_own_transaction(
     assert (seen[one][0], seen[two][0]) == (fleet.now, AT + 5)
 
 
+async def acknowledged(inlet: Inlet, seq: int, report: Report) -> None:
+    await asyncio.wait_for(inlet.report(seq, [report]), 30)
+
+
 def fail_once(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> threading.Event:
     """The first call of the function raises; returns what is set once it has."""
     real, has_failed = getattr(module, name), threading.Event()
@@ -169,7 +174,7 @@ def test_a_clock_that_could_not_be_begun_begins_with_the_next_flush(
     inlet.start()
     assert has_failed.wait(30)
     # Its letter is acknowledged in spite of what failed beside it.
-    inlet.report(seq, [Report("k", 1, 0, None, versions={})]).result(30)
+    asyncio.run(acknowledged(inlet, seq, Report("k", 1, 0, None, versions={})))
     inlet.stop()
     with fleet.store.read() as connection:
         rows = select(t.targets.c.device_seq).where(t.targets.c.fetched_at.is_not(None))

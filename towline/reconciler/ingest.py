@@ -18,11 +18,12 @@ from towline.reconciler.store.causes import because
 from towline.reconciler.store.events import Event, record
 from towline.reconciler.store.reporters import Reporter
 from towline.reconciler.store.targets import change, move_one
-from towline.reconciler.verification import compare_versions
+from towline.reconciler.verification import Completions, compare_versions
 from towline.schemas.reports import Attempt, Report
 from towline.schemas.states import ACTIVE_TARGETS, LATE_MOVES, REPORTED_MOVES, TargetState
 
 ENDED = (TargetState.COMPLETED, TargetState.FAILED, TargetState.ROLLED_BACK)
+_Taken = tuple[Reporter, Report]
 _LATE_REASONS = ("Superseded", "Cancelled", "TimedOut")
 
 
@@ -31,19 +32,33 @@ def commit_reports(
 ) -> set[int]:
     """Take in reports in order; returns the devices whose documents may have changed."""
     because(connection, "report", now)
-    touched: set[int] = set()
     known = reporters.find(connection, {device_seq for device_seq, _ in reports})
-    heard: dict[int, Reporter] = {}
-    changed: set[str] = set()
-    for device_seq, report in reports:
-        reporter = known[device_seq]
-        if reporter.take(report):
-            heard[device_seq] = reporter
-            _take(connection, now, reporter, report, touched, changed)
-    for organization in changed:
-        dirt.mark_all(connection, organization)
+    taken = [(known[seq], report) for seq, report in reports if known[seq].take(report)]
+    _take_versions(connection, now, taken)
+    intake = _Intake(connection, now, taken)
+    for reporter, report in taken:
+        intake.take(reporter, report)
+    heard = {reporter.seq: reporter for reporter, _ in taken}
     reporters.keep(connection, heard.values(), now)
-    return touched
+    return intake.touched
+
+
+def _take_versions(connection: Connection, now: int, taken: Sequence[_Taken]) -> None:
+    """What the devices run: of most reports it is no news."""
+    telling = {reporter.seq for reporter, report in taken if report.versions}
+    known = inventory.running(connection, telling) if telling else {}
+    told: list[inventory.Running] = []
+    organizations = set()
+    for reporter, report in taken:
+        for component, installed in report.versions.items():
+            key = (reporter.seq, component)
+            if known.get(key) != installed:
+                known[key] = installed
+                told.append((*key, installed))
+                organizations.add(reporter.organization)
+    inventory.keep_running(connection, told, now)
+    for organization in sorted(organizations):
+        dirt.mark_all(connection, organization)
 
 
 def mark_fetched(connection: Connection, now: int, served: Collection[tuple[int, str]]) -> None:
@@ -90,29 +105,40 @@ _IS_PREPARED_FIRST = and_(
 )
 
 
-def _take(
-    connection: Connection,
-    now: int,
-    reporter: Reporter,
-    report: Report,
-    touched: set[int],
-    changed: set[str],
-) -> None:
-    """Take one in; `touched` gets the device whose document, `changed` whose inventory did."""
-    zone = report.facts.get("timeZone")
-    if zone != reporter.time_zone and inventory.set_time_zone(connection, reporter.seq, zone):
-        reporter.time_zone = zone
-        touched.add(reporter.seq)
-    if inventory.set_versions(connection, reporter.seq, report.versions, now):
-        changed.add(reporter.organization)
-    if report.rejected:
-        _note_refusal(connection, now, reporter, report)
-    own = None
-    if report.attempt is not None:
-        own = _find(connection, reporter.seq, report.attempt)
-        if own is not None and _move(connection, now, reporter, own, report.attempt):
-            touched.add(reporter.seq)
-    compare_versions(connection, now, reporter, report.versions, own)
+class _Intake:
+    """Judges the reports of one transaction, one after the other."""
+
+    def __init__(self, connection: Connection, now: int, taken: Sequence[_Taken]) -> None:
+        self._connection = connection
+        self._now = now
+        telling = {reporter.seq for reporter, report in taken if report.versions}
+        self._completions = Completions(connection, telling)
+        self.touched: set[int] = set()
+        """The devices whose documents may have changed."""
+
+    def take(self, reporter: Reporter, report: Report) -> None:
+        """Take one in."""
+        self._take_zone(reporter, report.facts.get("timeZone"))
+        if report.rejected:
+            _note_refusal(self._connection, self._now, reporter, report)
+        own = None
+        if report.attempt is not None:
+            own = _find(self._connection, reporter.seq, report.attempt)
+            if own is not None:
+                self._completions.forget(reporter.seq)
+                if _move(self._connection, self._now, reporter, own, report.attempt):
+                    self.touched.add(reporter.seq)
+        if report.versions:
+            compare_versions(
+                self._connection, self._now, reporter, report.versions, own, self._completions
+            )
+
+    def _take_zone(self, reporter: Reporter, zone: object) -> None:
+        if not isinstance(zone, str) or zone == reporter.time_zone:
+            return
+        if inventory.set_time_zone(self._connection, reporter.seq, zone):
+            reporter.time_zone = zone
+            self.touched.add(reporter.seq)
 
 
 def _note_refusal(connection: Connection, now: int, reporter: Reporter, report: Report) -> None:

@@ -3,19 +3,96 @@
 Only a report sent after `completed` that still shows the version makes a target count as passed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, Select, bindparam, func, select
 
 from towline.reconciler.offer import Offer, OfferedRelease
 from towline.reconciler.store import dirt, grants, inventory
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.events import Event, record
+from towline.reconciler.store.given import among_given
 from towline.reconciler.store.reporters import Reporter
 from towline.reconciler.store.targets import change_one, move_one
 from towline.schemas.reports import Installed
 from towline.schemas.states import TargetState
+
+
+class Completions:
+    """What devices of one transaction completed last, read for all of them at once."""
+
+    def __init__(self, connection: Connection, devices: Iterable[int]) -> None:
+        self._connection = connection
+        self._wanted: dict[tuple[int, str | None, str | None], Installed] = {}
+        self._live: dict[int, bool] = {}
+        self._last: dict[int, dict[str, Row[Any]]] = {}
+        self._read(list(devices))
+
+    def forget(self, device_seq: int) -> None:
+        """A target of the device changed: what is known of it is asked again."""
+        self._last.pop(device_seq, None)
+
+    def says_nothing(self, device_seq: int, component: str, installed: Installed) -> bool:
+        """Whether it is no news that the device runs this, for what it completed last."""
+        if device_seq not in self._last:
+            self._read([device_seq])
+        last = self._last[device_seq].get(component)
+        if last is None:
+            return True
+        is_wanted = self._wanted[last.run_seq, last.sha256, last.arm] == installed
+        if last.verified_at is None:
+            return not is_wanted
+        return is_wanted or not self._live[last.run_seq]
+
+    def _read(self, devices: list[int]) -> None:
+        self._last |= {device_seq: {} for device_seq in devices}
+        asked = _last_completed_of(self._connection.dialect.name)
+        rows = self._connection.execute(asked, {"devices": devices}).all()
+        for row in rows:
+            self._last[row.device_seq][row.component] = row
+        packages = {(row.run_seq, row.sha256, row.arm) for row in rows} - self._wanted.keys()
+        if packages:
+            self._read_runs(packages)
+
+    def _read_runs(self, packages: set[tuple[int, str | None, str | None]]) -> None:
+        asked = _runs_given(self._connection.dialect.name)
+        rows = self._connection.execute(asked, {"runs": {run_seq for run_seq, _, _ in packages}})
+        offers = {}
+        for row in rows:
+            offers[row.seq] = Offer.parse(row.offer, row.target_version)
+            self._live[row.seq] = row.status in _LIVE
+        for run_seq, sha256, arm in packages:
+            release = offers[run_seq].release(sha256, arm)
+            assert release is not None
+            self._wanted[run_seq, sha256, arm] = Installed(release.version, release.sha256)
+
+
+_LIVE = ("in_progress", "paused")
+
+
+@lru_cache
+def _last_completed_of(engine: str) -> Select[Any]:
+    of_one = (t.targets.c.device_seq, t.targets.c.component)
+    last_first = (t.targets.c.completed_at.desc(), t.targets.c.run_seq.desc())
+    place = func.row_number().over(partition_by=of_one, order_by=last_first)
+    columns = (*of_one, t.targets.c.run_seq, t.targets.c.sha256, t.targets.c.arm)
+    completed = (
+        select(*columns, t.targets.c.verified_at, place.label("place"))
+        .where(
+            among_given(engine, t.targets.c.device_seq, "devices"),
+            t.targets.c.status == TargetState.COMPLETED.value,
+        )
+        .subquery()
+    )
+    return select(completed).where(completed.c.place == 1)
+
+
+@lru_cache
+def _runs_given(engine: str) -> Select[Any]:
+    columns = (t.runs.c.seq, t.runs.c.offer, t.runs.c.target_version, t.runs.c.status)
+    return select(*columns).where(among_given(engine, t.runs.c.seq, "runs"))
 
 
 def compare_versions(
@@ -24,22 +101,26 @@ def compare_versions(
     reporter: Reporter,
     versions: Mapping[str, Installed],
     own: Row[Any] | None,
+    completions: Completions,
 ) -> None:
     """A report sent after `completed` that shows the wanted version makes it verified."""
     for component, installed in versions.items():
-        target = _last_completed(connection, reporter.seq, component)
-        if target is None or (own is not None and own.component == component):
+        if own is not None and own.component == component:
             continue
-        if target.verified_at is None and _is_wanted(target, installed):
+        if completions.says_nothing(reporter.seq, component, installed):
+            continue
+        target = _last_completed(connection, reporter.seq, component)
+        completions.forget(reporter.seq)
+        if target.verified_at is None:
             _verify(connection, now, reporter, target)
-        elif target.verified_at is not None and not _is_wanted(target, installed):
+        else:
             _regress(connection, now, reporter, target, installed)
 
 
-def _last_completed(connection: Connection, device_seq: int, component: str) -> Row[Any] | None:
+def _last_completed(connection: Connection, device_seq: int, component: str) -> Row[Any]:
     """The target of the component that the device completed last."""
     of = {"of_device": device_seq, "of_component": component}
-    return connection.execute(_COMPLETED, of).first()
+    return connection.execute(_COMPLETED, of).one()
 
 
 _COMPLETED = (
@@ -49,7 +130,6 @@ _COMPLETED = (
         t.runs.c.id.label("run_id"),
         t.runs.c.target_version,
         t.runs.c.offer,
-        t.runs.c.status.label("run_status"),
     )
     .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
     .where(
@@ -70,11 +150,6 @@ def _release(target: Row[Any]) -> OfferedRelease:
     return release
 
 
-def _is_wanted(target: Row[Any], installed: Installed) -> bool:
-    release = _release(target)
-    return (release.version, release.sha256) == (installed.version, installed.sha256)
-
-
 def _verify(connection: Connection, now: int, reporter: Reporter, target: Row[Any]) -> None:
     change_one(connection, target, verified_at=now, deadline=None)
     inventory.raise_rollback_index(
@@ -92,8 +167,6 @@ def _regress(
     installed: Installed,
 ) -> None:
     """While the run lives, a verified device that shows another version counts as failed."""
-    if target.run_status not in ("in_progress", "paused"):
-        return
     message = f"reports {installed.version} after {_release(target).version} was verified"
     move_one(connection, target, TargetState.FAILED, reason="Regressed", error_message=message)
     grants.note_verdict(connection, target.run_seq, [reporter.seq], now)

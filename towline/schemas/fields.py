@@ -18,6 +18,8 @@ MOST = 2**63 - 1
 MOST_32 = 2**31 - 1
 """The same for what is small: a count of attempts, a percentage."""
 _HEX64 = re.compile(r"[0-9a-f]{64}")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f]")
+"""All below a space but tab and line feed."""
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 """As JSON writes it; after an odd number of backslashes it is a text that only looks like it."""
 
@@ -32,7 +34,7 @@ def _typed(source: Mapping[str, Any], name: str, kind: type[_T]) -> _T:
 def text(source: Mapping[str, Any], name: str, *, limit: int = 4096) -> str:
     """A string of at most `limit` characters without control characters."""
     value = _typed(source, name, str)
-    if len(value) > limit or any(ord(char) < 32 and char not in "\n\t" for char in value):
+    if len(value) > limit or _CONTROL.search(value) is not None:
         raise Refused("bad-field", name)
     return value
 
@@ -69,7 +71,8 @@ def mapping(source: Mapping[str, Any], name: str) -> dict[str, Any]:
 def storable(source: Mapping[str, Any], name: str) -> dict[str, Any]:
     """An object without a NUL in its texts, which not every store can hold."""
     value = mapping(source, name)
-    if _NUL.search(json.dumps(value)) is not None:
+    written = json.dumps(value)
+    if "\\u0000" in written and _NUL.search(written) is not None:
         raise Refused("bad-field", name)
     return value
 

@@ -28,17 +28,18 @@ def _finite(text: str) -> float:
     return number
 
 
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite
+)
+
+
 def parse(data: bytes) -> Any:
     """Parse UTF-8 JSON; raises Refused `not-json`, `duplicate-key` or `nan`."""
     try:
-        found = json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=_no_duplicates,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-        )
-        # Half of a surrogate pair is no text: it could be kept and then never be written again.
-        json.dumps(found, ensure_ascii=False).encode()
+        found = _DECODER.decode(data.decode("utf-8"))
+        if b"\\u" in data:
+            # Half of a surrogate pair is no text: it could be kept and then never be written again.
+            json.dumps(found, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise Refused("not-json", "a lone surrogate") from None
     except (UnicodeDecodeError, RecursionError, ValueError) as error:

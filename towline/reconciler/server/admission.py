@@ -88,7 +88,7 @@ class Admission:
                 record(connection, request.organization, now, event)
             return outcome
 
-        outcome = await asyncio.wrap_future(self._inlet.write(write))
+        outcome = await self._inlet.write(write)
         if isinstance(outcome, Pending):
             told = {"fingerprint": outcome.fingerprint, "keyChange": outcome.is_key_change}
             return json_answer(202, {"status": "pending"} | told)
@@ -106,7 +106,7 @@ class Admission:
                 event = Event("device.key-renewed", device=device, cause="the device itself")
                 record(connection, request.enrolment.organization, now, event)
 
-        await asyncio.wrap_future(self._inlet.write(write))
+        await self._inlet.write(write)
         return _accepted(request.enrolment)
 
     def _of(self, request: EnrolmentRequest) -> tuple[FleetView, GitDevice | None]:
@@ -149,7 +149,7 @@ class Admission:
             self._sessions.open(token, session)
             return token
 
-        return await asyncio.wrap_future(self._inlet.write(write))
+        return await self._inlet.write(write)
 
     def _authenticate(
         self, sealed: Envelope, request: SessionRequest, now: int

@@ -137,7 +137,7 @@ class DeviceProtocol:
         except Refused as refused:
             self._tally.reports[session.organization, "refused"] += 1
             return refusal(refused)
-        await asyncio.wrap_future(self._inlet.report(session.device_seq, parsed))
+        await self._inlet.report(session.device_seq, parsed)
         self._tally.reports[session.organization, "accepted"] += len(parsed)
         return Answer(204)
 

@@ -4,10 +4,11 @@ Whatever came while a transaction was written goes into the next one, so that th
 pace and nobody waits for a timer. A report is acknowledged only after its commit.
 """
 
+import asyncio
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -46,12 +47,13 @@ Errand = Callable[[Connection], T]
 class _Letter:
     """What one request brings, and who waits for it: reports of a device, or an errand."""
 
-    answered: "Future[Any]"
+    answered: "asyncio.Future[Any]"
     device_seq: int = 0
     reports: Sequence[Report] = ()
     errand: Errand[Any] | None = None
     result: Any = None
     refused: Refused | None = None
+    error: Exception | None = None
 
     def run(self, connection: Connection) -> None:
         """Do the errand, if there is one; whoever is refused is told so, and spoils nothing."""
@@ -62,14 +64,19 @@ class _Letter:
             except Refused as refused:
                 self.refused = refused
 
-    def answer(self, error: Exception | None) -> None:
-        """Tell who waits; one who was cancelled meanwhile (the server ends) is not told."""
-        if not self.answered.set_running_or_notify_cancel():
+    def answer(self) -> None:
+        """Tell who waits, on its loop; one who was cancelled meanwhile is not told."""
+        if self.answered.done():
             return
-        if error is None and self.refused is None:
+        if (error := self.error or self.refused) is None:
             self.answered.set_result(self.result)
         else:
-            self.answered.set_exception(error or self.refused)
+            self.answered.set_exception(error)
+
+
+def _answer(letters: Iterable[_Letter]) -> None:
+    for letter in letters:
+        letter.answer()
 
 
 @dataclass(slots=True)
@@ -83,7 +90,7 @@ class _Flush:
 
 
 class Inlet:
-    """Owns the writing thread; its methods may be called from any thread."""
+    """Owns the writing thread. What is waited for is handed in from an event loop."""
 
     def __init__(
         self,
@@ -124,18 +131,20 @@ class Inlet:
         """How many requests wait to be written."""
         return len(self._next.letters)
 
-    def report(self, device_seq: int, reports: Sequence[Report]) -> "Future[None]":
+    def report(self, device_seq: int, reports: Sequence[Report]) -> "asyncio.Future[None]":
         """Hand in reports; the future ends once they are committed. Raises Full."""
-        return self._post(_Letter(Future(), device_seq, reports))
+        answered = asyncio.get_running_loop().create_future()
+        return self._post(_Letter(answered, device_seq, reports))
 
-    def write(self, errand: "Errand[T]") -> "Future[T]":
+    def write(self, errand: "Errand[T]") -> "asyncio.Future[T]":
         """Let something else be written beside the reports; the future has what it returned.
 
         Raises Full.
         """
-        return self._post(_Letter(Future(), errand=errand))
+        answered = asyncio.get_running_loop().create_future()
+        return self._post(_Letter(answered, errand=errand))
 
-    def _post(self, letter: _Letter) -> "Future[Any]":
+    def _post(self, letter: _Letter) -> "asyncio.Future[Any]":
         with self._changed:
             if len(self._next.letters) >= LETTERS_LIMIT:
                 raise Full
@@ -192,9 +201,9 @@ class Inlet:
             # One bad letter must not keep the others from being acknowledged.
             for letter in flush.letters:
                 self._write_alone(letter)
+                _tell([letter])
         else:
-            for letter in flush.letters:
-                letter.answer(None)
+            _tell(flush.letters)
         for piece in _pieces(seen):
             try:
                 self._commit_seen(piece)
@@ -207,9 +216,7 @@ class Inlet:
             self._commit([letter], set())
         except Exception as error:  # noqa: BLE001 whatever it was, the letter gets its answer
             log.error("letter.failed", device=letter.device_seq, error=repr(error))
-            letter.answer(error)
-        else:
-            letter.answer(None)
+            letter.error = error
 
     def _commit(self, letters: Sequence[_Letter], fetched: Collection[tuple[int, str]]) -> None:
         now = int(time.time())
@@ -236,6 +243,15 @@ class Inlet:
             presence.mark_seen(connection, seen)
         if returned:
             self._wake()
+
+
+def _tell(letters: Sequence[_Letter]) -> None:
+    """One call for all letters of a loop, however many they are."""
+    loops = {letter.answered.get_loop() for letter in letters}
+    for loop in loops:
+        own = [letter for letter in letters if letter.answered.get_loop() is loop]
+        with suppress(RuntimeError):  # the loop has ended, and with it whoever waited there
+            loop.call_soon_threadsafe(_answer, own)
 
 
 def _pieces(seen: Mapping[int, int]) -> Iterator[dict[int, int]]:

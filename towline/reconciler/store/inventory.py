@@ -1,12 +1,23 @@
 """What devices run: versions by component, interned, with what is known to be bad."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, select, update
+from sqlalchemy import (
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    literal_column,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
+from towline.reconciler.store.given import among_given, rows_given
 from towline.reconciler.store.tables import (
     component_versions,
     device_components,
@@ -18,6 +29,9 @@ from towline.reconciler.store.targets import insert_ignoring
 from towline.reconciler.store.version_key import version_key
 from towline.schemas.reports import Installed
 from towline.schemas.windows import zone_named
+
+Running = tuple[int, str, Installed]
+"""A device, a component, and what it runs of it."""
 
 
 def intern_version(connection: Connection, component: str, version: str) -> int:
@@ -42,22 +56,10 @@ _OF_COMPONENT = and_(
     device_components.c.device_seq == bindparam("of_device"),
     device_components.c.component == bindparam("of_component"),
 )
-_RUNNING = (
-    update(device_components)
-    .where(_OF_COMPONENT)
-    .values(
-        version_id=bindparam("version"),
-        sha256=bindparam("checksum"),
-        reported_at=bindparam("now"),
-    )
-)
 _RAISING = (
     update(device_components)
     .where(_OF_COMPONENT, device_components.c.rollback_index < bindparam("index"))
     .values(rollback_index=bindparam("index"))
-)
-_OF_DEVICE = select(device_components).where(
-    device_components.c.device_seq == bindparam("of_device")
 )
 
 
@@ -74,24 +76,74 @@ def _having(dialect_name: str) -> Insert:
     return statement
 
 
+def running(connection: Connection, devices: Iterable[int]) -> dict[tuple[int, str], Installed]:
+    """What these devices were last known to run, by device and component."""
+    rows = connection.execute(_running_of(connection.dialect.name), {"devices": devices}).all()
+    return {(row[0], row[1]): Installed(row[2], row[3]) for row in rows}
+
+
+@lru_cache
+def _running_of(engine: str) -> Select[Any]:
+    return (
+        select(
+            device_components.c.device_seq,
+            device_components.c.component,
+            component_versions.c.version,
+            device_components.c.sha256,
+        )
+        .join(component_versions, component_versions.c.id == device_components.c.version_id)
+        .where(among_given(engine, device_components.c.device_seq, "devices"))
+    )
+
+
+def keep_running(connection: Connection, told: Sequence[Running], now: int) -> None:
+    """Take in what devices say that they run now; of a component told twice, the last word."""
+    if not told:
+        return
+    versions = dict.fromkeys((component, each.version) for _, component, each in told)
+    ids = {each: intern_version(connection, *each) for each in versions}
+    last = {(device_seq, component): each for device_seq, component, each in told}
+    rows = [
+        {
+            "device_seq": device_seq,
+            "component": component,
+            "version_id": ids[component, each.version],
+            "sha256": each.sha256,
+        }
+        for (device_seq, component), each in last.items()
+    ]
+    connection.execute(_keeping(connection.dialect.name), {"running": rows, "now": now})
+
+
+@lru_cache
+def _keeping(engine: str) -> Insert:
+    names = ("device_seq", "component", "version_id", "sha256")
+    given = rows_given(engine, "running", {n: device_components.c[n].type for n in names})
+    dialect = postgresql if engine == "postgresql" else sqlite
+    statement = dialect.insert(device_components).from_select(
+        [*names, "rollback_index", "reported_at"],
+        # Without a WHERE, SQLite would read ON CONFLICT as a join's condition.
+        select(*given.c, literal_column("0"), bindparam("now")).where(true()),
+    )
+    upsert: Insert = statement.on_conflict_do_update(
+        index_elements=["device_seq", "component"],
+        set_={n: statement.excluded[n] for n in ("version_id", "sha256", "reported_at")},
+    )
+    return upsert
+
+
 def set_versions(
     connection: Connection, device_seq: int, versions: Mapping[str, Installed], now: int
 ) -> bool:
     """Take in what a device runs; returns True when anything changed."""
-    rows = connection.execute(_OF_DEVICE, {"of_device": device_seq}) if versions else ()
-    known = {row.component: row for row in rows}
-    is_changed = False
-    for component, installed in versions.items():
-        version_id = intern_version(connection, component, installed.version)
-        row = known.get(component)
-        if row is not None and (row.version_id, row.sha256) == (version_id, installed.sha256):
-            continue
-        is_changed = True
-        _ensure(connection, device_seq, component)
-        of = {"of_device": device_seq, "of_component": component}
-        runs_now = {"version": version_id, "checksum": installed.sha256, "now": now}
-        connection.execute(_RUNNING, of | runs_now)
-    return is_changed
+    known = running(connection, [device_seq])
+    changed = [
+        (device_seq, component, installed)
+        for component, installed in versions.items()
+        if known.get((device_seq, component)) != installed
+    ]
+    keep_running(connection, changed, now)
+    return bool(changed)
 
 
 def set_time_zone(connection: Connection, device_seq: int, name: object) -> bool:

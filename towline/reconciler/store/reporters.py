@@ -5,11 +5,12 @@ Read for all reports of a transaction at once, and written so: a report costs no
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, Select, Update, bindparam, func, select, update
 
-from towline.reconciler.store.among import among
+from towline.reconciler.store.given import among_given, rows_given
 from towline.reconciler.store.tables import device_state, edge_devices
 from towline.schemas.reports import Report
 
@@ -26,7 +27,8 @@ class Reporter:
     report_seq: int
     last_sequence: int
     rejected: str
-    facts: dict[str, Any]
+    facts: dict[str, Any] | None = None
+    """What it said of itself since; None: nothing."""
 
     def take(self, report: Report) -> bool:
         """True once per report, which is then the last one: its number grows within its journal."""
@@ -41,42 +43,28 @@ class Reporter:
         return True
 
 
-_KNOWN = select(
-    edge_devices.c.seq,
-    edge_devices.c.slug,
-    edge_devices.c.organization,
-    edge_devices.c.time_zone,
-    device_state.c.journal,
-    device_state.c.report_seq,
-    device_state.c.last_sequence,
-    device_state.c.rejected,
-    device_state.c.facts,
-).join(device_state, device_state.c.device_seq == edge_devices.c.seq)
-
-
 def find(connection: Connection, devices: Iterable[int]) -> dict[int, Reporter]:
     """What is known of these devices."""
-    rows = connection.execute(_KNOWN.where(among(connection, edge_devices.c.seq, devices)))
-    return {row.seq: Reporter(*row) for row in rows}
+    rows = connection.execute(_known(connection.dialect.name), {"devices": devices}).all()
+    return {row[0]: Reporter(*row) for row in rows}
 
 
-_KEEPING = (
-    update(device_state)
-    .where(device_state.c.device_seq == bindparam("of_device"))
-    .values(
-        {
-            name: bindparam(f"new_{name}", type_=device_state.c[name].type)
-            for name in (
-                "last_seen",
-                "facts",
-                "journal",
-                "report_seq",
-                "last_sequence",
-                "rejected",
-            )
-        }
+@lru_cache
+def _known(engine: str) -> Select[Any]:
+    return (
+        select(
+            edge_devices.c.seq,
+            edge_devices.c.slug,
+            edge_devices.c.organization,
+            edge_devices.c.time_zone,
+            device_state.c.journal,
+            device_state.c.report_seq,
+            device_state.c.last_sequence,
+            device_state.c.rejected,
+        )
+        .join(device_state, device_state.c.device_seq == edge_devices.c.seq)
+        .where(among_given(engine, edge_devices.c.seq, "devices"))
     )
-)
 
 
 def keep(connection: Connection, reporters: Collection[Reporter], now: int) -> None:
@@ -85,14 +73,31 @@ def keep(connection: Connection, reporters: Collection[Reporter], now: int) -> N
         return
     rows = [
         {
-            "of_device": each.seq,
-            "new_last_seen": now,
-            "new_facts": each.facts,
-            "new_journal": each.journal,
-            "new_report_seq": each.report_seq,
-            "new_last_sequence": each.last_sequence,
-            "new_rejected": each.rejected,
+            "device_seq": each.seq,
+            "facts": each.facts,
+            "journal": each.journal,
+            "report_seq": each.report_seq,
+            "last_sequence": each.last_sequence,
+            "rejected": each.rejected,
         }
         for each in reporters
     ]
-    connection.execute(_KEEPING, rows)
+    connection.execute(_keeping(connection.dialect.name), {"reporters": rows, "now": now})
+
+
+_KEPT = ("journal", "report_seq", "last_sequence", "rejected")
+
+
+@lru_cache
+def _keeping(engine: str) -> Update:
+    columns = {name: device_state.c[name].type for name in ("device_seq", "facts", *_KEPT)}
+    given = rows_given(engine, "reporters", columns)
+    return (
+        update(device_state)
+        .where(device_state.c.device_seq == given.c.device_seq)
+        .values(
+            last_seen=bindparam("now"),
+            facts=func.coalesce(given.c.facts, device_state.c.facts),
+            **{name: given.c[name] for name in _KEPT},
+        )
+    )

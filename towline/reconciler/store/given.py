@@ -1,0 +1,77 @@
+"""Rows and numbers as one parameter of a statement that is built once for each engine.
+
+However many they are, the statement is the same: nothing is compiled again, and no engine counts
+parameters. SQLite reads them with `json_each`, Postgres as a record set or an array.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Dialect,
+    Text,
+    TypeDecorator,
+    any_,
+    bindparam,
+    cast,
+    column,
+    func,
+    select,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.sql.selectable import Subquery
+from sqlalchemy.types import TypeEngine
+
+
+class _Numbers(TypeDecorator[Iterable[int]]):
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        is_postgres = dialect.name == "postgresql"
+        return dialect.type_descriptor(ARRAY(BigInteger) if is_postgres else Text())
+
+    def process_bind_param(self, value: Iterable[int] | None, dialect: Dialect) -> Any:
+        numbers = list(value or ())
+        return numbers if dialect.name == "postgresql" else json.dumps(numbers)
+
+
+class _Rows(TypeDecorator[Sequence[Mapping[str, Any]]]):
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
+        try:
+            return orjson.dumps(value).decode()
+        except orjson.JSONEncodeError:
+            # A whole number beyond 64 bits, or nesting that orjson does not go into.
+            return json.dumps(value)
+
+
+def among_given(of: str, numbers: ColumnElement[int], parameter: str) -> ColumnElement[bool]:
+    """`numbers IN (…)` for the engine named `of`, with all of them in the parameter of that name."""
+    given = bindparam(parameter, type_=_Numbers())
+    if of == "postgresql":
+        return numbers == any_(given)
+    return numbers.in_(select(func.json_each(given).table_valued("value").c.value))
+
+
+def rows_given(of: str, parameter: str, columns: Mapping[str, TypeEngine[Any]]) -> Subquery:
+    """The rows in the parameter of that name, as dictionaries with these columns."""
+    given = bindparam(parameter, type_=_Rows())
+    if of == "postgresql":
+        rows = func.jsonb_to_recordset(cast(given, JSONB(none_as_null=True)))
+        named = [column(name, type_) for name, type_ in columns.items()]
+        records = rows.table_valued(*named, name="records").render_derived(with_types=True)
+        return select(*records.c).subquery("given")
+    each = func.json_each(given).table_valued("value").c.value
+    parts = [
+        func.json_extract(each, f"$.{name}", type_=type_).label(name)
+        for name, type_ in columns.items()
+    ]
+    return select(*parts).subquery("given")
