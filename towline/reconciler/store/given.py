@@ -54,7 +54,7 @@ class _Rows(TypeDecorator[Sequence[Mapping[str, Any]]]):
 
 
 def among_given(of: str, numbers: ColumnElement[int], parameter: str) -> ColumnElement[bool]:
-    """`numbers IN (…)` for the engine named `of`, with all of them in the parameter of that name."""
+    """`numbers IN (…)` for the engine named `of`: all are in the parameter of that name."""
     given = bindparam(parameter, type_=_Numbers())
     if of == "postgresql":
         return numbers == any_(given)
