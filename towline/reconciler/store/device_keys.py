@@ -134,7 +134,9 @@ def end_sessions(connection: Connection, device_seqs: Collection[int]) -> None:
 
 def take_ended(connection: Connection) -> set[int]:
     """The devices whose sessions were ended since it was asked last."""
-    ended = connection.execute(
-        delete(sessions).where(sessions.c.expires_at == ENDED).returning(sessions.c.device_seq)
-    )
-    return set(ended.scalars())
+    return set(connection.execute(_TAKING_ENDED).scalars())
+
+
+_TAKING_ENDED = (
+    delete(sessions).where(sessions.c.expires_at == ENDED).returning(sessions.c.device_seq)
+)
