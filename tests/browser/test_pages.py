@@ -67,6 +67,7 @@ def test_every_page_that_shows_something(busy: tuple[Fleet, str], tab: Tab) -> N
         "fleet": "/fleet",
         "fleet-labels": "/fleet?label=stage=🚀 pilot",
         "device": "/devices/dev-0000",
+        "enrolments": "/enrolments",
         "approvals": "/approvals",
         "git": "/git",
         "events": "/events?all=yes",

@@ -39,8 +39,13 @@ PAGE_ROUTES = {
     DEVICE_VERB: "device.retry",
 }
 ELSEWHERE = {"/deployments"}
-PAGES_ELSEWHERE = {"/git/accept", "/new/{step}"}
-"""Tried with a repository."""
+PAGES_ELSEWHERE = {
+    "/git/accept",
+    "/new/{step}",
+    "/enrolments/{device}/{fingerprint}/approve",
+    "/enrolments/{device}/{fingerprint}/deny",
+}
+"""Tried with a repository, and with keys that wait."""
 
 
 @pytest.fixture

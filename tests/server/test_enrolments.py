@@ -190,3 +190,20 @@ def test_a_join_string_is_made_for_a_while_and_a_number_of_devices(server: Runni
     for wrong in ({"expires_in_s": 0}, {"labels": {"site": ""}}, {"max_uses": 0}):
         again = server.client.post(f"{API}/join-tokens", json=wrong, headers=server.admin())
         assert again.status_code == 422
+
+
+def test_a_device_that_is_out_says_why_and_how_it_gets_in(
+    server: Running, enrolled: Device
+) -> None:
+    def told() -> str:
+        url = f"{API}/devices/{enrolled.id}/explain"
+        return str(server.client.get(url, headers=server.admin("viewer")).json()["text"])
+
+    with server.store.write() as connection:
+        connection.execute(update(t.edge_devices).values(state="duplicate", duplicate_at=wall()))
+    assert "DuplicateIdentity" in told()
+    revoke(server, enrolled)
+    assert f"--fingerprint {fingerprint(enrolled.key.public)}" in told()
+    with server.store.write() as connection:
+        connection.execute(update(t.edge_devices).values(revoked_in_git=True))
+    assert "`state: active`" in told()

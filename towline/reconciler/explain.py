@@ -51,11 +51,8 @@ def explain(device: DeviceFacts, now: int) -> dict[str, Any]:
 
 
 def _presence(device: DeviceFacts, now: int) -> str:
-    if device.is_revoked:
-        return (
-            f"{device.name} is revoked: it is offered nothing until its Device manifest"
-            " says `state: active`."
-        )
+    if device.shut_out:
+        return f"{device.name} {device.shut_out}"
     if device.last_seen is None:
         return f"{device.name} has never been seen: start its agent."
     ago = about(max(0, now - device.last_seen))
@@ -101,7 +98,7 @@ def _sentences(part: PartFacts, block: Block | None) -> list[str]:
 def first_block(device: DeviceFacts, part: PartFacts, now: int) -> Block | None:
     """What keeps the component from what git wants; None when nothing does."""
     run, target = part.run, part.target
-    if run is None or device.is_revoked:
+    if run is None or device.shut_out:
         return None
     if target is None:
         return _unselected(device, part, run)

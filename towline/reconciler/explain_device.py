@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row
 
 from towline.manifests.filters import FilterableDevice, owns
 from towline.manifests.model import Deployment
+from towline.reconciler import ways_in
 from towline.reconciler.explain import explain
 from towline.reconciler.explain_facts import (
     DeviceFacts,
@@ -76,7 +77,7 @@ class _Reading:
             name=device.slug,
             last_seen=device.last_seen,
             is_silent=device.last_seen is None or device.last_seen < self.sight.seen_after,
-            is_revoked=device.state == "revoked",
+            shut_out=ways_in.shut_out(device),
             rejected=device.rejected or "",
             is_old=device.token_since is not None,
             time_zone=device.time_zone,

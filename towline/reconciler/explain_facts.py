@@ -86,7 +86,8 @@ class DeviceFacts:
     last_seen: int | None
     is_silent: bool
     """Not seen within three poll intervals."""
-    is_revoked: bool = False
+    shut_out: str = ""
+    """What keeps it out, and the way in: the end of a sentence that begins with its id."""
     rejected: str = ""
     """Why it refused its last document."""
     is_old: bool = False

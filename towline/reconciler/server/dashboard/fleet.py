@@ -11,9 +11,10 @@ from towline.reconciler.live_figures import device_figures
 from towline.reconciler.server.dashboard.device_search import DeviceSearch
 from towline.reconciler.server.dashboard.page import page
 from towline.reconciler.server.dashboard.reception import AtPage
-from towline.reconciler.server.desk import AtDesk, Declined
+from towline.reconciler.server.desk import AtDesk, Declined, wall_clock
 from towline.reconciler.server.sight import sight
 from towline.reconciler.store import (
+    admissions,
     device_parts,
     reading_devices,
     reading_events,
@@ -58,6 +59,7 @@ def show_fleet(
             "counts": reading_fleet.presence_counts(connection, organization, seen_after)
             | reading_fleet.trouble_counts(connection, organization),
             "versions": reading_fleet.versions(connection, organization),
+            "waiting": admissions.count(connection, organization, wall_clock()),
             "devices": part.devices,
             "total": part.total,
             "has_more": part.has_more,

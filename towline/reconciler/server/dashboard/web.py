@@ -11,6 +11,7 @@ from towline.reconciler.server.dashboard import (
     approvals,
     audit,
     deployments,
+    enrolments,
     fleet,
     git,
     reception,
@@ -25,7 +26,7 @@ from towline.reconciler.server.desk import Declined
 from towline.reconciler.server.package_look import PackageLook
 
 _STATIC = Path(__file__).parent / "static"
-_PAGES = (fleet, approvals, git, audit, deployments, acting, wizard)
+_PAGES = (fleet, enrolments, approvals, git, audit, deployments, acting, wizard)
 """Whoever opens one of these is signed in, and sees what their organization has."""
 _KINDS = {
     "style.css": "text/css; charset=utf-8",
