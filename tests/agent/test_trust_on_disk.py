@@ -7,18 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.agent.fleet_server import FleetServer, Keys
+from tests.agent.fleet_server import Answer, FleetServer, Keys
 from tests.agent.misbehaving import Misbehaving
 from tests.agent.packages import AgentProcess, publish
+from tests.agent.test_crashes import Crash, crash_at
 from towline.agent import device as devices
 from towline.agent import identity, loop, trust_store
+from towline.agent.actions import Hold
+from towline.agent.clock import system_clock
 from towline.agent.device import Device
 from towline.agent.layout import Layout
+from towline.agent.server import Answer as ServerAnswer
 from towline.agent.stop import Stop
 from towline.agent.trust_store import TrustStore
-from towline.agent.wire import Line
+from towline.agent.wire import Line, Unreachable
+from towline.schemas.desired_state import ComponentAction
 from towline.schemas.problems import Problem, Refused
-from towline.schemas.verifier import BUILT_AT
+from towline.schemas.verifier import BUILT_AT, Clock
 
 DAY_S = 86_400
 
@@ -73,17 +78,17 @@ def test_no_more_than_64_roots_are_followed_in_one_go(device: Device) -> None:
     assert asked == list(range(2, 66))
 
 
-@pytest.mark.parametrize("spoilt", [b"", b"{", b"[]", b'{"sequence": "x"}', b"\xff"])
 def test_a_spoilt_state_is_as_none_but_what_runs_still_forbids_what_is_older(
-    server: FleetServer, agent: AgentProcess, tmp_path: Path, spoilt: bytes
+    server: FleetServer, agent: AgentProcess, tmp_path: Path
 ) -> None:
     server.want("pi-1", publish(server, tmp_path, "2.0.0", signed={"rollback_index": 2}))
     agent.call("once")
-    (agent.root / "trust" / "state.json").write_bytes(spoilt)
-    trust = TrustStore(Layout(agent.root), "acme")
-    assert trust.stored is None
-    assert (trust.state.sequence, trust.state.time_floor) == (0, BUILT_AT)
-    assert trust.state.rollback_indexes == {"hello": 2}
+    for spoilt in (b"", b"{", b"[]", b'{"sequence": "x"}', b"\xff"):
+        (agent.root / "trust" / "state.json").write_bytes(spoilt)
+        trust = TrustStore(Layout(agent.root), "acme")
+        assert trust.stored is None
+        assert (trust.state.sequence, trust.state.time_floor) == (0, BUILT_AT)
+        assert trust.state.rollback_indexes == {"hello": 2}
 
 
 def test_a_device_with_a_spoilt_state_goes_on(
@@ -100,6 +105,34 @@ def test_a_device_with_a_spoilt_state_goes_on(
     agent.call("once")
     assert agent.current() == "2.1.0"
     assert json.loads(state.read_bytes())["rollbackIndexes"] == {"hello": 2}
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_stop_while_a_document_is_taken_leaves_the_old_or_the_new_one_and_never_less(
+    server: FleetServer, device: Device, tmp_path: Path, after: bool
+) -> None:
+    """Row 40, with every durable write of a poll as the place to stop at."""
+    loop.poll(device, 0)
+    taken = device.trust.state.sequence
+    for number in range(20):
+        server.want("pi-1", publish(server, tmp_path, f"1.0.{number}"))
+        was_cut = False
+        try:
+            with crash_at(number, after=after):
+                loop.poll(device, 0)
+        except Crash:
+            was_cut = True
+        device.server.close()
+        device = Device(device.layout, device.identity, Stop())
+        assert device.trust.state.sequence >= taken
+        stored = device.trust.recall(device.identity.claims(), system_clock())
+        assert stored is not None
+        assert stored.document.sequence == device.trust.state.sequence
+        taken = device.trust.state.sequence
+        if not was_cut:
+            assert number > 0
+            return
+    raise AssertionError("there is no end of writes")
 
 
 def test_of_a_spoilt_root_the_one_before_counts_and_is_followed_once_more(
@@ -139,7 +172,56 @@ def test_a_server_that_forgot_the_device_and_will_not_have_it_is_asked_later(
 ) -> None:
     server.devices.clear()
     server.sessions.clear()
-    assert "does not take this device in again" in agent.call("once", status=1).stderr
+    assert "does not let this device in" in agent.call("once", status=1).stderr
+
+
+def test_an_answer_of_nothing_new_is_believed_until_the_document_expires_and_no_longer(
+    server: FleetServer, device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 11: who answers 304 for ever freezes nothing beyond the document's own end."""
+    device.layout.make()
+    server.want("pi-1", publish(server, tmp_path, "1.0.0", action=ComponentAction.KEEP))
+    assert loop.poll(device, 0) is loop.Polled.CHANGED
+    document = device.trust.recall(device.identity.claims(), Clock(int(time.time()), True))
+    assert document is not None
+    monkeypatch.setattr(server, "document", lambda *_: Answer(304))
+    assert loop.poll(device, 0) is loop.Polled.UNCHANGED
+    device.timekeeper.raise_floor(loop.renew_at(document.document))
+    assert loop.poll(device, 0) is loop.Polled.FAILED
+    device.timekeeper.raise_floor(document.document.expires)
+    assert loop.poll(device, 0) is loop.Polled.FAILED
+    (hold,) = loop.decide_now(device)
+    assert isinstance(hold, Hold)
+    assert hold.reason == "WaitingForDocument"
+
+
+@pytest.mark.parametrize(
+    "tag",
+    ['"a\n b"', '"a\r\n\tb"', "W/", '"a" "b"', '"\x00"', '"é"', '"' + "a" * 99 + '"', '""', ""],
+)
+def test_a_tag_that_could_not_be_sent_back_is_not_kept(tag: str) -> None:
+    assert ServerAnswer(200, {"etag": tag}, b"").tag == ""
+    assert ServerAnswer(200, {"etag": '"0123abcd"'}, b"").tag == '"0123abcd"'
+
+
+def test_a_token_that_could_not_be_sent_back_is_none(
+    server: FleetServer, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for token in ("a\r\nX: y", "a\0", "", "é", "a b", 5, None):
+        body = json.dumps({"token": token, "expiresIn": 3600}).encode()
+        monkeypatch.setattr(server, "session", lambda _, body=body: Answer(200, body))
+        with pytest.raises(Unreachable, match="token is none"):
+            device.server.open_session(device.claims(), 0)
+
+
+def test_an_agent_whose_own_names_are_none_does_not_start(agent: AgentProcess) -> None:
+    path = agent.root / "identity" / "device.json"
+    good = json.loads(path.read_text())
+    for name in ("id", "organization"):
+        for value in ("a\r\nX: y", "a\0", "../x", "A", ""):
+            path.write_text(json.dumps(good | {name: value}))
+            with pytest.raises(Problem, match="names no device"):
+                identity.load(Layout(agent.root))
 
 
 def test_the_owner_lists_the_hosts_that_packages_may_come_from(

@@ -11,6 +11,7 @@ from towline.schemas.problems import Refused
 GOOD: list[tuple[Callable[..., object], Any]] = [
     (fields.text, "some\ttext\nö"),
     (fields.text, "x" * 4096),
+    (fields.line, "1.0 rc ö"),
     (fields.identifier, "pi-0042"),
     (fields.whole, 0),
     (fields.digest, "0123456789abcdef" * 4),
@@ -26,6 +27,7 @@ BAD: list[tuple[Callable[..., object], Any]] = [
     (fields.text, "a\x00b"),
     (fields.text, "a\rb"),
     (fields.text, 1),
+    *((fields.line, f"a{char}b") for char in "\n\t\r\0\x7f\x85\u2028\u202e\ufeff"),
     (fields.identifier, "Pi"),
     (fields.identifier, "pi\n"),
     (fields.identifier, "../x"),

@@ -211,6 +211,22 @@ def test_row_20_an_expired_root_installs_nothing_more() -> None:
     )
 
 
+def test_row_21_other_online_keys_end_what_a_stolen_one_did_to_sequence_and_time() -> None:
+    far = TrustState((NOW + DAY_S) * 1000, NOW + 300, {"app": 3}, (ONLINE_KEY.public.keyid,))
+    new = make_root(2, online=Role((EVIL_KEY.public,), 1))
+    signed = make_document(root_version=2).sign(EVIL_KEY).to_bytes()
+    keyids = (EVIL_KEY.public.keyid,)
+    assert check(signed, root=new, trust=far).trust == TrustState(
+        NOW * 1000, NOW, {"app": 3}, keyids
+    )
+    assert code_of(lambda: check(make_document(), trust=far)) == "rollback"
+    nobodys = dataclasses.replace(far, online_keyids=())
+    assert code_of(lambda: check(signed, root=new, trust=nobodys)) == "rollback"
+    bad = with_statement(rollback_index=2, version="1.2.0")
+    old = dataclasses.replace(bad, root_version=2).sign(EVIL_KEY).to_bytes()
+    assert code_of(lambda: check(old, root=new, trust=far)) == "rollback-index"
+
+
 @pytest.mark.parametrize(
     "time", ["2026-11-24", "2026-11-24T19:00:00+00:00", "2026-13-01T00:00:00Z", 5]
 )
@@ -263,6 +279,34 @@ def test_a_health_check_that_could_not_be_made_refuses_the_document(change: dict
     check(with_component(health=(GOOD_CHECK,)))
     bad = with_component(health=(GOOD_CHECK | change,))
     assert code_of(lambda: check(bad)) in ("bad-field", "unsupported-health")
+
+
+SMUGGLED = {"healthCommand": "rm -rf /", "env": {"LD_PRELOAD": "x.so"}, "args": ["-c", "id"]}
+
+
+def test_row_39_code_in_a_document_is_nothing_that_the_device_knows() -> None:
+    component = payload_of(make_document())["components"][0]
+    hooks = SMUGGLED | {"hooks": {"before": "rm -rf /"}, "install": {"timeout": 600, "run": "id"}}
+    for more in (SMUGGLED, hooks):
+        attack = bent(components=[component | more], **SMUGGLED)
+        assert check(attack).document == make_document()
+    for name in SMUGGLED:
+        assert code_of(partial(check, bent(crit=[name], **SMUGGLED))) == "unknown-critical"
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", "app\n", "app\0", "a" * 64, "\uff41pp", "1\u0660", ".", "", "App"]
+)
+def test_row_29_no_component_is_named_like_a_path(name: str) -> None:
+    assert code_of(lambda: check(with_component(name=name))) == "bad-field"
+
+
+@pytest.mark.parametrize("text", ["1.0\r\nX: y", "1.0\n", "1.0\0", "1.0\u2028"])
+def test_row_30_what_goes_into_a_line_is_one(text: str) -> None:
+    assert code_of(lambda: check(with_component(version=text))) == "bad-field"
+    assert code_of(lambda: check(with_component(commit=text))) == "bad-field"
+    assert code_of(lambda: check(with_statement(version=text))) == "bad-field"
+    assert code_of(lambda: check(with_statement(file_name=text))) == "bad-field"
 
 
 def test_all_components_pass_or_the_whole_document_is_refused() -> None:

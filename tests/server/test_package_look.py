@@ -73,7 +73,7 @@ class Elsewhere:
 
     def look(self, url: str, *hosts: str, limits: LookLimits | None = None) -> Looked:
         looking = PackageLook(self.folder, limits or self.limits, self.authorities)
-        return looking.look(url, hosts)
+        return looking.look(url, hosts or ("127.0.0.1",))
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,24 @@ def test_what_cannot_be_looked_at_is_said(
 
 def test_a_stranger_s_certificate_is_not_believed(elsewhere: Elsewhere) -> None:
     with pytest.raises(CannotLook, match="the server's certificate"):
-        PackageLook(None).look(f"{elsewhere.url}/package", ())
+        PackageLook(None).look(f"{elsewhere.url}/package", ("127.0.0.1",))
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["127.0.0.1:{port}", "2130706433:{port}", "0x7f.1:{port}", "[::1]:{port}", "localhost:{port}"],
+)
+def test_unless_the_policy_names_it_no_neighbour_of_the_server_is_asked(
+    elsewhere: Elsewhere, place: str
+) -> None:
+    """What the name leads to counts, so that no name can be made to lead there later."""
+    port = elsewhere.url.rpartition(":")[2]
+    looking = PackageLook(elsewhere.folder, elsewhere.limits, elsewhere.authorities)
+    with pytest.raises(CannotLook, match="no package is looked at there"):
+        looking.look(f"https://{place.format(port=port)}/package", ())
+    with pytest.raises(CannotLook, match="packages come over https"):
+        looking.look("http://169.254.169.254/latest/meta-data", ())
+    assert looking.look(f"{elsewhere.url}/package", ("127.0.0.1",)) == FOUND
 
 
 def test_what_is_too_large_and_a_server_that_stops_end_it(elsewhere: Elsewhere) -> None:
@@ -151,7 +168,7 @@ def test_only_so_many_are_looked_at_at_once(elsewhere: Elsewhere) -> None:
 
     def drip() -> None:
         try:
-            looking.look(f"{elsewhere.url}/drip", ())
+            looking.look(f"{elsewhere.url}/drip", ("127.0.0.1",))
         except CannotLook as error:
             said.append(str(error))
 

@@ -65,6 +65,8 @@ def load(layout: Layout) -> Identity:
     except (OSError, ValueError, KeyError) as error:
         raise Problem(f"the identity in {layout.root} cannot be read: {error}") from None
     device, organization, device_type, server = fields
+    if not is_id(device) or not is_id(organization):
+        raise Problem(f"the identity in {layout.root} names no device of an organization")
     key = PrivateKey.load(layout.identity / "key.pem")
     return Identity(device, organization, device_type, server, key)
 

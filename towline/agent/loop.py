@@ -275,7 +275,7 @@ def renew_at(document: DesiredState) -> int:
 
 def _accept(device: Device, answer: Answer, nonce: str) -> Polled:
     identity = device.identity.claims()
-    etag = answer.headers.get("etag", "")[:100]
+    etag = answer.tag
     before = device.trust.stored
     try:
         try:

@@ -4,6 +4,7 @@ It keeps one connection open, opens sessions as they run out, and turns every an
 or an error by what happens next: Unreachable (later again), Denied (a person must act).
 """
 
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,8 @@ from towline.schemas.renewal import RenewalRequest
 from towline.schemas.verifier import BUILT_AT
 
 EXCHANGE_DEADLINE_S = 30.0
+_TAG = re.compile(r'"[!#-~]{1,98}"')
+_TOKEN = re.compile(r"[!-~]{1,1000}")
 _RENEWAL = 0.8
 """Sessions are renewed at this share of their life."""
 _LIFE_LIMIT_S = 86400
@@ -49,6 +52,12 @@ class Answer:
     headers: Mapping[str, str]
     """Names in lower case."""
     body: bytes
+
+    @property
+    def tag(self) -> str:
+        """The entity tag; none where it could not be sent back as it came."""
+        tag = self.headers.get("etag", "")
+        return tag if _TAG.fullmatch(tag) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +153,9 @@ class Server:
         answer = self._good(self._call("POST", "/api/v1/ota/session", body=body), 200)
         document = strict_json.parse_object(answer.body)
         token, life_s = document.get("token"), document.get("expiresIn")
-        if not isinstance(token, str) or not isinstance(life_s, int):
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+            raise Unreachable("the session's token is none")
+        if not isinstance(life_s, int):
             raise Unreachable("the session's answer is not understood")
         self._token = token
         self._renew_at = time.monotonic() + min(life_s, _LIFE_LIMIT_S) * _RENEWAL

@@ -8,6 +8,7 @@ import http.client
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -30,12 +31,15 @@ class Line(http.client.HTTPConnection):
     def __init__(self, *where: Any, **options: Any) -> None:
         super().__init__(*where, **options)
         self.is_cut = False
+        self.admit: Callable[[str], None] = lambda _: None
+        """May refuse, by raising, the address that the host's name led to."""
         self._double: socket.socket | None = None
         self._lock = threading.Lock()
 
     def connect(self) -> None:
         """Connect, before any handshake; raises TimeoutError when it was cut meanwhile."""
         super().connect()
+        self.admit(self.sock.getpeername()[0])
         with self._lock:
             # TLS takes the socket over; shutting its double still shuts the connection.
             self._double = self.sock.dup()

@@ -171,7 +171,7 @@ def parse_payload(data: bytes) -> DesiredState:
         organization=fields.identifier(document, "organization"),
         device=fields.identifier(document, "device"),
         device_key=fields.digest(document, "deviceKey"),
-        nonce=fields.text(document, "nonce", limit=64),
+        nonce=fields.line(document, "nonce", limit=64),
         sequence=sequence,
         issued_at=times.from_rfc3339(document.get("issuedAt")),
         expires=times.from_rfc3339(document.get("expires")),
@@ -192,14 +192,14 @@ def _component(document: Any) -> ComponentWanted:
     return ComponentWanted(
         name=fields.identifier(document, "name"),
         action=action,
-        version=fields.text(document, "version", limit=100),
+        version=fields.line(document, "version", limit=100),
         sha256=fields.digest(document, "sha256"),
         size=fields.whole(document, "size", least=1),
         urls=fields.texts(document, "urls"),
-        deployment=fields.text(document, "deployment", limit=64),
+        deployment=fields.line(document, "deployment", limit=64),
         revision=fields.digest(document, "revision"),
         attempt=fields.whole(document, "attempt", least=1),
-        commit=fields.text(document, "commit", limit=64),
+        commit=fields.line(document, "commit", limit=64),
         statement=envelope.from_document(fields.mapping(document, "statement")),
         install_timeout_s=fields.whole(
             fields.mapping(document, "install"), "timeout", least=1, most=TIME_LIMIT_S

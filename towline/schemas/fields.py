@@ -39,6 +39,14 @@ def text(source: Mapping[str, Any], name: str, *, limit: int = 4096) -> str:
     return value
 
 
+def line(source: Mapping[str, Any], name: str, *, limit: int = 4096) -> str:
+    """A text of one line that prints: it may stand in a log, a variable or a file's name."""
+    value = text(source, name, limit=limit)
+    if not value.isprintable():
+        raise Refused("bad-field", name)
+    return value
+
+
 def identifier(source: Mapping[str, Any], name: str) -> str:
     """An id of the grammar."""
     value = source.get(name)

@@ -95,15 +95,15 @@ def _read(subject: Mapping[str, Any], predicate: Mapping[str, Any]) -> Statement
     return Statement(
         organization=fields.identifier(predicate, "organization"),
         component=fields.identifier(predicate, "component"),
-        version=fields.text(predicate, "version", limit=100),
-        file_name=fields.text(subject, "name", limit=255),
+        version=fields.line(predicate, "version", limit=100),
+        file_name=fields.line(subject, "name", limit=255),
         sha256=fields.digest(fields.mapping(subject, "digest"), "sha256"),
         size=fields.whole(predicate, "size", least=1),
         unpacked_size=fields.whole(predicate, "unpackedSize"),
         files=fields.whole(predicate, "files"),
         content_sha256=fields.digest(predicate, "contentSha256"),
         built_at=times.from_rfc3339(predicate.get("builtAt")),
-        format=fields.text(predicate, "format", limit=80),
+        format=fields.line(predicate, "format", limit=80),
         device_types=fields.texts(predicate, "deviceTypes"),
         rollback_index=fields.whole(predicate, "rollbackIndex"),
     )

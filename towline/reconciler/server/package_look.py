@@ -13,11 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urljoin
 
 from towline.reconciler.bounded_line import Line, line_to, split_address
 from towline.reconciler.server.packages import find_package
+from towline.schemas.hosts import Hosts
+from towline.schemas.problems import Refused
 
 _CHUNK_BYTES = 256 * 1024
 _REDIRECTS = 3
@@ -63,7 +66,10 @@ class PackageLook:
         self._room = threading.BoundedSemaphore(self._limits.at_once)
 
     def look(self, url: str, hosts: Sequence[str]) -> Looked:
-        """Read it through once; raises CannotLook. Without `hosts` every host is allowed."""
+        """Read it through once; raises CannotLook.
+
+        Without `hosts` every host is allowed that has a name and is no neighbour of the server.
+        """
         if not self._room.acquire(blocking=False):
             raise CannotLook("other packages are being looked at; try again in a moment")
         try:
@@ -101,12 +107,17 @@ class PackageLook:
         if hosts and parts.hostname not in hosts:
             raise CannotLook(f"the Policy allows no packages from {parts.hostname}")
         left_s = max(0.1, end - time.monotonic())
+        host, port, allowed = parts.hostname or "", parts.port or 443, Hosts(names=hosts)
         line = line_to(parts, left_s, self._authorities)
+        line.admit = partial(allowed.check_address, host, port)
         cutter = threading.Timer(left_s, line.cut)
         cutter.daemon = True
         cutter.start()
         try:
+            allowed.check_name(host, port)
             found = self._fetch(line, parts.path or "/", parts.query)
+        except Refused as refused:
+            raise CannotLook(f"no package is looked at there: {refused.detail}") from None
         except ssl.SSLCertVerificationError as error:
             raise CannotLook(f"the server's certificate: {error.verify_message}") from None
         except (OSError, http.client.HTTPException, ValueError) as error:

@@ -1,0 +1,434 @@
+"""The attack table: each way in, and the tests that show what becomes of it.
+
+A test is named by its file, its name without `test_`, and words that it must hold: the refusal that
+the attack ends with, and the attack itself where one test shows many.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One test of an attack."""
+
+    file: str
+    test: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """One row of the table."""
+
+    row: int
+    what: str
+    shown: tuple[Shown, ...]
+
+
+DOCUMENTS = "security/test_documents.py"
+PARSERS = "security/test_parsers.py"
+OVER_HTTP = "security/test_over_http.py"
+ROOTS = "schemas/test_trust_oracles.py"
+AGENT = "agent/test_end_to_end.py"
+ON_DISK = "agent/test_trust_on_disk.py"
+HOSTILE = "agent/test_fetch_hostile.py"
+UNPACK = "agent/test_unpack.py"
+SERVER = "server/test_device.py"
+LOOK = "server/test_package_look.py"
+YAML = "manifests/test_yaml_strict.py"
+_TABLE = "an_attack_is_refused_with_its_code"
+
+
+def _in_table(*words: str) -> Shown:
+    """A row of the one test that bends a document in one place."""
+    return Shown(DOCUMENTS, _TABLE, words)
+
+
+OPEN = frozenset({33, 37})
+"""Rows whose tests are still to be named here."""
+
+ATTACKS = (
+    Attack(1, "any package, by a hacked server", (_in_table("1 own code", '"threshold"'),)),
+    Attack(2, "another hash beside a true release", (_in_table("2 another", '"mix-and-match"'),)),
+    Attack(
+        3,
+        "the release of another version, package or size",
+        (_in_table("3 another version", "3 another component", "3 another size"),),
+    ),
+    Attack(4, "the wrong hardware", (_in_table("4 another", '"wrong-device-type"'),)),
+    Attack(
+        5,
+        "another organization's release or document",
+        (_in_table("5 another organization's release", "organization's document", '"wrong-org"'),),
+    ),
+    Attack(6, "another device's document", (_in_table("6 another device", '"wrong-device"'),)),
+    Attack(7, "the predecessor's document", (_in_table("7 the predecessor", '"wrong-device"'),)),
+    Attack(
+        8,
+        "a replay of an accepted document",
+        (_in_table("8 a replay", '"nonce"'), Shown(AGENT, "a_replayed_document_is_refused", ())),
+    ),
+    Attack(
+        9,
+        "a replay after a wipe, also without a clock",
+        (
+            Shown(
+                DOCUMENTS,
+                "row_9_an_old_document_is_refused_after_a_wipe_also_without_a_clock",
+                ('"nonce"', "BLIND"),
+            ),
+        ),
+    ),
+    Attack(10, "a lower sequence", (_in_table("10 one lower", '"rollback"'),)),
+    Attack(
+        11,
+        "freezing: an expired document, or nothing new for ever",
+        (
+            _in_table("11 expired", "11 stale", '"past"'),
+            Shown(
+                ON_DISK,
+                "an_answer_of_nothing_new_is_believed_until_the_document_expires_and_no_longer",
+                ("Answer(304)", "WaitingForDocument"),
+            ),
+        ),
+    ),
+    Attack(12, "a document of ten years", (_in_table("12 ten years", '"lifetime"'),)),
+    Attack(
+        13,
+        "a document of tomorrow; time poisoned where there is no clock",
+        (
+            _in_table("13 next month", '"future"'),
+            Shown(
+                DOCUMENTS,
+                "row_13_the_online_key_cannot_push_time_beyond_the_root",
+                ('"beyond-root"', "BLIND"),
+            ),
+        ),
+    ),
+    Attack(
+        14,
+        "a sequence beyond all others, or none",
+        (
+            _in_table("14 fast-forward", "14 a day and a bit", '"fast-forward"'),
+            Shown(DOCUMENTS, "row_14_a_sequence_is_a_whole_number", ('"sequence-type"', "True")),
+        ),
+    ),
+    Attack(
+        15,
+        "going back to a release with a hole",
+        (
+            _in_table("15 downgrade", '"rollback-index"'),
+            Shown(AGENT, "a_release_below_the_committed_rollback_index_is_refused", ()),
+        ),
+    ),
+    Attack(
+        16,
+        "an evil key under the online key's id",
+        (
+            Shown(
+                DOCUMENTS,
+                "row_16_an_evil_key_under_the_online_keys_id_does_not_count",
+                ('"threshold"',),
+            ),
+        ),
+    ),
+    Attack(
+        17,
+        "one signature twice, one key under two ids",
+        (
+            Shown(DOCUMENTS, "row_17_one_signature_counts_once", ('"threshold"',)),
+            Shown(
+                ROOTS,
+                "a_root_that_is_badly_made_is_refused_although_it_is_signed",
+                ('"keyid-mismatch"', "twice"),
+            ),
+        ),
+    ),
+    Attack(
+        18,
+        "one kind of document for another",
+        (
+            Shown(DOCUMENTS, "row_18_a_release_key_cannot_sign_a_document", ('"threshold"',)),
+            Shown(
+                DOCUMENTS, "row_18_a_document_under_another_type_is_refused", ('"payload-type"',)
+            ),
+            Shown(DOCUMENTS, "row_18_another_kind_of_statement_is_refused", ('"predicate-type"',)),
+        ),
+    ),
+    Attack(
+        19,
+        "a critical field that is not known; another version",
+        (
+            _in_table("19 unknown critical", '"unknown-critical"', "19 another version"),
+            _in_table('"version"'),
+        ),
+    ),
+    Attack(
+        20,
+        "a root with too few signatures, skipped, replayed, not signed by itself, expired",
+        (
+            Shown(
+                ROOTS,
+                "row_20_a_root_that_breaks_the_chain_is_refused",
+                (
+                    "1 of 2 signatures",
+                    "by the online key",
+                    "a skipped version",
+                    "version 1 again",
+                    "new keys that do not sign",
+                    '"root-version"',
+                ),
+            ),
+            Shown(DOCUMENTS, "row_20_an_expired_root_installs_nothing_more", ('"root-expired"',)),
+        ),
+    ),
+    Attack(
+        21,
+        "a stolen online key, after the next root",
+        (
+            Shown(
+                ROOTS,
+                "row_21_a_stolen_online_key_is_of_no_use_after_the_next_root",
+                ('"threshold"',),
+            ),
+            Shown(AGENT, "a_new_online_key_is_followed_through_the_chain_of_roots", ()),
+            Shown(
+                DOCUMENTS,
+                "row_21_other_online_keys_end_what_a_stolen_one_did_to_sequence_and_time",
+                (),
+            ),
+        ),
+    ),
+    Attack(
+        22,
+        "giant, deep, ambiguous and unreadable envelopes",
+        (
+            Shown(
+                PARSERS,
+                "row_22_what_is_no_envelope_is_refused",
+                ('"too-large"', '"not-json"', '"duplicate-key"', '"nan"', '"sig-count"'),
+            ),
+            Shown(PARSERS, "row_22_what_was_signed_is_parsed_as_strictly", ()),
+        ),
+    ),
+    Attack(
+        23,
+        "archives that lead out of their folder",
+        (
+            Shown(
+                UNPACK,
+                "a_hostile_member_is_refused_and_nothing_stays",
+                ('"unsafe-name"', '"member-type"', '"duplicate-name"'),
+            ),
+            Shown(UNPACK, "a_link_chain_past_path_max_is_refused_at_its_first_link", ()),
+            Shown(UNPACK, "a_folder_that_became_a_link_meanwhile_is_not_followed", ()),
+            Shown(UNPACK, "modes_do_not_depend_on_the_umask", ()),
+        ),
+    ),
+    Attack(
+        24,
+        "bombs and floods of members",
+        (
+            Shown(UNPACK, "a_bomb_of_zeros_is_stopped_by_the_signed_size", ('"expansion-cap"',)),
+            Shown(
+                UNPACK, "a_flood_of_members_is_stopped_by_the_signed_count", ('"too-many-files"',)
+            ),
+        ),
+    ),
+    Attack(
+        25,
+        "endless data, and lengths that are wrong, negative or cut short",
+        (
+            Shown(HOSTILE, "an_endless_body_is_stopped_right_behind_the_signed_size", ()),
+            Shown(HOSTILE, "a_length_that_is_no_number_is_no_file", ('"-1"',)),
+            Shown(
+                "agent/test_fetch.py",
+                "another_length_is_a_mismatch_before_a_byte_is_taken",
+                ('"ChecksumMismatch"',),
+            ),
+            Shown("agent/test_fetch.py", "a_short_body_is_tried_again_and_then_fails", ()),
+        ),
+    ),
+    Attack(
+        26,
+        "slow bodies, slow headers, a handshake that never ends",
+        (
+            Shown(HOSTILE, "a_body_that_drips_is_cut_by_its_speed", ('"too-slow"',)),
+            Shown(HOSTILE, "headers_that_drip_are_cut_by_the_deadline", ('"deadline"',)),
+            Shown(
+                HOSTILE, "a_server_that_never_shakes_hands_is_cut_by_the_deadline", ('"deadline"',)
+            ),
+        ),
+    ),
+    Attack(
+        27,
+        "redirects to http, files, the neighbours, in a circle, with a password",
+        (
+            Shown(
+                HOSTILE,
+                "a_redirect_to_anything_but_https_is_refused",
+                ('"scheme"', '"userinfo"', '"host"', "file:", "169.254.169.254"),
+            ),
+            Shown(HOSTILE, "redirects_are_followed_three_times_and_no_further", ('"redirects"',)),
+        ),
+    ),
+    Attack(
+        28,
+        "a package URL that makes device or server ask its neighbours",
+        (
+            Shown(HOSTILE, "a_name_that_leads_to_the_device_itself_is_sent_nothing", ()),
+            Shown(HOSTILE, "where_hosts_are_listed_no_others_are_asked", ()),
+            Shown(
+                LOOK,
+                "unless_the_policy_names_it_no_neighbour_of_the_server_is_asked",
+                ("2130706433", "169.254.169.254", "localhost"),
+            ),
+        ),
+    ),
+    Attack(
+        29,
+        "ids that are paths",
+        (
+            Shown(
+                OVER_HTTP,
+                "row_29_a_name_that_is_no_id_is_refused_before_any_look_up",
+                ('"bad-field"', "../..", "dev1\\n"),
+            ),
+            Shown(OVER_HTTP, "row_29_for_people_such_a_name_is_of_nothing", ()),
+            Shown(DOCUMENTS, "row_29_no_component_is_named_like_a_path", ('"bad-field"',)),
+        ),
+    ),
+    Attack(
+        30,
+        "line ends and NUL in ids, versions and headers",
+        (
+            Shown(DOCUMENTS, "row_30_what_goes_into_a_line_is_one", ('"bad-field"', "\\0")),
+            Shown(
+                OVER_HTTP,
+                "row_30_a_nonce_is_22_characters_and_a_sequence_a_whole_number",
+                ("400", "\\0"),
+            ),
+            Shown(ON_DISK, "a_tag_that_could_not_be_sent_back_is_not_kept", ()),
+            Shown(ON_DISK, "a_token_that_could_not_be_sent_back_is_none", ()),
+            Shown(ON_DISK, "an_agent_whose_own_names_are_none_does_not_start", ()),
+        ),
+    ),
+    Attack(
+        31,
+        "YAML that explodes or means two things; links in the repository",
+        (
+            Shown(YAML, "refuses_an_alias_where_it_is_used", ()),
+            Shown(YAML, "keeps_the_first_of_two_equal_keys", ()),
+            Shown(YAML, "refuses_depth_before_anything_recurses", ()),
+            Shown(YAML, "refuses_a_file_that_is_too_large", ()),
+            Shown("manifests/test_repository.py", "links_and_submodules_are_no_files", ()),
+        ),
+    ),
+    Attack(
+        32,
+        "forged and repeated requests",
+        (
+            Shown(
+                OVER_HTTP,
+                "row_32_a_session_that_the_device_did_not_sign_is_not_opened",
+                ('"sig-count"', '"threshold"', '"payload-type"'),
+            ),
+            Shown(
+                OVER_HTTP,
+                "row_32_a_captured_session_request_buys_nothing",
+                ('"clock"', '"nonce-reused"'),
+            ),
+            Shown(OVER_HTTP, "row_32_a_key_speaks_for_its_own_device_only", ("401",)),
+            Shown(SERVER, "an_old_report_is_acknowledged_and_dropped", ()),
+        ),
+    ),
+    Attack(33, "a taken id, a used token, a flood of requests to be known", ()),
+    Attack(
+        34,
+        "another organization's objects, a role that is too low",
+        (
+            Shown("server/test_every_route.py", "with_the_role_below_every_call_is_403", ()),
+            Shown(
+                "server/test_every_route.py",
+                "what_another_organization_has_is_404_everywhere",
+                (),
+            ),
+        ),
+    ),
+    Attack(
+        35,
+        "scripts in what devices say of themselves",
+        (
+            Shown(
+                "server/test_dashboard_pages.py",
+                "names_labels_and_messages_are_long_foreign_and_hostile",
+                ("SCRIPT", "not in"),
+            ),
+            Shown(
+                "server/test_dashboard_door.py",
+                "a_page_has_strict_headers_and_nothing_inline",
+                ("default-src 'none'",),
+            ),
+        ),
+    ),
+    Attack(
+        36,
+        "bodies without end",
+        (
+            Shown(
+                OVER_HTTP,
+                "row_36_a_flood_of_chunks_is_413_and_takes_no_memory",
+                ("413", "_resident_mib"),
+            ),
+            Shown(SERVER, "a_body_is_counted_while_it_arrives", ("413",)),
+        ),
+    ),
+    Attack(
+        37,
+        "a server that is restored from an old backup",
+        (),
+    ),
+    Attack(
+        38,
+        "git that goes back",
+        (
+            Shown(
+                "reconciler/test_follow.py",
+                "a_force_push_is_held_until_a_person_accepts_it",
+                (),
+            ),
+        ),
+    ),
+    Attack(
+        39,
+        "code in a document",
+        (
+            Shown(
+                DOCUMENTS,
+                "row_39_code_in_a_document_is_nothing_that_the_device_knows",
+                ('"unknown-critical"', "healthCommand", "LD_PRELOAD"),
+            ),
+        ),
+    ),
+    Attack(
+        40,
+        "a stop at any write, a torn file",
+        (
+            Shown(
+                ON_DISK,
+                "a_stop_while_a_document_is_taken_leaves_the_old_or_the_new_one_and_never_less",
+                (),
+            ),
+            Shown(
+                ON_DISK,
+                "a_spoilt_state_is_as_none_but_what_runs_still_forbids_what_is_older",
+                (),
+            ),
+            Shown(
+                "agent/test_crashes.py",
+                "a_stop_before_or_after_a_write_ends_with_one_healthy_release_and_one_true_report",
+                (),
+            ),
+        ),
+    ),
+)
