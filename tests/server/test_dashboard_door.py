@@ -10,7 +10,7 @@ from tests.server.visiting import PAGE, Guest, Page
 from towline.reconciler.server.dashboard.visits import LIFE_S, MOST, Visits
 from towline.reconciler.store import people
 from towline.reconciler.store import tables as t
-from towline.reconciler.store.people import Role
+from towline.reconciler.store.people import Person, Role
 
 
 def test_every_page_asks_to_sign_in_and_leads_on_to_where_one_wanted_to_go(server: Running) -> None:
@@ -102,11 +102,12 @@ def test_a_visit_ends_when_its_token_expires(server: Running) -> None:
 
 def test_visits_end_by_themselves_and_the_oldest_goes_when_there_are_too_many() -> None:
     visits = Visits()
-    first = visits.begin("a", 1000)
+    somebody = Person("Ada", ORGANIZATION, Role.VIEWER, "a", None)
+    first = visits.begin(somebody, 1000, LIFE_S, by_token=True)
     assert visits.find(first, 1000 + LIFE_S - 1) is not None
     assert visits.find(first, 1000 + LIFE_S) is None
     for _ in range(MOST):
-        visits.begin("b", 1000)
+        visits.begin(somebody, 1000, LIFE_S, by_token=True)
     assert visits.find(first, 1000) is None
 
 

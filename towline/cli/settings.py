@@ -69,6 +69,8 @@ class Settings:
     """Seconds that a device waits between polls."""
     git_interval: int = 15
     """Seconds between looks at the branch."""
+    oidc: Path | None = None
+    """The file that names an OpenID Connect provider that people may sign in by."""
     tls_cert: Path | None = None
     """A certificate of one's own, PEM; else the server makes one at its first start."""
     tls_key: Path | None = None

@@ -21,7 +21,7 @@ from towline.manifests.remote import Remote
 from towline.manifests.repository import Repository
 from towline.reconciler.leadership import Leadership
 from towline.reconciler.loop import LoopSettings, Reconciler
-from towline.reconciler.server import tls
+from towline.reconciler.server import oidc_settings, tls
 from towline.reconciler.server.dashboard.page import PATH as PAGE
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import FleetView
@@ -77,6 +77,8 @@ class ServeSettings:
     git_interval_s: int = 15
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    oidc: Path | None = None
+    """The file that says who else may let people in; None: tokens alone do."""
     allowed_signers: Path | None = None
     """Who may sign the branch's head; None: it needs no signature."""
     store: str | None = None
@@ -263,6 +265,7 @@ def _service_settings(
         certificate=certificate,
         is_certificate_pinned=settings.tls_cert is None,
         address=address,
+        oidc=oidc_settings.load(settings.oidc, settings.organization) if settings.oidc else None,
     )
 
 

@@ -44,6 +44,8 @@ from towline.reconciler.server.known_query import only_known
 from towline.reconciler.server.live import Live
 from towline.reconciler.server.manifest_texts import ManifestTexts
 from towline.reconciler.server.metrics import Meters
+from towline.reconciler.server.oidc import Provider
+from towline.reconciler.server.oidc_settings import OidcSettings
 from towline.reconciler.server.old_devices import OldDevices
 from towline.reconciler.server.openapi import document
 from towline.reconciler.server.openapi import page as api_page
@@ -78,6 +80,8 @@ class ServiceSettings:
     """Put the certificate's fingerprint into join strings: no public CA vouches for it."""
     address: str | None
     """`https://host:port` for join strings; None: as the caller reached the server."""
+    oidc: OidcSettings | None = None
+    """Who else may let people in; None: tokens alone do."""
 
 
 class Service:
@@ -118,6 +122,8 @@ class Service:
         )
         self.desks = _desks(store, settings, doorbell, fleets, sessions)
         application = people(self.desks, settings.poll_interval_s)
+        if settings.oidc is not None:
+            application.state.provider = Provider(settings.oidc)
         application.state.meters = Meters(tally, self._inlet, doorbell)
         application.state.package_look = PackageLook(
             settings.packages, is_stopping=lambda: doorbell.is_closed

@@ -55,7 +55,7 @@ def visitor_of(request: Request) -> Visitor:
     visit = _visits(request).find(request.cookies.get(VISIT_COOKIE, ""), now)
     if visit is None:
         raise NotSignedIn
-    person = desks_of(request).recognise_again(visit.token_id)
+    person = visit.person or desks_of(request).recognise_again(visit.token_id)
     if person is None:
         raise NotSignedIn
     return remember(request, person), visit
@@ -89,7 +89,9 @@ Administering = Annotated[Visitor, Depends(_acting(Role.ADMIN))]
 def sign_in_page(request: Request, onward: str, refused: str = "", status: int = 200) -> Response:
     """The form to sign in, with a secret of its own."""
     secret = request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(24)
+    provider = request.app.state.provider
     values = {"onward": onward, "refused": refused, "form_secret": secret}
+    values["provider"] = provider.settings.host if provider else ""
     answer = page(request, "sign_in.html", values, status=status)
     _set_cookie(answer, FORM_COOKIE, secret, 3600)
     return answer
@@ -123,13 +125,20 @@ def sign_in(request: Request, desks: AtDesks, form: Form) -> Response:
     if person.labels:
         words = "This token is limited to some devices: it is for the API and the command line."
         return sign_in_page(request, onward, words, 403)
-    answer = see_other(_inside(onward))
+    answer = see_other(inside(onward))
     person = remember(request, person)
     with desks.of(person.organization).doing(person, "dashboard.sign-in"):
-        cookie = _visits(request).begin(person.token_id, wall_clock())
-    _set_cookie(answer, VISIT_COOKIE, cookie, LIFE_S)
-    answer.delete_cookie(FORM_COOKIE, path=PATH, secure=True, httponly=True, samesite="strict")
+        begin_visit(request, answer, person, LIFE_S, by_token=True)
     return answer
+
+
+def begin_visit(
+    request: Request, answer: Response, person: Person, life_s: int, *, by_token: bool
+) -> None:
+    """Somebody is in: the answer brings the visit's cookie."""
+    cookie = _visits(request).begin(person, wall_clock(), life_s, by_token=by_token)
+    _set_cookie(answer, VISIT_COOKIE, cookie, life_s)
+    answer.delete_cookie(FORM_COOKIE, path=PATH, secure=True, httponly=True, samesite="strict")
 
 
 @router.post("/sign-out")
@@ -148,7 +157,7 @@ def _set_cookie(answer: Response, name: str, value: str, life_s: int) -> None:
     )
 
 
-def _inside(onward: str) -> str:
+def inside(onward: str) -> str:
     """Where a person goes on after signing in: a page of ours, never another site."""
     is_ours = onward == PATH or onward.startswith((f"{PATH}/", f"{PATH}?"))
     return onward if is_ours and onward.isascii() and onward.isprintable() else PATH

@@ -1,7 +1,8 @@
 """Visits: who is signed in on the dashboard, kept in memory.
 
 A visit begins with an admin token and holds the token's id, never the token; whoever is signed in
-is looked up by it again for each request, so that a revoked token ends its visits at once. Of the
+is looked up by it again for each request, so that a revoked token ends its visits at once. One that
+a provider of OpenID Connect let in is known by what it said, and stays for a shorter time. Of the
 cookie's value only the SHA-256 is kept. A restart of the server ends all visits.
 """
 
@@ -11,6 +12,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from towline.reconciler.store.people import Person
 from towline.schemas.enrolment import secret_digest
 
 LIFE_S = 12 * 3600
@@ -25,6 +27,8 @@ class Visit:
     token_id: str
     expires_at: int
     """Seconds since the epoch."""
+    person: Person | None = None
+    """Who was let in by a provider; None: by a token."""
     csrf: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     """What every form of this visit must carry."""
     notice: str = ""
@@ -47,12 +51,13 @@ class Visits:
         self._visits: OrderedDict[str, Visit] = OrderedDict()
         self._changing = threading.Lock()
 
-    def begin(self, token_id: str, now: int) -> str:
+    def begin(self, person: Person, now: int, life_s: int, *, by_token: bool) -> str:
         """A new visit; returns the cookie's value."""
+        visit = Visit(person.token_id, now + life_s, None if by_token else person)
         cookie = secrets.token_urlsafe(32)
         with self._changing:
             self._drop_old(now)
-            self._visits[secret_digest(cookie)] = Visit(token_id, now + LIFE_S)
+            self._visits[secret_digest(cookie)] = visit
         return cookie
 
     def find(self, cookie: str, now: int) -> Visit | None:
@@ -66,7 +71,7 @@ class Visits:
             self._visits.pop(secret_digest(cookie), None)
 
     def _drop_old(self, now: int) -> None:
-        """All have the same length, so the oldest ones end first."""
+        """The oldest ones first: one that ends before an older one waits for it."""
         while self._visits:
             oldest = next(iter(self._visits.values()))
             if oldest.expires_at > now and len(self._visits) < MOST:

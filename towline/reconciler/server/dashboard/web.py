@@ -14,12 +14,14 @@ from towline.reconciler.server.dashboard import (
     enrolments,
     fleet,
     git,
+    provider_door,
     reception,
     refusals,
     wizard,
 )
 from towline.reconciler.server.dashboard.paces import Paces
 from towline.reconciler.server.dashboard.page import HEADERS, PATH
+from towline.reconciler.server.dashboard.provider_door import Attempts
 from towline.reconciler.server.dashboard.reception import AtPage, visitor_of
 from towline.reconciler.server.dashboard.visits import Visits
 from towline.reconciler.server.desk import Declined
@@ -40,6 +42,8 @@ def install(app: FastAPI) -> None:
     """Add the pages to the application for people."""
     app.state.visits = Visits()
     app.state.paces = Paces()
+    app.state.provider = None
+    app.state.attempts = Attempts()
     app.state.package_look = PackageLook(None)
     own = APIRouter()
     own.add_api_route("/static/{name}", static)
@@ -47,7 +51,7 @@ def install(app: FastAPI) -> None:
     rest = APIRouter()
     rest.add_api_route("/{rest:path}", nothing_here)
     pages = [each.router for each in _PAGES]
-    for router in (own, reception.router, *pages, rest):
+    for router in (own, reception.router, provider_door.router, *pages, rest):
         needs = [Depends(visitor_of)] if router in pages else []
         app.include_router(router, prefix=PATH, include_in_schema=False, dependencies=needs)
     refusals.install_pages(app)
