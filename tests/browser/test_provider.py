@@ -35,6 +35,7 @@ def test_who_comes_back_from_the_provider_is_in_and_reaches_the_wanted_page(
     with provider.running() as told:
         told.issuer = told.issuer.replace("127.0.0.1", "localhost")
         told.claims["groups"] = ["on-call"]
+        told.asks_first = True
         file = tmp_path / "oidc.toml"
         text = FILE.format(issuer=told.issuer)
         file.write_text(text.replace("https://127.0.0.1:8443", own))
@@ -42,6 +43,7 @@ def test_who_comes_back_from_the_provider_is_in_and_reaches_the_wanted_page(
             tab = new_tab(browser, own)
             page = tab.open("/fleet")
             page.get_by_role("link", name="Sign in by localhost").click()
+            page.get_by_role("link", name="Yes").click()
             page.wait_for_url(f"{own}{PAGE}/fleet")
             tab.has("ada@acme.example (operator)")
             tab.close()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -31,6 +32,8 @@ class Provider:
     algorithm: str = "ES256"
     told_issuer: str = ""
     refuses: str = ""
+    asks_first: bool = False
+    """It shows a page, whose link leads back."""
     asked: list[dict[str, str]] = field(default_factory=list)
     """What the token endpoint got."""
     _nonces: dict[str, str] = field(default_factory=dict)
@@ -89,12 +92,18 @@ def running() -> Iterator[Provider]:
             parts = urlsplit(self.path)
             if parts.path == "/authorize":
                 query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-                self.send_response(302)
-                self.send_header("Location", provider.authorize(query))
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                self._send_back(provider.authorize(query))
                 return
             self._answer(provider.documents()[parts.path])
+
+        def _send_back(self, where: str) -> None:
+            text = f'<a href="{escape(where)}">Yes</a>'.encode() if provider.asks_first else b""
+            self.send_response(200 if provider.asks_first else 302)
+            self.send_header("Location", where)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
 
         def do_POST(self) -> None:
             text = self.rfile.read(int(self.headers["Content-Length"])).decode()
