@@ -24,12 +24,13 @@ NOW = 1_800_000_000
 class Fleet:
     """A fleet repository and what follows it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, store: Store | None = None) -> None:
+        """`store`: one that is there already."""
         self.folder = folder / "fleet"
         self.folder.mkdir()
         self.git("init", "-q", "-b", "main")
         self.write("trust/root/1.json", ROOT.sign(RELEASE_KEY).decode())
-        self.store: Store = open_fresh(folder / "towline.db")
+        self.store: Store = store or open_fresh(folder / "towline.db")
         with self.store.write() as connection:
             repositories.ensure(connection, ORGANIZATION, str(self.folder), "main", "", NOW)
         self.follower = self.new_follower()

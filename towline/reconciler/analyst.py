@@ -19,6 +19,7 @@ from towline.reconciler.questions import Question, due_questions
 from towline.reconciler.store import analyses, dirt
 from towline.reconciler.store.analyses import Outcome
 from towline.reconciler.store.engine import AWAY, Store
+from towline.reconciler.store.trouble import while_serving
 
 QUESTIONS_AT_ONCE = 4
 IDLE_S = 60.0
@@ -113,7 +114,7 @@ class Analyst:
             except Deposed:
                 """Whoever leads now asks it again."""
             except AWAY as error:
-                log.error("analysis.store-away", error=str(error.args[0]).strip())
+                log.error("analysis.store-away", **while_serving(self._store.engine, error))
             except Exception:
                 # A bug must be loud and must not end the thread.
                 log.exception("analysis.failed")

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from towline.reconciler.store import leader, postgres
 from towline.reconciler.store.engine import AWAY, Store, is_postgres
 from towline.reconciler.store.leader import Seat
+from towline.reconciler.store.trouble import while_serving
 
 CHECK_S = 1.0
 """How often the seat is looked at, by who has it and by who waits for it."""
@@ -82,7 +83,7 @@ class Leadership:
                 self._stand_or_stay()
         except AWAY as error:
             if not self._is_away:
-                log.error("leader.store-away", error=str(error.args[0]).strip())
+                log.error("leader.store-away", **while_serving(self._store.engine, error))
             self._is_away = True
         else:
             self._is_away = False

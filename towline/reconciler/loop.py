@@ -27,6 +27,7 @@ from towline.reconciler.leadership import Deposed, FencedStore, Leadership
 from towline.reconciler.observe import observe, patience_of
 from towline.reconciler.store import audit_rows, dirt, repositories, sweeps
 from towline.reconciler.store.engine import AWAY, Store
+from towline.reconciler.store.trouble import while_serving
 from towline.reconciler.tallies import LoopTally
 from towline.schemas.problems import Problem
 
@@ -235,7 +236,7 @@ class Reconciler:
             # What was decided is dropped; whoever leads now decides it anew.
             return 0.0
         except AWAY as error:
-            log.error("pass.store-away", error=str(error.args[0]).strip())
+            log.error("pass.store-away", **while_serving(self._store.engine, error))
             self.tally.failed_passes += 1
             return AWAY_REST_S
         except Exception:

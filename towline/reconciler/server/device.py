@@ -82,7 +82,7 @@ class DeviceProtocol:
             self._tally.turned_away["busy"] += 1
             answer = _BUSY
         except AWAY as error:
-            log.error("store.away", error=repr(error))
+            log.error("store.away", error=str(error.args[0]).strip())
             answer = _STORE_AWAY
         await answer.send(send)
 

@@ -18,7 +18,8 @@ from sqlalchemy import Connection
 from towline.reconciler import ingest
 from towline.reconciler.observe import SEEN_POLLS
 from towline.reconciler.store import device_keys, dirt, presence
-from towline.reconciler.store.engine import Store
+from towline.reconciler.store.engine import AWAY, Store
+from towline.reconciler.store.trouble import is_of_all, while_serving
 from towline.reconciler.tallies import InletTally
 from towline.schemas.problems import Refused
 from towline.schemas.reports import Report
@@ -195,21 +196,43 @@ class Inlet:
             with self.tally.flushes.timed():
                 self._commit(flush.letters, fetched)
         except Exception as error:  # noqa: BLE001 whatever it was, each letter gets its answer
-            log.error("inlet.failed", error=repr(error))
             self.tally.failed_flushes += 1
             self._owed.fetched = fetched
+            if isinstance(error, AWAY) and is_of_all(error):
+                self._put_off(flush.letters, seen, error)
+                return
+            log.error("inlet.failed", error=repr(error))
             # One bad letter must not keep the others from being acknowledged.
             for letter in flush.letters:
                 self._write_alone(letter)
                 _tell([letter])
         else:
             _tell(flush.letters)
+        self._write_seen(seen)
+
+    def _write_seen(self, seen: Mapping[int, int]) -> None:
+        """What cannot be written is tried again with the next flush."""
+        is_away = False
         for piece in _pieces(seen):
+            if is_away:
+                self._owed.seen |= piece
+                continue
             try:
                 self._commit_seen(piece)
-            except Exception as error:  # noqa: BLE001 it is tried again with the next flush
+            except Exception as error:  # noqa: BLE001 whatever it was, it is tried again
                 log.error("presence.failed", error=repr(error))
                 self._owed.seen |= piece
+                is_away = isinstance(error, AWAY)
+
+    def _put_off(
+        self, letters: Sequence[_Letter], seen: Mapping[int, int], error: Exception
+    ) -> None:
+        """Nothing can be written now: to try each by itself would keep all waiting for nothing."""
+        log.error("inlet.store-away", **while_serving(self._store.engine, error))
+        self._owed.seen |= seen
+        for letter in letters:
+            letter.error = error
+        _tell(letters)
 
     def _write_alone(self, letter: _Letter) -> None:
         try:

@@ -37,7 +37,7 @@ from towline.reconciler.server.only_server import only_on_folder
 from towline.reconciler.server.service import Service, ServiceSettings
 from towline.reconciler.server.tls import Certificate
 from towline.reconciler.store.address import STORE_FILE
-from towline.reconciler.store.engine import Store, open_store
+from towline.reconciler.store.engine import Store, open_store, usable
 from towline.schemas.problems import Problem
 
 TOKEN_FILE = "admin.token"  # noqa: S105 a file's name
@@ -138,7 +138,8 @@ def serve(
         held.enter_context(only_on_folder(settings.data))
         store = open_store(settings.store or settings.data / STORE_FILE)
         held.callback(store.close)
-        followed = [_follow(store, fleet, settings) for fleet in settings.fleets]
+        with usable(store.engine):
+            followed = [_follow(store, fleet, settings) for fleet in settings.fleets]
         _run(store, followed, settings, announce, on_ready)
 
 

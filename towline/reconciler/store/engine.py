@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from towline.reconciler.store import causes, migrate, postgres, remembered, sqlite_file
+from towline.reconciler.store.trouble import trouble
 from towline.schemas.problems import Problem
 
 AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
@@ -79,6 +80,19 @@ def is_postgres(of: Engine | Connection) -> bool:
     return of.dialect.name == "postgresql"
 
 
+@contextmanager
+def usable(engine: Engine) -> Iterator[None]:
+    """Raises Problem where the store cannot be used within the block: for those who begin."""
+    try:
+        yield
+    except AWAY as error:
+        raise trouble(engine, error) from error
+    except DatabaseError as error:
+        if type(error) is not DatabaseError:
+            raise
+        raise trouble(engine, error) from error  # the file is none of SQLite's, or is broken
+
+
 def open_store(where: Path | str) -> Store:
     """The store in the file or the database `where`, made and migrated as needed; raises Problem.
 
@@ -86,10 +100,10 @@ def open_store(where: Path | str) -> Store:
     """
     if isinstance(where, str):
         engine = postgres.open_engine(where)
-        migrate.upgrade(engine, None)
     else:
         engine = sqlite_file.open_engine(where)
-        migrate.upgrade(engine, where)
+    with usable(engine):
+        migrate.upgrade(engine, where if isinstance(where, Path) else None)
     return Store(engine)
 
 
@@ -102,7 +116,7 @@ def open_existing(place: Path | str) -> Store:
         engine = postgres.open_engine(place)
     else:
         engine = sqlite_file.open_engine(place)
-    with engine.connect() as connection:
+    with usable(engine), engine.connect() as connection:
         revision = migrate.revision_of(connection)
     if not migrate.is_newest(revision, place if isinstance(place, Path) else None):
         raise Problem(
