@@ -117,11 +117,12 @@ def _session(seq: int) -> str:
 def _serve(folder: Path, pipe: Pipe) -> None:
     """The server's process: says its port, and serves until it is told to end."""
     store = open_store(folder / "towline.db")
+    key = PrivateKey.generate()
     service = Service(
         store,
         ServiceSettings(POLL_S, folder, tls.ensure(folder, []), True, None),
         Doorbell(),
-        FleetView(ORGANIZATION, PrivateKey.generate(), tuple, dict, lambda: None),
+        FleetView(ORGANIZATION, lambda: key, tuple, dict, lambda: None),
     )
     listener = socket.create_server(("127.0.0.1", 0), backlog=1000)
     pipe.send(listener.getsockname()[1])

@@ -140,11 +140,12 @@ def _middle_and_p95(times: list[float]) -> tuple[float, float]:
 @contextmanager
 def _served(store: Store, folder: Path, token: str) -> Iterator[httpx.Client]:
     certificate = tls.ensure(folder, [])
+    key = PrivateKey.generate()
     service = Service(
         store,
         ServiceSettings(POLL_S, folder, certificate, True, None),
         Doorbell(),
-        FleetView(ORGANIZATION, PrivateKey.generate(), tuple, dict, lambda: None),
+        FleetView(ORGANIZATION, lambda: key, tuple, dict, lambda: None),
     )
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=service.run, args=(listener,))

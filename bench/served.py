@@ -60,11 +60,12 @@ def main() -> None:
     open_many_files()
     folder = Path(sys.argv[1])
     store, doorbell = open_store(folder / "towline.db"), Doorbell()
+    key = PrivateKey.generate()
     service = PlainService(
         store,
         ServiceSettings(POLL_S, folder, tls.ensure(folder, []), True, None),
         doorbell,
-        FleetView(ORGANIZATION, PrivateKey.generate(), lambda: (b"{}",), dict, wake=lambda: None),
+        FleetView(ORGANIZATION, lambda: key, lambda: (b"{}",), dict, wake=lambda: None),
     )
     statements = _Statements(store)
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)

@@ -111,3 +111,12 @@ def test_signatures_of_several_people_come_together() -> None:
     keys = [EVIL_KEY.public, RELEASE_KEY.public]
     assert envelope.parse(both.to_bytes()).verify("application/x", keys, 2) == MESSAGE
     assert both.keyids == tuple(key.keyid for key in keys)
+
+
+def test_nobody_takes_up_room_twice() -> None:
+    """An envelope holds sixteen signatures, and a token signs otherwise each time."""
+    draft = envelope.Envelope("application/x", MESSAGE, ())
+    once = draft.also_signed_by(TOKEN)
+    assert once.also_signed_by(TOKEN) == once
+    both = once.also_signed_by(EVIL_KEY)
+    assert once.with_signatures(both) == both

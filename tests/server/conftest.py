@@ -53,6 +53,9 @@ class Running:
     wakes: threading.Event
     heads: list[Head] = field(default_factory=list)
     """The last one is in force."""
+    online_keys: list[PrivateKey | None] = field(default_factory=list)
+    """The last one signs; None: the newest root names another."""
+    roots: list[bytes] = field(default_factory=list)
     tokens: dict[str, str] = field(default_factory=dict)
     end: Callable[[], None] = lambda: None
     """Begins the end of the server."""
@@ -176,6 +179,8 @@ def server(tmp_path: Path, store: Store, request: pytest.FixtureRequest) -> Iter
         online=KeyRole((online.public,), 1),
     )
     root_bytes = root.sign(root_key)
+    online_keys: list[PrivateKey | None] = [online]
+    roots = [root_bytes]
     packages = tmp_path / "packages"
     packages.mkdir()
     devices: dict[str, DeviceEntry] = {}
@@ -189,8 +194,8 @@ def server(tmp_path: Path, store: Store, request: pytest.FixtureRequest) -> Iter
         doorbell,
         FleetView(
             ORGANIZATION,
-            online,
-            lambda: (root_bytes,),
+            lambda: online_keys[-1],
+            lambda: tuple(roots),
             lambda: devices,
             wakes.set,
             lambda: heads[-1] if heads else None,
@@ -206,6 +211,7 @@ def server(tmp_path: Path, store: Store, request: pytest.FixtureRequest) -> Iter
             url, store, doorbell, client, root, root_bytes, release, packages, devices, wakes, heads
         )
         running.end = service.end
+        running.online_keys, running.roots = online_keys, roots
         with store.write() as connection:
             for role in Role:
                 running.tokens[role] = people.create_admin_token(

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from towline.cli.fleet_settings import has_own, load_others
+from towline.cli.passphrases import passphrase_of
 from towline.cli.printing import tell
 from towline.cli.settings import Settings, load, load_fleet
 from towline.manifests.remote import checked_url, is_url
@@ -109,6 +110,7 @@ def _serve(
             port=port,
             is_lan=is_lan,
             online_key=settings.online_key,
+            passphrase=_passphrase,
             packages=settings.packages,
             poll_interval_s=settings.poll_interval,
             git_interval_s=settings.git_interval,
@@ -125,12 +127,17 @@ def _serve(
                     branch=other.branch,
                     online_key=other.online_key,
                     allowed_signers=other.allowed_signers,
+                    passphrase=_passphrase,
                 )
                 for other in others
             ),
         ),
         announce=lambda lines: tell("\n".join(lines)),
     )
+
+
+def _passphrase(file: Path) -> bytes:
+    return passphrase_of(str(file))
 
 
 def _address(listen: str) -> tuple[str, int]:

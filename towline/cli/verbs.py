@@ -158,6 +158,8 @@ def repo_status(
     for manifest in found["broken"]:
         for error in manifest["errors"]:
             give(f"broken     {error}")
+    for warning in found.get("warnings", ()):
+        give(f"warning    {warning}")
 
 
 @repo.command("accept")

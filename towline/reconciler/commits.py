@@ -31,6 +31,8 @@ class CommitFacts:
     """Errors of a DeviceGroup, Freeze or Policy, or a broken root chain."""
     unsigned: str = ""
     """Why it does not count as signed, where the server's settings want that."""
+    replaces_roots: bool = False
+    """Its roots do not go on from those in force."""
     max_removed: int = MAX_REMOVED_PERCENT
     """Percent of `in_force`, by the Policy before it."""
 
@@ -50,6 +52,11 @@ def why_held(facts: CommitFacts) -> str:
         return (
             "it does not descend from the last one applied (a force push?);"
             f" `towline repo accept {facts.sha[:12]} --reason …` applies it"
+        )
+    if facts.replaces_roots:
+        return (
+            "its roots are others than those in force, and devices that are enrolled would refuse"
+            f" them; `towline repo accept {facts.sha[:12]} --reason …` applies it"
         )
     removed = set(facts.in_force) - set(facts.wanted) - set(facts.handed_over)
     if _is_mass_removal(len(removed), len(facts.in_force), facts.max_removed):

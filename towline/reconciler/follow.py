@@ -20,8 +20,9 @@ from towline.manifests.yaml_tree import shortened
 from towline.reconciler import device_entries
 from towline.reconciler.commits import CommitFacts, handed_over, why_held
 from towline.reconciler.head import CommitSeen, Head
-from towline.reconciler.head_reading import HeadRead, read_head
+from towline.reconciler.head_reading import HeadRead, read_head, replaces_roots
 from towline.reconciler.looks import Looks
+from towline.reconciler.renewing import renew
 from towline.reconciler.store import dirt, freezes, git_devices, overrides, repositories
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.events import Event, record
@@ -166,6 +167,7 @@ class Follower:
             ),
             holding_errors=candidate.read.holding_errors,
             unsigned=self.repository.why_unsigned(sha),
+            replaces_roots=replaces_roots(self.head, candidate.read.head),
             max_removed=self._policy().max_removed,
         )
         if held := why_held(facts):
@@ -222,7 +224,8 @@ class Follower:
         )
         record(connection, self.organization, now, *_by_commit(candidate, told))
         dirt.mark_all(connection, self.organization)
-        if freezes.replace(connection, self.organization, head.freezes.values()):
+        is_renewed = renew(connection, self.head, head)
+        if freezes.replace(connection, self.organization, head.freezes.values()) or is_renewed:
             return dirt.every_device(connection, self.organization)
         return set()
 

@@ -65,6 +65,13 @@ def read_head(
     return HeadRead(head, loaded)
 
 
+def replaces_roots(former: Head | None, new: Head | None) -> bool:
+    """Its chain does not go on from the former one: it is somebody else's, or was cut off."""
+    if former is None or new is None:
+        return False
+    return new.roots[: len(former.roots)] != former.roots
+
+
 def root_chain(files: Mapping[str, bytes]) -> tuple[bytes, ...]:
     """The signed roots, version 1 first."""
     chain: list[bytes] = []

@@ -195,7 +195,7 @@ def get_repository(desk: AtDesk, person: Viewer) -> dict[str, Any]:
         found = reading_devices.repository(connection, person.organization)
     if found is None:
         raise Declined(404, "not-found", "no repository is followed yet")
-    return found
+    return found | {"warnings": desk.warnings()}
 
 
 @router.post("/repository/accept")

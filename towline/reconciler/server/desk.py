@@ -88,6 +88,10 @@ class Desk:
         """Devices that were not seen after this time are offline."""
         return seen_after(self.poll_interval_s)
 
+    def warnings(self) -> list[str]:
+        """What must be said of roots and keys wherever people look, as long as it stands."""
+        return self.fleet.warnings(wall_clock()) if self.fleet else []
+
     @contextmanager
     def doing(
         self,

@@ -36,6 +36,9 @@ _BUSY = replace(
     problem(503, "busy", "more waits to be written than there is room for: come later"),
     headers=(("retry-after", str(RETRY_AFTER_S)),),
 )
+_NOT_READY = problem(
+    503, "not-ready", "no commit is in force yet, or its root names another online key"
+)
 
 _STORE_AWAY = replace(
     problem(503, "store", "the store cannot be used now: come later"), headers=_BUSY.headers
@@ -153,8 +156,8 @@ class DeviceProtocol:
             return problem(400, "bad-field", "Towline-Sequence: a whole number")
         if (packages_url := wire.packages_url(headers)) is None:
             return problem(400, "bad-field", "Host")
-        if not (roots := self._fleets.roots(session.organization)):
-            return problem(503, "not-ready", "no commit of the fleet repository is in force yet")
+        if not self._fleets.roots_to_sign_under(session.organization):
+            return _NOT_READY
         self._inlet.seen(session.device_seq, int(time.time()))
         known, wait_s = headers.get("if-none-match"), _wait_s(scope["query_string"])
         content = await self._changed_content(receive, session, packages_url, known, wait_s)
@@ -165,6 +168,9 @@ class DeviceProtocol:
         self._tally.polls[session.organization, outcome] += 1
         if content is None:
             return Answer(304, headers=(("etag", headers["if-none-match"]),))
+        if not (roots := self._fleets.roots_to_sign_under(session.organization)):
+            # Another root came while the poll was parked.
+            return _NOT_READY
         poll = Poll(session, nonce, int(sequence), time.time_ns() // 1_000_000)
         if content.work:
             self._inlet.fetched(session.device_seq, content.work)

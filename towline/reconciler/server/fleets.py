@@ -2,12 +2,17 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from towline.manifests.model import DeviceEntry
 from towline.manifests.repository import Repository
 from towline.reconciler.head import Head
 from towline.reconciler.tallies import LoopTally
+from towline.reconciler.trust_warnings import warnings_of
+from towline.schemas import envelope
 from towline.schemas.keys import PrivateKey
+from towline.schemas.problems import Refused
+from towline.schemas.root import Root, parse_payload
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +20,8 @@ class FleetView:
     """What the server needs of an organization's reconciler, and the key that signs for it."""
 
     organization: str
-    online_key: PrivateKey
+    online_key: Callable[[], PrivateKey | None]
+    """What signs for it now; None while the newest root names another key."""
     roots: Callable[[], Sequence[bytes]]
     """The signed roots of the commit in force, version 1 first."""
     devices: Callable[[], Mapping[str, DeviceEntry]]
@@ -27,6 +33,31 @@ class FleetView:
     tally: LoopTally = field(default_factory=LoopTally)
     leads: Callable[[], bool] = lambda: True
     """Whether this process decides for the organization."""
+
+    def root(self) -> Root | None:
+        """The newest root; None before the first commit."""
+        roots = self.roots()
+        return _parsed(roots[-1]) if roots else None
+
+    def warnings(self, now: int) -> list[str]:
+        """What must be said of roots and keys wherever people look."""
+        root = self.root()
+        if root is None:
+            return []
+        unsigned = (
+            f"root {root.version} names another online key than this server has: devices get no"
+            " documents; put the new key into the file of the setting online_key"
+        )
+        return [*([] if self.online_key() else [unsigned]), *warnings_of(root, now)]
+
+
+@lru_cache(maxsize=64)
+def _parsed(data: bytes) -> Root | None:
+    """One of a chain that was followed before."""
+    try:
+        return parse_payload(envelope.parse(data).payload)
+    except Refused:
+        return None
 
 
 class Fleets:
@@ -48,9 +79,16 @@ class Fleets:
         fleet = self.find(organization)
         return fleet.roots() if fleet else ()
 
+    def roots_to_sign_under(self, organization: str) -> Sequence[bytes]:
+        """The same; none either while the newest of them names no key that is here."""
+        fleet = self.find(organization)
+        return fleet.roots() if fleet and fleet.online_key() else ()
+
     def key(self, organization: str) -> PrivateKey:
-        """What signs the organization's documents."""
-        return self._fleets[organization].online_key
+        """What signs the organization's documents; only where there is a root to sign under."""
+        key = self._fleets[organization].online_key()
+        assert key is not None
+        return key
 
     def wake(self) -> None:
         """Something came in that any loop may care about."""

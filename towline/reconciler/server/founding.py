@@ -1,6 +1,7 @@
 """What each organization has before it is served: its rows, its first token, the key that signs."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,13 +9,14 @@ from towline.manifests.remote import Remote
 from towline.manifests.repository import Repository
 from towline.reconciler.head_reading import root_chain
 from towline.reconciler.server import tls
+from towline.reconciler.server.online_key import OnlineKey
 from towline.reconciler.store import audit, people, repositories
 from towline.reconciler.store.audit import Deed, DeedStore
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.people import Person, Role
 from towline.schemas import root as roots
-from towline.schemas.keys import PrivateKey
 from towline.schemas.problems import Problem, Refused
+from towline.schemas.root import Root
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +32,18 @@ class FleetSettings:
     online_key: Path
     allowed_signers: Path | None = None
     """Who may sign the branch's head; None: it needs no signature."""
+    passphrase: Callable[[Path], bytes] | None = None
+    """Asked for the key's, where its file is encrypted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
     """The key that signs documents, and the chain of roots that names it."""
 
-    key: PrivateKey
+    key: OnlineKey
     roots: tuple[bytes, ...]
+    root: Root
+    """The newest of them."""
 
 
 def the_server(organization: str) -> Person:
@@ -67,25 +73,48 @@ def prepare(
 
 def find_trust(store: Store, repository: Repository, settings: FleetSettings) -> Trust:
     """The online key and its roots; raises Problem when the newest root does not name it."""
-    key = PrivateKey.load(settings.online_key)
+    key = OnlineKey(settings.online_key, settings.passphrase)
+    chain, root, where = _newest(store, repository, settings)
+    if key.names(root):
+        return Trust(key, chain, root)
+    named = ", ".join(each.keyid[:12] for each in root.online.keys)
+    raise _may_not_sign(
+        settings, f"root {root.version} of commit {where[:12]} names {named}, it is {key.keyid()}"
+    )
+
+
+def _newest(
+    store: Store, repository: Repository, settings: FleetSettings
+) -> tuple[tuple[bytes, ...], Root, str]:
+    """Of the branch's head, where its chain goes on from that in force, else of what is in force.
+
+    A held commit counts, too: a key that its root retires may have been stolen.
+    """
     with store.read() as connection:
-        applied = repositories.get(connection, settings.organization).applied_commit
-    errors: list[str] = []
-    for commit in dict.fromkeys(filter(None, [_head(repository, applied), applied])):
+        row = repositories.get(connection, settings.organization)
+    head = _head(repository, row.applied_commit)
+    found, errors = {}, []
+    for commit in dict.fromkeys(filter(None, [head, row.applied_commit])):
         try:
             chain = _roots(repository, commit)
-            root = roots.follow(chain, settings.organization)
+            found[commit] = chain, roots.follow(chain, settings.organization), commit
         except (Refused, Problem) as error:
             errors.append(str(error))
-            continue
-        if any(named == key.public for named in root.online.keys):
-            return Trust(key, chain)
-        errors.append(f"root version {root.version} of commit {commit[:12]} names another one")
-    raise Problem(
-        f"{settings.online_key} may not sign documents of {settings.organization}: "
-        + (errors[0] if errors else f"branch {settings.branch} has no commit yet"),
+    if not found:
+        no_commit = f"branch {settings.branch} has no commit yet"
+        raise _may_not_sign(settings, errors[0] if errors else no_commit)
+    former, newest = found.get(row.applied_commit), found.get(head)
+    if former is None or newest is None:
+        return next(iter(found.values()))
+    goes_on = newest[0][: len(former[0])] == former[0] or head == row.accepted_commit
+    return newest if goes_on else former
+
+
+def _may_not_sign(settings: FleetSettings, why: str) -> Problem:
+    return Problem(
+        f"{settings.online_key} may not sign documents of {settings.organization}: {why}",
         remedy="name the key that trust/root/ names with --online-key, or as online_key of its"
-        " [[repository]]; `towline init` makes both",
+        " [[repository]]; `towline trust rotate online` names another, `towline init` makes both",
     )
 
 

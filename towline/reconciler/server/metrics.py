@@ -18,7 +18,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from towline.reconciler.server.desk import AtDesk, Desk, Viewer
+from towline.reconciler.server.desk import AtDesk, Desk, Viewer, wall_clock
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import FleetView
 from towline.reconciler.server.inlet import Inlet
@@ -63,6 +63,7 @@ class _Figures(Collector):
         yield from self._of_the_inlet()
         if self._desk.fleet is not None:
             yield from self._of_the_loop(self._desk.fleet)
+            yield from _of_trust(self._desk.fleet)
         yield from self._of_the_store()
 
     def _of_devices(self) -> Iterator[Metric]:
@@ -130,6 +131,17 @@ class _Figures(Collector):
         for state in RunState:
             by_status.add_metric([state.value], runs.get(state.value, 0))
         yield by_status
+
+
+def _of_trust(fleet: FleetView) -> Iterator[Metric]:
+    root = fleet.root()
+    if root is None:
+        return
+    left = root.expires - wall_clock()
+    yield GaugeMetricFamily("towline_root_expires_seconds", "Until the newest root ends", left)
+    yield GaugeMetricFamily("towline_root_version", "The newest root", root.version)
+    named = 1 if fleet.online_key() else 0
+    yield GaugeMetricFamily("towline_online_key_named", "1 where documents are signed", named)
 
 
 def _histogram(name: str, about: str, durations: Durations) -> HistogramMetricFamily:

@@ -39,6 +39,7 @@ from towline.reconciler.server.tls import Certificate
 from towline.reconciler.store.address import STORE_FILE
 from towline.reconciler.store.engine import Store, open_store, usable
 from towline.schemas.problems import Problem
+from towline.schemas.root import Root
 
 TOKEN_FILE = "admin.token"  # noqa: S105 a file's name
 COLLECTED_AT = (20_000, 20, 200)
@@ -83,6 +84,8 @@ class ServeSettings:
     """Who may sign the branch's head; None: it needs no signature."""
     store: str | None = None
     """The URL of a Postgres database; None: a SQLite file in `data`."""
+    passphrase: Callable[[Path], bytes] | None = None
+    """Asked for that of the online key, where its file is encrypted."""
     others: tuple[FleetSettings, ...] = ()
     """The fleets of other organizations that are served beside this one's."""
     role: ProcessRole = ProcessRole.ALL
@@ -97,6 +100,7 @@ class ServeSettings:
             self.branch,
             self.online_key,
             self.allowed_signers,
+            self.passphrase,
         )
         return (own, *self.others)
 
@@ -244,9 +248,13 @@ def _reconciler(
 
 def _view(followed: _Followed, reconciler: Reconciler) -> FleetView:
     trust = followed.trust
+
+    def root() -> Root:
+        return reconciler.head.root if reconciler.head else trust.root
+
     return FleetView(
         organization=followed.settings.organization,
-        online_key=trust.key,
+        online_key=lambda: trust.key.under(root()),
         roots=lambda: reconciler.head.roots if reconciler.head else trust.roots,
         devices=lambda: reconciler.head.devices if reconciler.head else {},
         wake=reconciler.wake,
@@ -303,6 +311,8 @@ def _lines(service: Service, settings: ServeSettings, port: int) -> list[str]:
     served = ", ".join(fleet.organization for fleet in settings.fleets)
     lines = [f"Towline serves {served} at {at}", f"  page   {own}{PAGE}"]
     lines += [f"  token  {settings.token_file(fleet.organization)}" for fleet in settings.fleets]
+    for fleet in settings.fleets:
+        lines += [f"  !! {each}" for each in service.desks.of(fleet.organization).warnings()]
     return [*lines, *(_join_lines(service, settings, own) if settings.is_lan else ())]
 
 

@@ -1,5 +1,6 @@
 """Runs, batches and holds: reading their rows, and writing them with a record of each change."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -42,6 +43,13 @@ _NEWEST = (
 def get_run(connection: Connection, run_seq: int) -> Row[Any]:
     """A run by its number."""
     return connection.execute(select(runs).where(runs.c.seq == run_seq)).one()
+
+
+def with_offers(connection: Connection, organization: str) -> Sequence[Row[Any]]:
+    """Every run whose packages devices may be told to run, the final ones, too."""
+    return connection.execute(
+        select(runs).where(runs.c.organization == organization, runs.c.offer.is_not(None))
+    ).all()
 
 
 def count_turns(connection: Connection, organization: str, deployment: str, revision: str) -> int:

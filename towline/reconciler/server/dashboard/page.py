@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 from towline.reconciler.lengths import counted
 from towline.reconciler.plan_words import size
 from towline.reconciler.server.dashboard.visits import Visit
+from towline.reconciler.server.desk import desks_of
 from towline.reconciler.store.people import Person, Role
 from towline.schemas.states import COLOURS, GLYPHS
 
@@ -57,6 +58,7 @@ def page(
         "notice": visit.take_notice() if visit else "",
         "may_administer": person is not None and person.role.may_act_as(Role.ADMIN),
         "may_act": person is not None and person.role.may_act_as(Role.OPERATOR),
+        "trust_warnings": desks_of(request).of(person.organization).warnings() if person else (),
         "here": request.url.path,
     }
     text = _templates.get_template(name).render(common | values)

@@ -59,6 +59,7 @@ class RepositoryState(Shape):
     last_fetch_at: Time | None
     deployments: list[str]
     broken: list[Broken]
+    warnings: list[str]
 
 
 class Accepted(Shape):
