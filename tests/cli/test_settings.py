@@ -147,3 +147,25 @@ def test_every_setting_is_documented_with_its_variable_and_default() -> None:
 def test_every_exit_code_is_documented() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert re.findall(r"^\| (\d+) \|", page, re.MULTILINE) == [str(int(code)) for code in ExitCode]
+
+
+@pytest.mark.parametrize(
+    ("proxies", "said"),
+    [
+        ("10.0.0.5, proxy.example", "'proxy.example' is no address of a proxy"),
+        ("10.0.0.1/8", "is no address of a proxy"),
+        ("0.0.0.0/0", "0.0.0.0/0 is everybody"),
+        ("::/0", "::/0 is everybody"),
+    ],
+)
+def test_a_proxy_that_cannot_be_meant_is_refused(tmp_path: Path, proxies: str, said: str) -> None:
+    write(tmp_path, f'trusted_proxies = "{proxies}"\n')
+    with pytest.raises(Problem) as caught:
+        settings.load(tmp_path, environment={})
+    assert said in str(caught.value)
+
+
+def test_proxies_are_a_list_with_commas(tmp_path: Path) -> None:
+    write(tmp_path, 'trusted_proxies = "10.0.0.5, 10.1.0.0/16"\n')
+    assert settings.load(tmp_path, environment={}).proxies == ("10.0.0.5", "10.1.0.0/16")
+    assert settings.load(tmp_path.parent, environment={}).proxies == ()

@@ -116,6 +116,7 @@ def _serve(
             git_interval_s=settings.git_interval,
             tls_cert=settings.tls_cert,
             tls_key=settings.tls_key,
+            trusted_proxies=settings.proxies,
             oidc=settings.oidc,
             store=settings.store,
             role=server.ProcessRole(role),

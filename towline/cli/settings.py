@@ -12,10 +12,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from towline.cli import setting_texts
 from towline.manifests.errors import nearest
-from towline.manifests.remote import Remote, checked_proxy, checked_url, is_url
-from towline.reconciler.store import address
-from towline.schemas.identifiers import is_id
+from towline.manifests.remote import Remote
 from towline.schemas.problems import Place, Problem
 
 FILE_NAME = "towline.toml"
@@ -69,6 +68,8 @@ class Settings:
     """Seconds that a device waits between polls."""
     git_interval: int = 15
     """Seconds between looks at the branch."""
+    trusted_proxies: str = ""
+    """The proxies in front of the server, whose word on who calls is taken."""
     oidc: Path | None = None
     """The file that names an OpenID Connect provider that people may sign in by."""
     tls_cert: Path | None = None
@@ -86,6 +87,11 @@ class Settings:
     def fleet(self) -> Path:
         """The folder that holds deployments/, releases/ and trust/."""
         return self.repository / self.path
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """Each of `trusted_proxies`."""
+        return tuple(setting_texts.listed(self.trusted_proxies))
 
     @property
     def remote(self) -> Remote | None:
@@ -260,25 +266,7 @@ def checked(name: str, value: object, base: Path, place: Place, *, is_kept: bool
     if not isinstance(value, str):
         raise Problem(f"{spelled} must be text", remedy="put it in quotes", place=place)
     try:
-        _check_text(name, value, is_kept=is_kept)
+        setting_texts.check(name, value, is_kept=is_kept)
     except Problem as problem:
         raise Problem(problem.what, remedy=problem.remedy, place=place) from None
     return base / Path(value).expanduser() if kind in (Path, Path | None) else value
-
-
-def _check_text(name: str, value: str, *, is_kept: bool) -> None:
-    if name == "organization" and not is_id(value):
-        raise Problem(
-            f"organization {value!r} is no id: small letters, digits, dots, dashes and"
-            " underscores, at most 63"
-        )
-    if name == "repository" and is_url(value):
-        raise Problem(
-            "repository is a folder, and this is a URL", remedy='write repository.url = "URL"'
-        )
-    if name == "repository_url":
-        checked_url(value)
-    if name == "repository_proxy":
-        checked_proxy(value, may_hold_password=not is_kept)
-    if name == "store":
-        address.checked_url(value, may_hold_password=not is_kept)

@@ -78,6 +78,8 @@ class ServeSettings:
     git_interval_s: int = 15
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks of proxies whose word on who calls is taken."""
     oidc: Path | None = None
     """The file that says who else may let people in; None: tokens alone do."""
     allowed_signers: Path | None = None
@@ -274,6 +276,7 @@ def _service_settings(
         certificate=certificate,
         is_certificate_pinned=settings.tls_cert is None,
         address=address,
+        trusted_proxies=settings.trusted_proxies,
         oidc=oidc_settings.load(settings.oidc, settings.organization) if settings.oidc else None,
     )
 

@@ -80,6 +80,8 @@ class ServiceSettings:
     """Put the certificate's fingerprint into join strings: no public CA vouches for it."""
     address: str | None
     """`https://host:port` for join strings; None: as the caller reached the server."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Whose `X-Forwarded-For` says who calls; of anybody else it is not looked at."""
     oidc: OidcSettings | None = None
     """Who else may let people in; None: tokens alone do."""
 
@@ -155,6 +157,9 @@ class Service:
             log_config=None,
             access_log=False,
             server_header=False,
+            # Of its own accord uvicorn would believe whoever calls from this machine.
+            proxy_headers=bool(self._settings.trusted_proxies),
+            forwarded_allow_ips=list(self._settings.trusted_proxies),
             ssl_certfile=certificate.certificate,
             ssl_keyfile=certificate.key,
             timeout_graceful_shutdown=GRACE_S,
