@@ -7,8 +7,6 @@ from sqlalchemy import select
 
 from tests.reconciler.simulation import ORGANIZATION
 from tests.reconciler.test_follow import NOW, Fleet, app
-from towline.manifests.repository import Repository
-from towline.reconciler.follow import Follower
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.labels import intern_labels
 from towline.schemas.identifiers import device_uuid
@@ -43,9 +41,9 @@ def add_device(fleet: Fleet) -> int:
 
 
 def test_a_freeze_that_comes_or_goes_is_kept_and_rung_for(fleet: Fleet) -> None:
-    seq = add_device(fleet)
-    rung: list[set[int]] = []
-    fleet.follower = Follower(fleet.store, Repository(fleet.folder), ORGANIZATION, rung.append)
+    add_device(fleet)
+    rung: list[set[str]] = []
+    fleet.store.hear(lambda told: rung.append(told.everyone) if told.everyone else None)
     fleet.commit(app=app("1.0.0"))
     fleet.follower.look(NOW)
     assert rung == []
@@ -59,10 +57,10 @@ def test_a_freeze_that_comes_or_goes_is_kept_and_rung_for(fleet: Fleet) -> None:
         assert list(connection.execute(select(t.freezes.c.name)).scalars()) == ["holidays"]
     fleet.commit(app=app("2.0.0"))
     fleet.follower.look(NOW)
-    assert rung == [{seq}]
+    assert rung == [{ORGANIZATION}]
     fleet.commit(freeze=None)
     fleet.follower.look(NOW)
-    assert rung == [{seq}, {seq}]
+    assert rung == [{ORGANIZATION}] * 2
 
 
 def test_a_device_manifest_that_breaks_keeps_its_device_revoked(fleet: Fleet) -> None:

@@ -13,6 +13,7 @@ from towline.reconciler.store import tables as t
 from towline.reconciler.store.device_keys import KeyFrom
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.git_devices import GitDevice
+from towline.reconciler.store.outbox import Told
 from towline.schemas.enrolment import EnrolmentRequest
 from towline.schemas.keys import PublicKey
 from towline.schemas.problems import Refused
@@ -21,13 +22,17 @@ pytestmark = pytest.mark.both_engines
 
 OLD, NEW = PublicKey.from_hex("ab" * 32), PublicKey.from_hex("cd" * 32)
 LISTED, OTHER = GitDevice(public_key=OLD), GitDevice(public_key=NEW)
+TOLD: list[Told] = []
+"""What the store's transactions told."""
 REVOKED, LABELLED = GitDevice(is_revoked=True), GitDevice({"site": "oslo"})
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     opened = open_quickly(tmp_path / "towline.db")
+    opened.hear(TOLD.append)
     yield opened
+    TOLD.clear()
     opened.close()
 
 
@@ -57,8 +62,12 @@ def device(store: Store) -> Any:
 
 
 def ended(store: Store) -> set[int]:
-    with store.write() as connection:
-        return device_keys.take_ended(connection)
+    """Whose session was told to be over since it was asked last, and is."""
+    with store.read() as connection:
+        left = set(connection.execute(select(t.sessions.c.device_seq)).scalars())
+    told = {device for each in TOLD for device, digest in each.sessions.items() if not digest}
+    TOLD.clear()
+    return told - left
 
 
 def test_a_key_that_git_lists_gets_in_and_another_one_takes_its_place(store: Store) -> None:

@@ -154,9 +154,7 @@ def test_a_pass_that_is_broken_off_is_made_again_in_the_next_term(
 
     monkeypatch.setattr(loop, "pass_over", usurped_before_b)
     settings = LoopSettings(ORGANIZATION, POLL_S, 3600)
-    reconciler = Reconciler(
-        fleet.store, Repository(fleet.folder), settings, lambda _: None, leadership=leadership
-    )
+    reconciler = Reconciler(fleet.store, Repository(fleet.folder), settings, leadership=leadership)
     reconciler.start()
     leadership.start()
 

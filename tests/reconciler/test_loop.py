@@ -30,9 +30,7 @@ def test_a_deployment_whose_pass_fails_does_not_stop_the_others(
     monkeypatch.setattr(loop, "decide", breaks_on_a)
     clock = [float(NOW)]
     settings = LoopSettings(ORGANIZATION, POLL_S, 1)
-    reconciler = Reconciler(
-        fleet.store, Repository(fleet.folder), settings, lambda _: None, lambda: clock[0]
-    )
+    reconciler = Reconciler(fleet.store, Repository(fleet.folder), settings, lambda: clock[0])
     reconciler.pass_once()
 
     def has_run(name: str) -> bool:
@@ -51,9 +49,7 @@ def test_a_commit_that_was_accepted_is_applied_in_the_next_pass(tmp_path: Path) 
     fleet = Fleet(tmp_path)
     clock = [float(NOW)]
     settings = LoopSettings(ORGANIZATION, POLL_S, 3600)
-    reconciler = Reconciler(
-        fleet.store, Repository(fleet.folder), settings, lambda _: None, lambda: clock[0]
-    )
+    reconciler = Reconciler(fleet.store, Repository(fleet.folder), settings, lambda: clock[0])
     fleet.commit(a=app("1.0.0", "a"))
     former = fleet.commit(a=app("2.0.0", "a"))
     reconciler.pass_once()
@@ -85,9 +81,7 @@ def test_a_clock_set_back_by_a_year_keeps_nothing_waiting(
 
     monkeypatch.setattr(loop, "decide", fails)
     settings = LoopSettings(ORGANIZATION, POLL_S, 1)
-    reconciler = Reconciler(
-        fleet.store, Repository(fleet.folder), settings, lambda _: None, lambda: clock[0]
-    )
+    reconciler = Reconciler(fleet.store, Repository(fleet.folder), settings, lambda: clock[0])
     fleet.commit(a=app("1.0.0", "a"))
     reconciler.pass_once()
     assert looked_at == ["a"]

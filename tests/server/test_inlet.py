@@ -39,10 +39,8 @@ def inlet(fleet: Simulation, woken: list[None]) -> Iterator[Inlet]:
     made = Inlet(
         fleet.store,
         poll_interval_s=60,
-        ring=lambda _: None,
-        wake=lambda: woken.append(None),
-        end_sessions=lambda _: None,
     )
+    fleet.store.hear(lambda told: woken.append(None) if told.is_work else None)
     yield made
     if made._thread.is_alive():
         made.stop()

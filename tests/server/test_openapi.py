@@ -25,9 +25,7 @@ WITHOUT_ANSWER = {"stream_events"}
 def document() -> dict[str, Any]:
     """It needs no store."""
     store: Any = Store.__new__(Store)
-    desks = Desks(
-        store, lambda name: Desk(name, store, 300, lambda _: None, lambda: None, tuple, None, None)
-    )
+    desks = Desks(store, lambda name: Desk(name, store, 300, lambda: None, tuple, None, None))
     made: dict[str, Any] = people_application(desks, 300).openapi()
     return made
 

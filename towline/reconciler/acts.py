@@ -15,7 +15,7 @@ from towline.reconciler.holding import CLEARED_BY
 from towline.reconciler.refusals import NotAllowed, Unknown
 from towline.reconciler.reopening import GATES
 from towline.reconciler.run_changes import end_run, record_for, settle, turn_back
-from towline.reconciler.store import dirt, grants, runs
+from towline.reconciler.store import dirt, grants, outbox, runs
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.causes import because
 from towline.reconciler.store.engine import Store
@@ -73,6 +73,7 @@ def act(
         record_for(connection, run, event, now=now)
         settle(connection, find_run(connection, organization, run_id), now)
         dirt.mark(connection, organization, run.deployment)
+        outbox.ring(connection, touched)
     return touched
 
 
@@ -212,3 +213,4 @@ def accept_commit(
             commit=row.held_commit,
         )
         record(connection, organization, now, event)
+        outbox.tell_repository(connection, organization)

@@ -44,7 +44,7 @@ from towline.reconciler.lengths import counted
 from towline.reconciler.previous import stranded
 from towline.reconciler.run_changes import end_run, record_for, settle, turn_back
 from towline.reconciler.scope import current_offer
-from towline.reconciler.store import grants, runs, ways_back
+from towline.reconciler.store import grants, outbox, runs, ways_back
 from towline.reconciler.store.causes import because
 from towline.reconciler.store.events import Event
 from towline.schemas.states import BatchState, RunState
@@ -89,6 +89,7 @@ class Performer:
         because(self.connection, "decision", self.now)
         if (run := self._run()) is not None:
             settle(self.connection, run, self.now)
+        outbox.ring(self.connection, self.touched)
         return self.touched
 
     def _run(self) -> Row[Any] | None:

@@ -16,7 +16,7 @@ from towline.reconciler.creation_commit import commit, keep_request, short
 from towline.reconciler.creation_site import Created, Site
 from towline.reconciler.proposal import Proposal, propose, propose_edit
 from towline.reconciler.refusals import NotAllowed
-from towline.reconciler.store import audit, dirt, runs
+from towline.reconciler.store import audit, dirt, outbox, runs
 from towline.reconciler.store.causes import because
 from towline.schemas.states import LIVE_RUNS, RunState
 
@@ -58,6 +58,7 @@ def edit(site: Site, name: str, changes: Mapping[Way, Any]) -> Created:
         told = {"branch": made.branch, "commit": made.commit}
         with site.store.write() as connection:
             audit.tell(connection, deployment=name, on=str(former.id), **told)
+            outbox.tell_repository(connection, site.head.organization)
         return replace(made, id=former.id)
 
     return _again_when_overtaken(once)
@@ -102,8 +103,7 @@ def _begin_again(site: Site, body: DeploymentBody, name: str, devices: int) -> C
         if body.start == "manual":
             runs.set_on_run(connection, run.seq, start_requested=False)
         dirt.mark(connection, head.organization, name)
+        outbox.ring(connection, touched)
         audit.tell(connection, deployment=name, on=str(run.id), commit=head.commit.sha)
     branch = site.repository.branch
-    return Created(
-        run.id, manifest, devices, head.commit.sha, branch, "", touched=frozenset(touched)
-    )
+    return Created(run.id, manifest, devices, head.commit.sha, branch, "")

@@ -17,7 +17,7 @@ from towline.manifests.writing import (
 )
 from towline.reconciler.begin import contract_metadata
 from towline.reconciler.creation_site import Created, Site
-from towline.reconciler.store import audit, merge_requests, runs
+from towline.reconciler.store import audit, merge_requests, outbox, runs
 from towline.reconciler.store.events import Event, record
 from towline.schemas.identifiers import author_uuid
 from towline.schemas.states import RunState
@@ -74,6 +74,7 @@ def keep_request(site: Site, made: Created) -> None:
         record(connection, site.head.organization, site.now, event)
         told = {"branch": made.branch, "commit": made.commit}
         audit.tell(connection, deployment=made.manifest.name, on=str(made.id), **told)
+        outbox.tell_repository(connection, site.head.organization)
 
 
 def _row(connection: Connection, site: Site, made: Created) -> dict[str, Any]:

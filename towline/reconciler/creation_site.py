@@ -40,5 +40,3 @@ class Created:
     compare: str
     """Where the branch is looked at and merged; empty when nothing is to be merged."""
     takes_place_of: tuple[str, ...] = ()
-    touched: frozenset[int] = frozenset()
-    """Devices whose documents changed."""

@@ -12,7 +12,7 @@ from towline.reconciler.laid_over import with_overrides
 from towline.reconciler.previous import can_go_back
 from towline.reconciler.refusals import NotAllowed, Unknown
 from towline.reconciler.run_changes import record_for
-from towline.reconciler.store import dirt, pins, runs, ways_back
+from towline.reconciler.store import dirt, outbox, pins, runs, ways_back
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.causes import because
 from towline.reconciler.store.engine import Store
@@ -64,6 +64,7 @@ def act_on_device(
         event = Event(f"verb.{verb}", device=device, message=reason)
         record_for(connection, run, event, now=now)
         dirt.mark(connection, organization, run.deployment)
+        outbox.ring(connection, {seq})
     return {seq}
 
 

@@ -20,11 +20,17 @@ class Fetching:
     """Owns the thread; how each fetch ended is asked of the mirror."""
 
     def __init__(
-        self, mirror: Mirror, interval_s: int, clock: Callable[[], float] = time.time
+        self,
+        mirror: Mirror,
+        interval_s: int,
+        clock: Callable[[], float] = time.time,
+        on_fetched: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_fetched` is called after each fetch that succeeded."""
         self._mirror = mirror
         self._interval_s = interval_s
         self._clock = clock
+        self._on_fetched = on_fetched
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fetch-git")
 
@@ -49,6 +55,7 @@ class Fetching:
                 # What fails is asked of the mirror, and told once for each outage.
                 with suppress(Problem):
                     self._mirror.fetch(int(self._clock()))
+                    self._on_fetched()
             except Exception:
                 # A bug must be loud and must not end the fetching.
                 log.exception("git.failed")

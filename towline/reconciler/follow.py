@@ -5,7 +5,7 @@ the whole commit before it. What git wants is read once per commit and kept in m
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from towline.reconciler.head import CommitSeen, Head
 from towline.reconciler.head_reading import HeadRead, read_head, replaces_roots
 from towline.reconciler.looks import Looks
 from towline.reconciler.renewing import renew
-from towline.reconciler.store import dirt, freezes, git_devices, overrides, repositories
+from towline.reconciler.store import dirt, freezes, git_devices, outbox, overrides, repositories
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.events import Event, record
 from towline.schemas.problems import Problem
@@ -62,15 +62,12 @@ class Follower:
         store: Store,
         repository: Repository,
         organization: str,
-        on_touched: Callable[[set[int]], None] = lambda _: None,
     ) -> None:
-        """`on_touched` gets the devices whose documents a commit changes without a pass."""
         self.store = store
         self.repository = repository
         self.organization = organization
         self.head: Head | None = None
         self._former: dict[str, Loaded] = {}
-        self._on_touched = on_touched
         self._looks = Looks(store, organization)
         self._judged: tuple[object, ...] = ()
         self._term_began = 0.0
@@ -82,17 +79,18 @@ class Follower:
         self._term_began = time.monotonic()
         self.repository.fetch_soon()
 
-    def keep_up(self) -> None:
-        """Read what another process put in force; it stays the former until git has it here."""
+    def keep_up(self) -> bool:
+        """Read what another process put in force; False while git does not have it here yet."""
         with self.store.read() as connection:
             row = repositories.get(connection, self.organization)
         if row.applied_commit is None or self._is_at(row.applied_commit):
-            return
+            return True
         head = self._in_force(row.applied_commit)
         if head is None:
             self.repository.fetch_soon()
-        else:
-            self.head = head
+            return False
+        self.head = head
+        return True
 
     def _is_at(self, commit: str) -> bool:
         return self.head is not None and self.head.commit.sha == commit
@@ -187,7 +185,7 @@ class Follower:
     def _apply(self, candidate: _Candidate, last_good: Mapping[str, str], now: int) -> None:
         head, rows = self._assemble(candidate, last_good)
         with self.store.write() as connection:
-            touched = self._put_in_store(connection, candidate, head, rows, now)
+            self._put_in_store(connection, candidate, head, rows, now)
             repositories.change(
                 connection,
                 self.organization,
@@ -200,9 +198,8 @@ class Follower:
             paused = [name for name, manifest in head.deployments.items() if manifest.paused]
             overrides.lapse_paused(connection, self.organization, paused)
             record(connection, self.organization, now, *_commit_events(candidate))
+            outbox.tell_repository(connection, self.organization)
         self.head = head
-        if touched:
-            self._on_touched(touched)
 
     def _put_in_store(
         self,
@@ -211,8 +208,8 @@ class Follower:
         head: Head,
         rows: list[dict[str, Any]],
         now: int,
-    ) -> set[int]:
-        """What statements and documents read of a head; returns whose documents have changed."""
+    ) -> None:
+        """What statements and documents read of a head."""
         # Before and after: what the commit removes has a last pass, what it brings a first.
         dirt.mark_all(connection, self.organization)
         repositories.replace_manifests(connection, self.organization, rows)
@@ -226,8 +223,7 @@ class Follower:
         dirt.mark_all(connection, self.organization)
         is_renewed = renew(connection, self.head, head)
         if freezes.replace(connection, self.organization, head.freezes.values()) or is_renewed:
-            return dirt.every_device(connection, self.organization)
-        return set()
+            outbox.ring_everyone(connection, self.organization)
 
     def _assemble(
         self, candidate: _Candidate, last_good: Mapping[str, str]

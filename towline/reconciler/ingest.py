@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, and_, bindparam, or_, select
 
 from towline.reconciler import waiting
-from towline.reconciler.store import dirt, grants, inventory, reporters
+from towline.reconciler.store import dirt, grants, inventory, outbox, reporters
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.causes import because
 from towline.reconciler.store.events import Event, record
@@ -40,6 +40,7 @@ def commit_reports(
         intake.take(reporter, report)
     heard = {reporter.seq: reporter for reporter, _ in taken}
     reporters.keep(connection, heard.values(), now)
+    outbox.ring(connection, intake.touched)
     return intake.touched
 
 

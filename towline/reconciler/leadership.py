@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import structlog
 from sqlalchemy import Connection
 
-from towline.reconciler.store import leader, postgres
+from towline.reconciler.store import leader, outbox, postgres
 from towline.reconciler.store.engine import AWAY, Store, is_postgres
 from towline.reconciler.store.leader import Seat
 from towline.reconciler.store.trouble import while_serving
@@ -107,11 +107,11 @@ class Leadership:
         self._set(epoch)
 
     def _give_up(self) -> None:
+        if self.epoch is not None:
+            self._set(None)
         seat, self._seat = self._seat, None
         if seat is not None:
             seat.leave()
-        if self.epoch is not None:
-            self._set(None)
 
     def _set(self, epoch: int | None) -> None:
         self.epoch = epoch
@@ -145,6 +145,8 @@ class FencedStore(Store):
                 self._leadership.lose(epoch)
                 raise Deposed
             yield connection
+            # Its own passes need not wake it: it looks again by itself.
+            outbox.told(connection).is_work = False
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

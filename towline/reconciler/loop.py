@@ -1,8 +1,8 @@
 """The reconciler's loop: follow git, pass over what is dirty or due, sleep until something matters.
 
-One thread. It wakes on reports, verbs, a changed working copy and its own timers, trusts only what
-is stored, and rings for the devices whose documents a pass has changed. Of several processes on one
-store only the leader decides; the others keep up with the commit that it put in force.
+One thread. It wakes on reports, verbs, a changed working copy and its own timers, and trusts only
+what is stored; whom a pass has to ring for, its transactions tell. Of several processes on a store
+only the leader decides; the others keep up with the commit that it put in force.
 """
 
 import threading
@@ -39,6 +39,8 @@ AWAY_REST_S = 1.0
 STAND_BY_S = 5.0
 """Who does not lead looks so often what is in force, even when nobody tells it."""
 STAND_BY_REST_S = 0.1
+CATCH_UP_S = 0.5
+"""So often while the commit in force has not come here yet."""
 REST_LIMIT_S = 0.5
 """After a pass the loop rests as long as it took, this long at most."""
 GIT_REST_S = 1
@@ -115,7 +117,6 @@ class Reconciler:
         store: Store,
         repository: Repository,
         settings: LoopSettings,
-        on_touched: Callable[[set[int]], None],
         clock: Callable[[], float] = time.time,
         leadership: Leadership | None = None,
     ) -> None:
@@ -124,9 +125,8 @@ class Reconciler:
         self._term = FencedStore(store, leadership) if leadership else None
         self._store = store = self._term or store
         self._settings = settings
-        self._on_touched = on_touched
         self._clock = clock
-        self._follower = Follower(store, repository, settings.organization, on_touched)
+        self._follower = Follower(store, repository, settings.organization)
         self._repository = repository
         self._bell = threading.Event()
         self._stopping = threading.Event()
@@ -178,6 +178,11 @@ class Reconciler:
         """Something happened that a pass may care about."""
         self._bell.set()
 
+    def look_at_git(self) -> None:
+        """The branch may have moved: it is looked at without a rest."""
+        self._git_due = 0
+        self.wake()
+
     def pass_once(self) -> None:
         """Look at git, then at every Deployment that is dirty or due."""
         now = int(self._clock())
@@ -196,14 +201,7 @@ class Reconciler:
     def _pass_over(self, head: Head, deployment: str, now: int) -> None:
         """One Deployment's trouble is its own: the others go on, and it is tried again later."""
         try:
-            pass_over(
-                self._store,
-                head,
-                deployment,
-                now,
-                self._settings.poll_interval_s,
-                self._on_touched,
-            )
+            pass_over(self._store, head, deployment, now, self._settings.poll_interval_s)
         except (Deposed, *AWAY):
             raise  # the trouble of all
         except Exception:
@@ -226,9 +224,9 @@ class Reconciler:
         """A pass, or what a stand-by does; returns how long to sleep."""
         try:
             if not self._has_term():
-                self._follower.keep_up()
+                is_there = self._follower.keep_up()
                 self._stopping.wait(STAND_BY_REST_S)
-                return STAND_BY_S
+                return STAND_BY_S if is_there else CATCH_UP_S
             with self.tally.passes.timed():
                 self.pass_once()
             return self._sleep_s()
@@ -274,8 +272,7 @@ class Reconciler:
         ):
             # A commit between the first look and the begin of the watch was told to nobody.
             if changes or not has_begun:
-                self._git_due = 0
-                self.wake()
+                self.look_at_git()
             has_begun = True
 
     def _look_at_git(self, now: int) -> None:

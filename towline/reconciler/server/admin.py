@@ -214,5 +214,4 @@ def accept_commit(desk: AtDesk, person: Administrator, body: AcceptRequest) -> d
             )
         except acts.NotAllowed as refused:
             raise Declined(409, "not-allowed", str(refused)) from None
-    desk.wake()
     return {"status": "accepted", "commit": body.commit}

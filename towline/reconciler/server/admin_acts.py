@@ -143,7 +143,7 @@ def act(
         ) as store,
         _declining(deployment),
     ):
-        touched = acts.act(
+        acts.act(
             GuardedStore(store, partial(_demand_run, run, if_match)),
             person.organization,
             run.id,
@@ -152,8 +152,6 @@ def act(
             reason=reason,
             now=wall_clock(),
         )
-    desk.ring(touched)
-    desk.wake()
     if verb is Verb.APPROVE:
         did = _approved(desk, run)
     return _after(desk, person, run) | {"did": did, "devices": fates.document()}
@@ -215,7 +213,7 @@ def act_on_device(
         _declining(deployment),
     ):
         look = partial(_demand_device, desk, person.organization, slug, if_match)
-        touched = device_acts.act_on_device(
+        device_acts.act_on_device(
             GuardedStore(store, look),
             person.organization,
             run.id,
@@ -227,8 +225,6 @@ def act_on_device(
             previous_version=asked.previous_version,
             head=_head_of(desk, person),
         )
-    desk.ring(touched)
-    desk.wake()
     message = _DONE[verb].format(slug=slug, run=run) + _waits_for(desk, run, verb)
     return {"status": "success", "message": message}
 

@@ -159,7 +159,7 @@ def put_labels(
         slug, before = _labels(connection, person.organization, slug)
         demand_given(if_match, etag_of(_shown(before)))
         _refuse_those_of_git(before, body.labels)
-        is_changed = labels.set_from_people(connection, person.organization, before, body.labels)
+        labels.set_from_people(connection, person.organization, before, body.labels)
         event = Event(
             "labels.changed",
             device=slug,
@@ -169,9 +169,6 @@ def put_labels(
         )
         record(connection, person.organization, now, event)
         after = _labels(connection, person.organization, slug)[1]
-    if is_changed:
-        desk.ring({after.seq})
-        desk.wake()
     response.headers["ETag"] = etag_of(_shown(after))
     return _shown(after)
 

@@ -105,8 +105,6 @@ def approve_device(
             cause=f"approve by {person.name}",
         )
         record(connection, person.organization, now, event)
-    desk.end_sessions({done.device_seq})
-    desk.wake()
     return {"status": "accepted", "device_id": device, "key_changed": done.is_key_changed}
 
 
@@ -133,12 +131,10 @@ def revoke_device(
     now, slug = wall_clock(), _found(desk, person, device)
     act = desk.doing(person, "device.revoke", device=slug, reason=body.reason)
     with act as store, _declining(), store.write() as connection:
-        seq = admissions.revoke(connection, person.organization, slug, now)
+        admissions.revoke(connection, person.organization, slug, now)
         cause = f"revoke by {person.name}"
         event = Event("device.revoked", device=slug, message=body.reason, cause=cause)
         record(connection, person.organization, now, event)
-    desk.end_sessions({seq})
-    desk.wake()
     return {"status": "revoked", "device_id": slug}
 
 

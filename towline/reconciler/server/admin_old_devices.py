@@ -99,7 +99,6 @@ def create_device_token(
         token = device_tokens.create(connection, person.organization, slug, person.name, now)
         event = Event("device-token.created", device=slug, cause=f"create by {person.name}")
         record(connection, person.organization, now, event)
-    desk.wake()
     return {"device_id": slug, "token": token}
 
 

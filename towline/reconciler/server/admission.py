@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection
 
 from towline.reconciler.device_entries import git_device
-from towline.reconciler.server.fleets import Fleets, FleetView
+from towline.reconciler.server.fleets import Fleets
 from towline.reconciler.server.inlet import Inlet
 from towline.reconciler.server.sessions import Session, Sessions
 from towline.reconciler.server.wire import Answer, json_answer, problem
@@ -78,7 +78,7 @@ class Admission:
         self, request: EnrolmentRequest, join_token: str | None, source: str
     ) -> Answer:
         now = int(self._clock())
-        fleet, git = self._of(request)
+        git = self._of(request)
 
         def write(connection: Connection) -> Enrolled | Pending:
             outcome = enrolling.enrol(
@@ -92,13 +92,12 @@ class Admission:
         if isinstance(outcome, Pending):
             told = {"fingerprint": outcome.fingerprint, "keyChange": outcome.is_key_change}
             return json_answer(202, {"status": "pending"} | told)
-        fleet.wake()
         return _accepted(request)
 
     async def _renew(self, sealed: Envelope) -> Answer:
         now = int(self._clock())
         request = await asyncio.to_thread(RenewalRequest.read, sealed)
-        _, git = self._of(request.enrolment)
+        git = self._of(request.enrolment)
 
         def write(connection: Connection) -> None:
             if renewing.renew(connection, sealed, request, git):
@@ -109,12 +108,12 @@ class Admission:
         await self._inlet.write(write)
         return _accepted(request.enrolment)
 
-    def _of(self, request: EnrolmentRequest) -> tuple[FleetView, GitDevice | None]:
-        """The fleet, and what git says of the device; raises Refused."""
+    def _of(self, request: EnrolmentRequest) -> GitDevice | None:
+        """What git says of the device; raises Refused where its fleet is not served here."""
         fleet = self._fleets.find(request.organization)
         if fleet is None:
             raise Refused("wrong-org", request.organization)
-        return fleet, git_device(fleet.devices().get(request.device))
+        return git_device(fleet.devices().get(request.device))
 
     async def open_session(self, body: bytes) -> Answer:
         """Answer a session request; raises Full."""

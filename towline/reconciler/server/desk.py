@@ -63,7 +63,6 @@ class Desk:
     store: Store
     """Bound to the organization: it carries out nothing that reaches beyond it."""
     poll_interval_s: int
-    ring: Callable[[set[int]], None]
     wake: Callable[[], None]
     roots: Callable[[], Sequence[bytes]]
     address: str | None
@@ -81,8 +80,6 @@ class Desk:
     """Held by whoever makes a commit."""
     fleet: FleetView | None = None
     """What the server needs of the organization's reconciler, where it has one."""
-    end_sessions: Callable[[set[int]], None] = lambda _: None
-    """Devices were shut out, and what shut them out is committed."""
 
     def seen_after(self) -> int:
         """Devices that were not seen after this time are offline."""

@@ -125,14 +125,20 @@ class DeviceProtocol:
 
     def _session(self, headers: dict[str, str]) -> Session | None:
         token = _credential(headers, "Bearer ")
-        found = self._sessions.find(token, int(time.time())) if token else None
+        return self._sessions.find(token, int(time.time())) if token else None
+
+    async def _session_of_others(self, headers: dict[str, str]) -> Session | None:
+        """One that was opened at another process, and is not known here yet."""
+        token = _credential(headers, "Bearer ")
+        found = await self._sessions.look_up(token, int(time.time())) if token else None
         if found is None:
             self._tally.turned_away["session"] += 1
         return found
 
     async def _take_reports(self, scope: Scope, receive: Receive) -> Answer:
         body = await wire.read_body(receive, wire.DEVICE_BODY_LIMIT)
-        session = self._session(wire.headers_of(scope))
+        headers = wire.headers_of(scope)
+        session = self._session(headers) or await self._session_of_others(headers)
         if session is None:
             return _NO_SESSION
         try:
@@ -146,7 +152,7 @@ class DeviceProtocol:
 
     async def _desired_state(self, scope: Scope, receive: Receive) -> Answer:
         headers = wire.headers_of(scope)
-        session = self._session(headers)
+        session = self._session(headers) or await self._session_of_others(headers)
         if session is None:
             return _NO_SESSION
         nonce, sequence = headers.get("towline-nonce", ""), headers.get("towline-sequence", "")

@@ -1,6 +1,6 @@
 """The fleets that the server serves: one for each organization, with its own git, key and loop."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -65,6 +65,15 @@ class Fleets:
 
     def __init__(self, fleets: Iterable[FleetView]) -> None:
         self._fleets = {fleet.organization: fleet for fleet in fleets}
+
+    def __iter__(self) -> Iterator[FleetView]:
+        """Each."""
+        return iter(self._fleets.values())
+
+    @property
+    def organizations(self) -> Iterable[str]:
+        """Whose they are."""
+        return self._fleets.keys()
 
     def find(self, organization: str) -> FleetView | None:
         """The organization's; None when the server follows no repository of it."""

@@ -1,7 +1,7 @@
 """The repository that the server follows: one on this machine, or a mirror that is kept fetched."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -49,12 +49,14 @@ def _check_signers(file: Path, source: Path | Remote) -> None:
 
 
 @contextmanager
-def fetching(repository: Repository, interval_s: int) -> Iterator[None]:
+def fetching(
+    repository: Repository, interval_s: int, on_fetched: Callable[[], None] = lambda: None
+) -> Iterator[None]:
     """Fetch a repository elsewhere at each interval until the block ends."""
     if not isinstance(repository, Mirror):
         yield
         return
-    thread = Fetching(repository, interval_s)
+    thread = Fetching(repository, interval_s, on_fetched=on_fetched)
     thread.start()
     try:
         yield

@@ -51,21 +51,27 @@ def the_server(organization: str) -> Person:
     return Person("towline serve", organization, Role.ADMIN, "", None)
 
 
-def prepare(
-    store: Store, repository: Repository, settings: FleetSettings, token_file: Path
-) -> None:
-    """The organization's rows, and at the first start an admin token in a file of its own."""
-    now, name = int(time.time()), "admin"
+def prepare(store: Store, repository: Repository, settings: FleetSettings) -> None:
+    """The organization's rows."""
     with store.write() as connection:
         place = (repository.source, settings.branch, settings.path)
-        repositories.ensure(connection, settings.organization, *place, now)
-    if token_file.exists():
-        return
+        repositories.ensure(connection, settings.organization, *place, int(time.time()))
+
+
+def has_admin(store: Store, organization: str) -> bool:
+    """Whether anybody has an admin token of the organization."""
+    with store.read() as connection:
+        return bool(people.live_admins(connection, organization, int(time.time())))
+
+
+def make_first_token(store: Store, organization: str, token_file: Path) -> None:
+    """An admin token in a file of its own."""
+    now, name = int(time.time()), "admin"
     told = {"name": name, "role": Role.ADMIN.value}
-    deed = Deed(the_server(settings.organization), "token.create", now, detail=dict(told))
+    deed = Deed(the_server(organization), "token.create", now, detail=dict(told))
     with DeedStore(store, deed).write() as connection:
         token = people.create_admin_token(
-            connection, settings.organization, name=name, role=Role.ADMIN, now=now
+            connection, organization, name=name, role=Role.ADMIN, now=now
         )
         audit.tell(connection, on=token.split("_")[1])
         tls.write_private(token_file, f"{token}\n".encode())

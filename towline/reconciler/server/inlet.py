@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from towline.reconciler import ingest
 from towline.reconciler.observe import SEEN_POLLS
-from towline.reconciler.store import device_keys, dirt, presence
+from towline.reconciler.store import dirt, outbox, presence
 from towline.reconciler.store.engine import AWAY, Store
 from towline.reconciler.store.trouble import is_of_all, while_serving
 from towline.reconciler.tallies import InletTally
@@ -98,15 +98,9 @@ class Inlet:
         store: Store,
         *,
         poll_interval_s: int,
-        ring: Callable[[set[int]], None],
-        wake: Callable[[], None],
-        end_sessions: Callable[[set[int]], None],
     ) -> None:
         self._store = store
         self._poll_interval_s = poll_interval_s
-        self._ring = ring
-        self._wake = wake
-        self._end_sessions = end_sessions
         self._changed = threading.Condition()
         self._next = _Flush()
         self._owed = _Flush()
@@ -245,16 +239,12 @@ class Inlet:
         now = int(time.time())
         reports = [(each.device_seq, report) for each in letters for report in each.reports]
         with self._store.write() as connection:
-            touched = ingest.commit_reports(connection, now, reports)
+            ingest.commit_reports(connection, now, reports)
             for letter in letters:
                 letter.run(connection)
             ingest.mark_fetched(connection, now, fetched)
-            ended = device_keys.take_ended(connection)
-        self._end_sessions(ended)
-        if touched | ended:
-            self._ring(touched | ended)
-        if reports or fetched:
-            self._wake()
+            if reports or fetched:
+                outbox.wake(connection)
 
     def _commit_seen(self, seen: Mapping[int, int]) -> None:
         silent_since = int(time.time()) - SEEN_POLLS * self._poll_interval_s
@@ -264,8 +254,6 @@ class Inlet:
             for organization in returned:
                 dirt.mark_all(connection, organization)
             presence.mark_seen(connection, seen)
-        if returned:
-            self._wake()
 
 
 def _tell(letters: Sequence[_Letter]) -> None:

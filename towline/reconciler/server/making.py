@@ -79,10 +79,7 @@ def _carry_out(
 ) -> Created:
     site_of(desk, person, desk.store)
     with desk.doing(person, action, **asked) as store, declining():
-        made = do(site_of(desk, person, store, means))
-    desk.ring(set(made.touched))
-    desk.wake()
-    return made
+        return do(site_of(desk, person, store, means))
 
 
 def signature_of(person: Person) -> Signature:

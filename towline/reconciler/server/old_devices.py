@@ -18,7 +18,7 @@ from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import Fleets
 from towline.reconciler.server.inlet import Inlet
 from towline.reconciler.server.wire import Answer, Receive, Scope, json_answer, problem
-from towline.reconciler.store import device_tokens, dirt, presence
+from towline.reconciler.store import device_tokens, dirt, outbox, presence
 from towline.reconciler.store.device_tokens import OldDevice
 from towline.reconciler.store.engine import Store
 from towline.schemas import envelope, strict_json
@@ -79,8 +79,8 @@ class OldDevices:
             self._greet(device, now)
         if seen.says_anything:
             with self._store.write() as connection:
-                touched = old_devices.tell(connection, device.seq, seen, now)
-            self._tell_others(touched)
+                old_devices.tell(connection, device.seq, seen, now)
+                outbox.wake(connection)
         return seen
 
     def _greet(self, device: OldDevice, now: int) -> None:
@@ -88,7 +88,6 @@ class OldDevices:
         with self._store.write() as connection:
             presence.mark_seen(connection, {device.seq: now})
             dirt.mark_all(connection, device.organization)
-        self._tell_others(set())
 
     async def status(self, scope: Scope, receive: Receive, deployment: str) -> Answer:
         """Take in one step of the device's update."""
@@ -107,18 +106,14 @@ class OldDevices:
             run_id = UUID(deployment)
             with self._store.write() as connection:
                 now = int(time.time())
-                touched = old_devices.step(connection, device.seq, run_id, word, said, now)
+                old_devices.step(connection, device.seq, run_id, word, said, now)
+                outbox.wake(connection)
         except (ValueError, UnknownTarget):
             words = f"{device.slug} has no part in a deployment {deployment}"
             return problem(404, "not-found", words)
         except StepRefused as refused:
             return problem(409, "not-allowed", str(refused))
-        self._tell_others(touched)
         return json_answer(200, {"status": "success", "message": f"Status updated to {word}"})
-
-    def _tell_others(self, touched: set[int]) -> None:
-        self._doorbell.ring(touched)
-        self._fleets.wake()
 
     def _identify(self, scope: Scope) -> OldDevice | Answer:
         """Whose token it is, or the problem that the call is answered with."""

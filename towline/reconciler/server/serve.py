@@ -30,11 +30,13 @@ from towline.reconciler.server.founding import (
     FleetSettings,
     Trust,
     find_trust,
+    has_admin,
+    make_first_token,
     prepare,
     the_server,
 )
 from towline.reconciler.server.only_server import only_on_folder
-from towline.reconciler.server.service import Service, ServiceSettings
+from towline.reconciler.server.service import HEALTH, Service, ServiceSettings
 from towline.reconciler.server.tls import Certificate
 from towline.reconciler.store.address import STORE_FILE
 from towline.reconciler.store.engine import Store, open_store, usable
@@ -161,8 +163,18 @@ def _check_role(settings: ServeSettings) -> None:
 def _follow(store: Store, fleet: FleetSettings, settings: ServeSettings) -> _Followed:
     mirrors = settings.mirrors(fleet.organization)
     repository = open_repository(fleet, mirrors)
-    prepare(store, repository, fleet, settings.token_file(fleet.organization))
+    prepare(store, repository, fleet)
+    if settings.role is not ProcessRole.RECONCILER:
+        _keep_token(store, fleet.organization, settings)
     return _Followed(fleet, repository, find_trust(store, repository, fleet))
+
+
+def _keep_token(store: Store, organization: str, settings: ServeSettings) -> None:
+    """At the first start; of many processes that serve only, the first one makes it."""
+    file = settings.token_file(organization)
+    is_needed = settings.role is ProcessRole.ALL or not has_admin(store, organization)
+    if is_needed and not file.exists():
+        make_first_token(store, organization, file)
 
 
 def _lift_file_limit() -> None:
@@ -214,9 +226,7 @@ def _run(
         port = listener.getsockname()[1]
         address = _address(lan[0], port) if lan else None
         leadership = Leadership(store)
-        reconcilers = [
-            _reconciler(store, each, settings, doorbell, leadership) for each in followed
-        ]
+        reconcilers = [_reconciler(store, each, settings, leadership) for each in followed]
         service = Service(
             store,
             _service_settings(settings, certificate, address),
@@ -226,7 +236,10 @@ def _run(
         with ExitStack() as running:
             running.callback(leadership.stop)
             for each, reconciler in zip(followed, reconcilers, strict=True):
-                running.enter_context(fetching(each.repository, settings.git_interval_s))
+                on_fetched = reconciler.look_at_git
+                running.enter_context(
+                    fetching(each.repository, settings.git_interval_s, on_fetched)
+                )
                 reconciler.start(each.repository.path)
                 running.callback(reconciler.stop)
             if settings.role is not ProcessRole.API:
@@ -240,12 +253,11 @@ def _reconciler(
     store: Store,
     followed: _Followed,
     settings: ServeSettings,
-    doorbell: Doorbell,
     leadership: Leadership,
 ) -> Reconciler:
     organization = followed.settings.organization
     loop = LoopSettings(organization, settings.poll_interval_s, settings.git_interval_s)
-    return Reconciler(store, followed.repository, loop, doorbell.ring, leadership=leadership)
+    return Reconciler(store, followed.repository, loop, leadership=leadership)
 
 
 def _view(followed: _Followed, reconciler: Reconciler) -> FleetView:
@@ -278,6 +290,7 @@ def _service_settings(
         address=address,
         trusted_proxies=settings.trusted_proxies,
         oidc=oidc_settings.load(settings.oidc, settings.organization) if settings.oidc else None,
+        is_open=settings.role is not ProcessRole.RECONCILER,
     )
 
 
@@ -312,8 +325,11 @@ def _lines(service: Service, settings: ServeSettings, port: int) -> list[str]:
     own = _address(host, port)
     at = service.desks.of(settings.organization).address or own
     served = ", ".join(fleet.organization for fleet in settings.fleets)
+    if settings.role is ProcessRole.RECONCILER:
+        return [f"Towline reconciles {served}", f"  health {own}{HEALTH}"]
     lines = [f"Towline serves {served} at {at}", f"  page   {own}{PAGE}"]
-    lines += [f"  token  {settings.token_file(fleet.organization)}" for fleet in settings.fleets]
+    files = (settings.token_file(fleet.organization) for fleet in settings.fleets)
+    lines += [f"  token  {file}" for file in files if file.exists()]
     for fleet in settings.fleets:
         lines += [f"  !! {each}" for each in service.desks.of(fleet.organization).warnings()]
     return [*lines, *(_join_lines(service, settings, own) if settings.is_lan else ())]

@@ -38,7 +38,9 @@ from towline.reconciler.server.dashboard import web as dashboard
 from towline.reconciler.server.desk import AtDesks, Desk, Desks, install_problems, seen_after
 from towline.reconciler.server.device import DeviceProtocol
 from towline.reconciler.server.doorbell import AT_ONCE, Doorbell
+from towline.reconciler.server.feed import Feed
 from towline.reconciler.server.fleets import Fleets, FleetView
+from towline.reconciler.server.hearing import Hearing
 from towline.reconciler.server.inlet import Inlet
 from towline.reconciler.server.known_query import only_known
 from towline.reconciler.server.live import Live
@@ -57,7 +59,7 @@ from towline.reconciler.server.sessions import Sessions
 from towline.reconciler.server.tls import Certificate
 from towline.reconciler.server.wire import Receive, Scope, Send
 from towline.reconciler.store.bound import bound_to
-from towline.reconciler.store.engine import Store
+from towline.reconciler.store.engine import Store, is_postgres
 from towline.reconciler.tallies import DeviceTally
 
 END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -65,6 +67,10 @@ GRACE_S = 5
 """How long a request in progress may go on when the server ends."""
 BUSY = 32
 """While more than these reports wait to be written, or a slice's documents, few are woken."""
+HEALTH = "/healthz"
+_NOT_HERE = wire.problem(
+    404, "not-here", "this process only reconciles: ask one with --role api or all"
+)
 WORDS_LIMIT = 1024
 """What a reader may say at once over a WebSocket, in bytes: it has nothing to say."""
 
@@ -84,6 +90,8 @@ class ServiceSettings:
     """Whose `X-Forwarded-For` says who calls; of anybody else it is not looked at."""
     oidc: OidcSettings | None = None
     """Who else may let people in; None: tokens alone do."""
+    is_open: bool = True
+    """Serve devices and people; else only tell how this process does."""
 
 
 class Service:
@@ -99,14 +107,16 @@ class Service:
         """`views`: of each organization that is served."""
         self._settings = settings
         fleets = Fleets(views)
-        sessions = Sessions()
-        sessions.load(store)
+        sessions = Sessions(store if is_postgres(store.engine) else None)
+        hearing = Hearing(store, doorbell, sessions, fleets, is_open=settings.is_open)
+        store.hear(hearing.of_own)
+        self._feed = Feed(store, hearing, fleets) if is_postgres(store.engine) else None
+        # After the feed has begun: what is opened meanwhile is in one of them, or in both.
+        if settings.is_open:
+            sessions.load(store)
         self._inlet = Inlet(
             store,
             poll_interval_s=settings.poll_interval_s,
-            ring=doorbell.ring,
-            wake=fleets.wake,
-            end_sessions=sessions.end,
         )
         tally = DeviceTally()
         documents = ServedDocuments(store, doorbell, fleets.key, settings.poll_interval_s)
@@ -122,7 +132,7 @@ class Service:
             poll_interval_s=settings.poll_interval_s,
             tally=tally,
         )
-        self.desks = _desks(store, settings, doorbell, fleets, sessions)
+        self.desks = _desks(store, settings, doorbell, fleets)
         application = people(self.desks, settings.poll_interval_s)
         if settings.oidc is not None:
             application.state.provider = Provider(settings.oidc)
@@ -130,15 +140,23 @@ class Service:
         application.state.package_look = PackageLook(
             settings.packages, is_stopping=lambda: doorbell.is_closed
         )
-        self.application = Application(protocol, Packages(settings.packages), application)
+        self.application: Application | Closed
+        if settings.is_open:
+            self.application = Application(protocol, Packages(settings.packages), application)
+        else:
+            self.application = Closed(application)
         self._server = Server(self._config(), doorbell, application.state.live)
 
     def run(self, listener: socket.socket) -> None:
         """Serve on a bound socket until the end; blocks."""
         self._inlet.start()
+        if self._feed is not None:
+            self._feed.start()
         try:
             self._server.run(sockets=[listener])
         finally:
+            if self._feed is not None:
+                self._feed.stop()
             self._inlet.stop()
 
     def end(self) -> None:
@@ -197,6 +215,22 @@ class Server(uvicorn.Server):
         self._doorbell.close()
         self._live.close()
         await super().shutdown(sockets)
+
+
+class Closed:
+    """Tells of its health and its figures; everything else is asked of another process."""
+
+    def __init__(self, desk: FastAPI) -> None:
+        self._desk = desk
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        elif scope["path"] in (HEALTH, metrics.PATH):
+            await self._desk(scope, receive, send)
+        else:
+            await _NOT_HERE.send(send)
 
 
 class Application:
@@ -273,7 +307,7 @@ def people(desks: Desks, poll_interval_s: int) -> FastAPI:
     app.include_router(api_page.router)
     dashboard.install(app)
 
-    @app.get("/healthz")
+    @app.get(HEALTH)
     def healthz(desks: AtDesks) -> dict[str, str]:
         """The store answers."""
         with desks.store.read() as connection:
@@ -289,13 +323,8 @@ def _desks(
     settings: ServiceSettings,
     doorbell: Doorbell,
     fleets: Fleets,
-    sessions: Sessions,
 ) -> Desks:
     certificate = settings.certificate.fingerprint() if settings.is_certificate_pinned else None
-
-    def end_sessions(device_seqs: set[int]) -> None:
-        sessions.end(device_seqs)
-        doorbell.ring(device_seqs)
 
     def desk(organization: str) -> Desk:
         fleet = fleets.find(organization)
@@ -304,7 +333,6 @@ def _desks(
             organization=organization,
             store=bound_to(store, organization),
             poll_interval_s=settings.poll_interval_s,
-            ring=doorbell.ring,
             wake=fleet.wake if fleet else lambda: None,
             roots=fleet.roots if fleet else tuple,
             address=settings.address,
@@ -313,7 +341,6 @@ def _desks(
             is_stopping=lambda: doorbell.is_closed,
             repository=repository,
             fleet=fleet,
-            end_sessions=end_sessions,
             manifest_texts=ManifestTexts(repository) if repository else None,
         )
 

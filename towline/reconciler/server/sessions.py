@@ -1,9 +1,12 @@
 """The devices' sessions in memory: who a bearer token speaks for, without a look at the store."""
 
+import asyncio
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.tables import edge_devices, sessions
@@ -12,6 +15,9 @@ from towline.schemas.keys import PublicKey
 
 NONCE_LIFE_S = 600
 PRUNE_LEAST = 1000
+ASKED_AT_ONCE = 4
+"""Tokens that nobody here knows: strangers must not keep the store at work."""
+TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,29 +34,25 @@ class Session:
 class Sessions:
     """Live sessions by the digest of their token; one per device."""
 
-    def __init__(self) -> None:
+    def __init__(self, elsewhere: Store | None = None) -> None:
+        """`elsewhere`: the store in which other processes open sessions, too."""
+        self._elsewhere = elsewhere
+        self._asking = asyncio.Semaphore(ASKED_AT_ONCE)
+        self._changes = 0
         self._by_digest: dict[str, Session] = {}
         self._digests: dict[int, str] = {}
         self._nonces: dict[tuple[int, str], int] = {}
         self._prune_at = PRUNE_LEAST
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def load(self, store: Store) -> None:
-        """After a restart: the sessions that the store knows."""
+        """The sessions that the store knows, and no others: at the start, or after an outage."""
         with store.read() as connection:
-            rows = connection.execute(
-                select(
-                    sessions,
-                    edge_devices.c.slug,
-                    edge_devices.c.public_key,
-                    edge_devices.c.organization,
-                ).join(edge_devices, edge_devices.c.seq == sessions.c.device_seq)
-            ).all()
-        for row in rows:
-            if row.public_key is not None:
-                keyid = keyid_of(row.public_key)
-                who = (row.device_seq, row.slug, keyid, row.expires_at, row.organization)
-                self._put(row.digest, Session(*who))
+            rows = connection.execute(_SESSIONS).all()
+        found = {row.device_seq: row for row in rows if row.public_key is not None}
+        self.replace(dict.fromkeys(self._digests.keys() - found.keys(), ""))
+        for row in found.values():
+            self._put(row.digest, _session(row))
 
     def open(self, token: str, session: Session) -> None:
         """The device's new session; its former one ends."""
@@ -61,11 +63,34 @@ class Sessions:
         session = self._by_digest.get(secret_digest(token))
         return session if session is not None and session.expires_at > now else None
 
-    def end(self, device_seqs: set[int]) -> None:
-        """End the sessions of devices; from any thread."""
+    async def look_up(self, token: str, now: int) -> Session | None:
+        """As `find`, of one that may have been opened at another process."""
+        if self._elsewhere is None:
+            return None
+        async with self._asking:
+            await asyncio.to_thread(self._read, self._elsewhere, secret_digest(token))
+        return self.find(token, now)
+
+    def _read(self, store: Store, digest: str) -> None:
+        """Take it from the store, unless another change came in between: then it is asked again."""
+        for _ in range(TRIES):
+            changes = self._changes
+            with store.read() as connection:
+                row = connection.execute(_SESSIONS.where(sessions.c.digest == digest)).first()
+            if row is None or row.public_key is None:
+                return
+            with self._lock:
+                if changes == self._changes:
+                    self._put(digest, _session(row))
+                    return
+
+    def replace(self, digests: Mapping[int, str]) -> None:
+        """End the sessions of these devices that are not the one of that digest."""
         with self._lock:
-            for device_seq in device_seqs:
-                self._by_digest.pop(self._digests.pop(device_seq, ""), None)
+            self._changes += 1
+            for device_seq, digest in digests.items():
+                if self._digests.get(device_seq, digest) != digest:
+                    self._by_digest.pop(self._digests.pop(device_seq), None)
 
     def is_live(self, session: Session) -> bool:
         """True while the session was neither ended nor replaced."""
@@ -85,11 +110,22 @@ class Sessions:
 
     def _put(self, digest: str, session: Session) -> None:
         with self._lock:
+            self._changes += 1
             former = self._digests.get(session.device_seq)
             if former is not None:
                 self._by_digest.pop(former, None)
             self._digests[session.device_seq] = digest
             self._by_digest[digest] = session
+
+
+_SESSIONS = select(
+    sessions, edge_devices.c.slug, edge_devices.c.public_key, edge_devices.c.organization
+).join(edge_devices, edge_devices.c.seq == sessions.c.device_seq)
+
+
+def _session(row: Row[Any]) -> Session:
+    keyid = keyid_of(row.public_key)
+    return Session(row.device_seq, row.slug, keyid, row.expires_at, row.organization)
 
 
 def keyid_of(public_key_hex: str) -> str:

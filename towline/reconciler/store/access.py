@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from towline.reconciler.store import device_keys
+from towline.reconciler.store import device_keys, outbox
 from towline.reconciler.store.device_keys import DeviceState
 from towline.reconciler.store.events import Event, record
 from towline.reconciler.store.tables import device_tokens, edge_devices, sessions
@@ -99,6 +99,7 @@ def open_session(
         record(connection, organization, now, event)
         raise Refused("duplicate-identity", "two machines speak with this key by turns")
     token = secrets.token_urlsafe(32)
+    outbox.tell_session(connection, device.seq, secret_digest(token))
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     values: dict[str, Any] = {
         "digest": secret_digest(token),

@@ -8,15 +8,12 @@ from collections.abc import Collection
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, delete, literal_column, update
+from sqlalchemy import Connection, case, delete, update
 
-from towline.reconciler.store import dirt
+from towline.reconciler.store import dirt, outbox
 from towline.reconciler.store.among import among
 from towline.reconciler.store.tables import edge_devices, sessions
 from towline.schemas.keys import PublicKey
-
-ENDED: ColumnElement[int] = literal_column("0")
-"""A literal, not a parameter: else neither engine uses the partial index."""
 
 
 class KeyFrom(StrEnum):
@@ -124,19 +121,12 @@ def _set(connection: Connection, organization: str, device_seq: int, **values: A
 
 
 def end_sessions(connection: Connection, device_seqs: Collection[int]) -> None:
-    """No session of these devices is good; `take_ended` tells who holds them in memory."""
-    connection.execute(
-        update(sessions)
+    """No session of these devices is good any more; polls that wait are answered so."""
+    ended = connection.execute(
+        delete(sessions)
         .where(among(connection, sessions.c.device_seq, device_seqs))
-        .values(expires_at=0, boots=[], boot_returns=0)
+        .returning(sessions.c.device_seq)
     )
-
-
-def take_ended(connection: Connection) -> set[int]:
-    """The devices whose sessions were ended since it was asked last."""
-    return set(connection.execute(_TAKING_ENDED).scalars())
-
-
-_TAKING_ENDED = (
-    delete(sessions).where(sessions.c.expires_at == ENDED).returning(sessions.c.device_seq)
-)
+    for device_seq in ended.scalars().all():
+        outbox.tell_session(connection, device_seq, "")
+        outbox.ring(connection, [device_seq])

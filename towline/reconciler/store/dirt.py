@@ -2,6 +2,7 @@
 
 from sqlalchemy import Connection, delete, select, update
 
+from towline.reconciler.store import outbox
 from towline.reconciler.store.remembered import forget_firsts, is_first
 from towline.reconciler.store.tables import dirty_deployments, edge_devices, manifests, runs
 from towline.reconciler.store.targets import insert_ignoring
@@ -10,7 +11,8 @@ _MARKED = "dirt.mark"
 
 
 def mark(connection: Connection, organization: str, deployment: str) -> None:
-    """The next pass looks at this Deployment."""
+    """The next pass looks at this Deployment, and soon."""
+    outbox.wake(connection)
     if not is_first(connection, _MARKED, (organization, deployment)):
         return
     connection.execute(

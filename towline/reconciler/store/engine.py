@@ -5,8 +5,9 @@ beginning still holds at its end. Within a process the turn is a lock of threads
 it is the engine's (`sqlite_file`, `postgres`). Transactions are begun by hand.
 """
 
+import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from towline.reconciler.store import causes, migrate, postgres, remembered, sqlite_file
+from towline.reconciler.store import causes, migrate, outbox, postgres, remembered, sqlite_file
+from towline.reconciler.store.outbox import Told
 from towline.reconciler.store.trouble import trouble
 from towline.schemas.problems import Problem
 
@@ -32,6 +34,13 @@ class Store:
         self._is_private = is_private
         remembered.watch(engine)
         self._writing = threading.RLock()
+        self.sender = secrets.token_hex(8)
+        """By which others tell what was written here from what they wrote."""
+        self._listeners: list[Callable[[Told], None]] = []
+
+    def hear(self, listener: Callable[[Told], None]) -> None:
+        """Let it be told what each transaction of this process tells, after its commit."""
+        self._listeners.append(listener)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -42,14 +51,18 @@ class Store:
             else:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             causes.begin(connection, is_recorded=not self._is_private)
+            outbox.begin(connection)
             self._look_anew(connection)
             try:
                 yield connection
+                told = outbox.post(connection, self.sender)
             except BaseException:
                 connection.rollback()
                 remembered.forget(connection)
                 raise
             connection.commit()
+        for listener in self._listeners if told else ():
+            listener(told)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

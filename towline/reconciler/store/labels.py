@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import ColumnElement, Connection, Select, exists, insert, select, update
 
-from towline.reconciler.store import dirt
+from towline.reconciler.store import dirt, outbox
 from towline.reconciler.store.tables import edge_devices, label_sets
 from towline.schemas import strict_json
 
@@ -106,4 +106,5 @@ def set_from_people(
     if after.in_force == before.in_force:
         return False
     dirt.ask_owners_anew(connection, organization)
+    outbox.ring(connection, {before.seq})
     return True

@@ -6,6 +6,7 @@ know it yet finds another number there, and writes nothing. A SQLite file has on
 the lock on its data folder is the seat; the fence is the same.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -48,8 +49,9 @@ class Seat:
     def leave(self) -> None:
         """Let another process have it."""
         if self._connection is not None:
-            # It belongs to no pool: the session ends, and its lock with it.
-            self._connection.close()
+            # It belongs to no pool: the session ends, and its lock with it; or it has ended.
+            with suppress(*AWAY):
+                self._connection.close()
 
 
 def take_seat(store: Store) -> Seat | None:

@@ -160,7 +160,7 @@ def revoke_admin_token(
         raise UnknownToken(token_id)
     if row.revoked_at is not None:
         raise NotRevocable(f"token {token_id} ({row.name}) was revoked at {when(row.revoked_at)}")
-    if _live_admins(connection, organization, now) == {token_id}:
+    if live_admins(connection, organization, now) == {token_id}:
         raise NotRevocable(
             f"token {token_id} ({row.name}) is the last live admin token of {organization};"
             " create another one first"
@@ -169,7 +169,8 @@ def revoke_admin_token(
     return _document(connection.execute(select(admin_tokens).where(mine)).one())
 
 
-def _live_admins(connection: Connection, organization: str, now: int) -> set[str]:
+def live_admins(connection: Connection, organization: str, now: int) -> set[str]:
+    """The ids of an organization's tokens that are good for everything."""
     rows = connection.execute(
         select(admin_tokens.c.id).where(
             admin_tokens.c.organization == organization,

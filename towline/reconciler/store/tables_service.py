@@ -11,7 +11,6 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
-    literal_column,
 )
 
 from towline.reconciler.store.columns import Digest, Document, Number, Slug, Word, metadata
@@ -75,15 +74,9 @@ sessions = Table(
     Column("boots", Document, nullable=False, server_default="[]"),
     Column("boot_returns", Integer, nullable=False, server_default="0"),
 )
-Index(
-    "ix_sessions_ended",
-    sessions.c.device_seq,
-    sqlite_where=sessions.c.expires_at == literal_column("0"),
-    postgresql_where=sessions.c.expires_at == literal_column("0"),
-)
-"""One live session per device; its row holds the SHA-256 of the bearer token. `expires_at` 0: it is
-over, and whoever holds it in memory is to be told. `boots`: the boot ids that opened it, the last
-one first; `boot_returns`: how often one came back that another had replaced."""
+"""One live session per device; its row holds the SHA-256 of the bearer token. `boots`: the boot ids
+that opened it, the last one first; `boot_returns`: how often one came back that another had
+replaced."""
 
 admin_tokens = Table(
     "admin_tokens",

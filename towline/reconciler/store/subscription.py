@@ -1,0 +1,87 @@
+"""Reading what other processes told: a session of its own that listens, and rows by their number.
+
+A notification only says that there is something to read. It may be missed, and so may the session
+be lost: whoever reads by number every second all the same has missed nothing.
+"""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import Connection, literal, select
+from sqlalchemy import text as plain_text
+
+from towline.reconciler.store import outbox
+from towline.reconciler.store.engine import AWAY, Store
+from towline.reconciler.store.outbox import Told
+from towline.reconciler.store.tables import change_outbox, dirty_deployments
+
+_ROWS_AT_ONCE = 1000
+
+
+class SessionLost(Exception):
+    """The database has ended it, or is away."""
+
+
+class Subscription:
+    """One session; belongs to the thread that waits in it."""
+
+    def __init__(self, store: Store, last: int) -> None:
+        """`last`: the number of the row that was read last."""
+        self.last = last
+        self._sender = store.sender
+        self._connection: Connection = store.engine.connect()
+        try:
+            self._driver: Any = self._connection.connection.driver_connection
+            # It belongs to no pool: nobody else may hear what it listens to.
+            self._connection.detach()
+            self._connection.execute(plain_text(f"LISTEN {outbox.CHANNEL}"))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the session, if it has not ended."""
+        with suppress(*AWAY):
+            self._connection.close()
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep until another process notifies; True when it wants a pass. Raises SessionLost."""
+        try:
+            notices = list(self._driver.notifies(timeout=seconds, stop_after=1))
+        except self._connection.dialect.loaded_dbapi.Error as error:
+            raise SessionLost(str(error)) from error
+        said = [notice.payload.partition(" ") for notice in notices]
+        return any(sender != self._sender and word == outbox.WORK for sender, _, word in said)
+
+    def read(self) -> Told:
+        """What others told since the last call."""
+        columns = change_outbox.c
+        whole = Told()
+        while True:
+            rows = self._connection.execute(
+                select(columns.id, columns.sender, columns.kind, columns.payload)
+                .where(columns.id > self.last)
+                .order_by(columns.id)
+                .limit(_ROWS_AT_ONCE)
+            ).all()
+            for row in rows:
+                if row.sender != self._sender:
+                    outbox.add_row(whole, row.kind, row.payload)
+                self.last = row.id
+            if len(rows) < _ROWS_AT_ONCE:
+                return whole
+
+    def has_missed(self) -> bool:
+        """Whether rows were let go before they were read here: the last one is gone, too."""
+        if not self.last:
+            return False
+        is_last = change_outbox.c.id == self.last
+        found = self._connection.execute(select(change_outbox.c.id).where(is_last))
+        return found.first() is None
+
+    def is_work_left(self, organizations: Iterable[str]) -> bool:
+        """Whether Deployments of these wait for a pass, told or not."""
+        wanted = dirty_deployments.c.organization.in_(list(organizations))
+        found = self._connection.execute(select(literal(1)).where(wanted).limit(1))
+        return found.first() is not None
