@@ -8,9 +8,7 @@ from sqlalchemy import insert, select
 
 from tests.reconciler.simulation import ORGANIZATION, RELEASE_KEY, ROOT, manifest, statement
 from tests.reconciler.test_follow import NOW, Fleet
-from towline.manifests.repository import Repository
 from towline.reconciler.acts import accept_commit
-from towline.reconciler.follow import Follower
 from towline.reconciler.loop import pass_over
 from towline.reconciler.offer import Offer, OfferedRelease
 from towline.reconciler.store import runs
@@ -86,11 +84,9 @@ def is_vouched_for(release: OfferedRelease, root: Root) -> bool:
 
 @pytest.mark.both_engines
 def test_what_is_signed_anew_is_offered_anew(fleet: Fleet) -> None:
-    touched: list[set[int]] = []
+    touched: list[set[str]] = []
     add_device(fleet)
-    fleet.follower = Follower(
-        fleet.store, Repository(fleet.folder), ORGANIZATION, on_touched=touched.append
-    )
+    fleet.store.hear(lambda told: touched.append(told.everyone) if told.everyone else None)
     lay_root(fleet, SECOND, RELEASE_KEY)
     lay(fleet, statement("1.0.0", rollback_index=3), OTHER_KEY)
     fleet.commit()
@@ -99,7 +95,7 @@ def test_what_is_signed_anew_is_offered_anew(fleet: Fleet) -> None:
     assert is_vouched_for(found, SECOND)
     assert found.rollback_index == 3
     assert (found.version, found.sha256) == ("1.0.0", statement("1.0.0").sha256)
-    assert touched == [{1}], "its document is another one"
+    assert touched == [{ORGANIZATION}], "its document is another one"
 
 
 @pytest.mark.parametrize(
