@@ -171,7 +171,7 @@ def test_the_loop_goes_on_by_itself(
     monkeypatch.setattr(loop, "AWAY_REST_S", 0.1)
     fleet = Fleet(tmp_path, store)
     settings = LoopSettings(ORGANIZATION, POLL_S, 1)
-    reconciler = Reconciler(store, Repository(fleet.folder), settings, lambda _: None)
+    reconciler = Reconciler(store, Repository(fleet.folder), settings)
 
     def version() -> str | None:
         with store.read() as connection:
@@ -210,7 +210,7 @@ def test_a_start_on_a_file_that_is_locked_says_by_whom(
     open_fresh(path).close()
     with held(path) as pid:
         with pytest.raises(Problem, match=rf"{path} is locked: pid {pid} \(.*python") as caught:
-            serve(settings, lambda _: None)
+            serve(settings)
         assert caught.value.remedy == "wait until it ends, or end it"
     with serving(settings):
         """It is free again."""
@@ -220,4 +220,4 @@ def test_a_start_on_a_file_that_is_no_store_says_so(settings: ServeSettings) -> 
     settings.data.mkdir()
     (settings.data / "towline.db").write_bytes(b"none of SQLite's" * 100)
     with pytest.raises(Problem, match=r"towline\.db cannot be used: file is not a database"):
-        serve(settings, lambda _: None)
+        serve(settings)
