@@ -210,7 +210,7 @@ def test_a_start_on_a_file_that_is_locked_says_by_whom(
     open_fresh(path).close()
     with held(path) as pid:
         with pytest.raises(Problem, match=rf"{path} is locked: pid {pid} \(.*python") as caught:
-            serve(settings)
+            serve(settings, lambda _: None)
         assert caught.value.remedy == "wait until it ends, or end it"
     with serving(settings):
         """It is free again."""
@@ -220,4 +220,4 @@ def test_a_start_on_a_file_that_is_no_store_says_so(settings: ServeSettings) -> 
     settings.data.mkdir()
     (settings.data / "towline.db").write_bytes(b"none of SQLite's" * 100)
     with pytest.raises(Problem, match=r"towline\.db cannot be used: file is not a database"):
-        serve(settings)
+        serve(settings, lambda _: None)
