@@ -12,6 +12,7 @@ from towline.cli.exit_codes import ExitCode
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.device_keys import fingerprint
 from towline.schemas.enrolment import JoinString
+from towline.schemas.identifiers import device_uuid
 
 store = serving.store
 server = serving.server
@@ -66,3 +67,25 @@ def test_a_join_line_is_made_for_as_long_and_as_many_as_is_said(
     with server.store.read() as connection:
         row = connection.execute(select(t.join_tokens)).one()
     assert (row.expires_at - row.created_at, row.labels) == (600, {"line": "7"})
+
+
+def test_a_device_is_replaced_and_leaves(
+    server: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for slug in ("pi-1", "pi-2"):
+        assert Device(server, slug).enrol(server.join_token()).status_code == 201
+    assert main.run(["device", "replace", "pi-1", "pi-2", "--reason", "burnt"]) == ExitCode.OK
+    assert "pi-2 takes the place of pi-1" in capsys.readouterr().out
+    assert main.run(["device", "delete", "pi-2", "--reason", "sold"]) == ExitCode.OK
+    assert main.run(["device", "delete", "pi-1", "--purge", "--reason", "sold"]) == ExitCode.OK
+    uuid = str(device_uuid("acme", "pi-1"))
+    assert f"pi-1 is purged; its UUID is {uuid}" in capsys.readouterr().out
+    assert main.run(["device", "delete", "pi-1", "--reason", "again"]) == ExitCode.ERROR
+    capsys.readouterr()
+    assert main.run(["device", "list", "-o", "name"]) == ExitCode.OK
+    assert capsys.readouterr().out.split() == []
+    assert main.run(["audit", "list"]) == ExitCode.OK
+    told = capsys.readouterr().out
+    assert uuid in told
+    assert "pi-1" not in told
+    assert main.run(["audit", "verify"]) == ExitCode.OK

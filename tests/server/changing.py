@@ -108,12 +108,21 @@ ACTS = (
     on_key("approve", "new-1"),
     on_key("deny", "new-2"),
     Act(
+        "/devices/{device}/replace",
+        "/devices/new-1/replace",
+        BECAUSE | {"by": "pi-0001"},
+        "device.replace",
+        "by",
+        role="admin",
+        device="new-1",
+    ),
+    Act(
         "/devices/{device}/revoke",
-        "/devices/new-1/revoke",
+        "/devices/pi-0001/revoke",
         BECAUSE,
         "device.revoke",
         role="admin",
-        device="new-1",
+        device="pi-0001",
     ),
     Act(
         "/devices/{device}/labels",
@@ -123,6 +132,14 @@ ACTS = (
         "labels",
         device="pi-0001",
         method="PUT",
+    ),
+    Act(
+        "/devices/{device}/delete",
+        "/devices/new-1/delete",
+        BECAUSE,
+        "device.delete",
+        role="admin",
+        device="new-1",
     ),
     Act("/plan", "/plan", {"record": True}, "plan.record", "deployments", role="planner"),
 )

@@ -29,6 +29,7 @@ from towline.reconciler.store import people
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.people import Role
+from towline.schemas.identifiers import device_uuid
 
 __all__ = ["fleet", "settings"]
 
@@ -65,7 +66,10 @@ def test_every_act_leaves_one_row_with_its_person(busy: Running) -> None:
         assert (row["action"], row["result"]) == (act.action, "done")
         assert (row["person"], row["role"]) == (f"{act.role} person", act.role)
         assert busy.tokens[act.role].split("_")[1] == row["token"]
-        assert (row["deployment"], row["device"]) == (act.deployment, act.device)
+        uuid = str(device_uuid("acme", act.device)) if act.device else None
+        assert (row["deployment"], row["device"]) == (act.deployment, uuid)
+        # A key that was denied is of no device, and nobody is called so.
+        assert row["device_id"] == (None if act.action == "device.deny" else act.device)
         assert not act.detail or act.detail in row["detail"], row
         assert row["detail"].get("reason") == act.body.get("reason")
         assert row["request"] == f"request-{number}"

@@ -26,7 +26,7 @@ ACT = Kind(
         Column("TOKEN", "token", is_wide=True),
         Column("ACT", "action"),
         Column("DEPLOYMENT", "deployment"),
-        Column("DEVICE", "device"),
+        Column("DEVICE", "device_id"),
         Column("ON", "object", is_wide=True),
         Column("RESULT", "result"),
         Column("WHY", "why", is_prose=True),

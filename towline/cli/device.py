@@ -96,3 +96,31 @@ def revoke(device: Device, reason: Why) -> None:
     connect().post(f"/devices/{checked_id(device)}/revoke", reason=reason)
     give(f"{device} is revoked")
     tell("its key is good again by `towline device approve` with its fingerprint, or use a new key")
+
+
+@app.command("replace")
+def replace(
+    old: Annotated[str, typer.Argument(metavar="OLD", help="whose place it is")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="who takes it, enrolled already")],
+    reason: Why,
+) -> None:
+    """Let another device of the same type take the place of one, which is revoked."""
+    body = {"by": checked_id(new), "reason": reason}
+    done = connect().post(f"/devices/{checked_id(old)}/replace", **body)
+    give(f"{new} takes the place of {old}, which is revoked")
+    for file in done["named_in"]:
+        tell(f"{file} names {old}: change it in git")
+
+
+@app.command("delete")
+def delete(
+    device: Device,
+    reason: Why,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="its name too: nothing but its UUID is left")
+    ] = False,
+) -> None:
+    """Take a device out of the inventory."""
+    body = {"reason": reason, "purge": purge}
+    done = connect().post(f"/devices/{checked_id(device)}/delete", **body)
+    give(f"{device} is {done['status']}; its UUID is {done['uuid']}")

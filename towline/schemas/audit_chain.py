@@ -1,9 +1,10 @@
 """The chain that the acts of an organization's audit form: each vouches for all before it.
 
 An act is what `GET /audit` shows of it. Its `hash` is the SHA-256 of its canonical JSON without
-`id` and `hash`, with its organization, and with the hash of the act before it as `previous`: who
-changes, removes or inserts one must change all after it, and the newest hash, which metrics and
-logs have told. What follows the last hash that was noted elsewhere can be cut off unseen.
+`id`, `hash` and `device_id`, with its organization, and with the hash of the act before it as
+`previous`: who changes, removes or inserts one must change all after it, and the newest hash, which
+metrics and logs have told. What follows the last hash that was noted elsewhere can be cut off
+unseen.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from towline.schemas.problems import Refused
 
 BEGIN = "0" * 64
 """What the first act of an organization has as its `previous`."""
-_NOT_HASHED = ("id", "hash")
+_NOT_HASHED = ("id", "hash", "device_id")
 
 
 def digest(act: Mapping[str, Any], organization: str) -> str:

@@ -22,7 +22,7 @@ from towline.reconciler.server.desk import (
 )
 from towline.reconciler.server.given_labels import GivenLabels
 from towline.reconciler.store import admissions, audit, reading_devices
-from towline.reconciler.store.admissions import CannotAdmit, NobodyWaits
+from towline.reconciler.store.admissions import NobodyWaits, StateForbids
 from towline.reconciler.store.events import Event, record
 from towline.reconciler.store.git_devices import GitDevice
 from towline.reconciler.store.join_tokens import JOIN_TOKEN_LIFE_S, JoinTerms
@@ -164,5 +164,5 @@ def _declining() -> Iterator[None]:
         yield
     except NobodyWaits as refused:
         raise Declined(404, "not-found", str(refused)) from None
-    except CannotAdmit as refused:
+    except StateForbids as refused:
         raise Declined(409, "not-allowed", str(refused)) from None

@@ -36,13 +36,14 @@ class KnownDevice:
 
     seq: int
     slug: str
-    """Another one than was asked for where the device was purged."""
     key: PublicKey | None
     state: DeviceState
     device_type: str
     is_old: bool
     """It holds a token instead of a key."""
     is_revoked_in_git: bool
+    is_purged: bool
+    """It has no name but its UUID."""
 
     def demand_active(self) -> None:
         """Raises Refused `revoked`, `duplicate-identity` or `unknown-device`."""
@@ -77,6 +78,7 @@ def _known(row: Row[Any]) -> KnownDevice:
         device_type=row.device_type,
         is_old=row.token_of is not None,
         is_revoked_in_git=row.revoked_in_git,
+        is_purged=row.slug == str(row.id),
     )
 
 

@@ -25,7 +25,7 @@ class NobodyWaits(Exception):
     """Nothing waits under that id and fingerprint; the text says what does."""
 
 
-class CannotAdmit(Exception):
+class StateForbids(Exception):
     """The state of the device does not allow it; the text says why and what to do."""
 
 
@@ -98,18 +98,18 @@ def approve(
     git: GitDevice | None,
     now: int,
 ) -> Admitted:
-    """Admit the key of that fingerprint; raises NobodyWaits or CannotAdmit."""
+    """Admit the key of that fingerprint; raises NobodyWaits or StateForbids."""
     known = find_device(connection, organization, slug)
     if git is not None and git.is_revoked:
-        raise CannotAdmit(f"the manifest of {slug} says `state: revoked`: change it in git")
+        raise StateForbids(f"the manifest of {slug} says `state: revoked`: change it in git")
     if known is not None and _is_own(known, said):
         return _let_in_again(connection, organization, known)
     row = _asked(connection, organization, slug, said, now)
     key = PublicKey.from_hex(row.public_key)
     if git is not None and git.public_key not in (None, key):
-        raise CannotAdmit(f"the manifest of {slug} lists another key: change it in git")
+        raise StateForbids(f"the manifest of {slug} lists another key: change it in git")
     if known is not None and known.is_old:
-        raise CannotAdmit(f"{slug} is an old device with a token; revoke its token first")
+        raise StateForbids(f"{slug} is an old device with a token; revoke its token first")
     who = Applicant(organization, slug, key, row.device_type, row.labels)
     done: Enrolled = admit(connection, who, known, git, KeyFrom.PERSON, now)
     return Admitted(done.device_seq, done.is_new, done.is_key_changed)
@@ -122,12 +122,12 @@ def _is_own(known: KnownDevice, said: str) -> bool:
 def _let_in_again(connection: Connection, organization: str, known: KnownDevice) -> Admitted:
     """The key that a person revoked is good again."""
     if known.state is DeviceState.DUPLICATE:
-        raise CannotAdmit(
+        raise StateForbids(
             f"two machines speak with the key of {known.slug}: enrol the one that is to stay with"
             " a new key (`towline-agent enroll JOIN` in an empty --root), and approve that"
         )
     if known.state is not DeviceState.REVOKED or known.is_revoked_in_git:
-        raise CannotAdmit(f"{known.slug} is {known.state} with this key already")
+        raise StateForbids(f"{known.slug} is {known.state} with this key already")
     device_keys.let_in_again(connection, organization, known.seq)
     return Admitted(known.seq, is_new=False, is_key_changed=False)
 
@@ -143,10 +143,10 @@ def deny(connection: Connection, organization: str, slug: str, said: str, now: i
 
 
 def revoke(connection: Connection, organization: str, slug: str, now: int) -> int:
-    """Shut a device out; returns its number. Raises CannotAdmit where it is out already."""
+    """Shut a device out; returns its number. Raises StateForbids where it is out already."""
     known = find_device(connection, organization, slug)
     if known is None or known.state in (DeviceState.REVOKED, DeviceState.DELETED):
-        raise CannotAdmit(f"{slug} is {known.state if known else 'no device'} already")
+        raise StateForbids(f"{slug} is {known.state if known else 'no device'} already")
     device_keys.revoke(connection, organization, known.seq, now)
     return known.seq
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection
 
@@ -15,6 +16,7 @@ from towline.reconciler.store import audit_rows
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.people import Person
 from towline.schemas import strict_json
+from towline.schemas.identifiers import device_uuid
 
 DONE, REFUSED = "done", "refused"
 _KEY = "towline.deed"
@@ -31,6 +33,7 @@ class Deed:
     """Seconds since the epoch."""
     deployment: str | None = None
     device: str | None = None
+    """Its id or UUID; the UUID is what is kept."""
     object: str = ""
     """What else it was done to: a token's id, a commit."""
     detail: dict[str, Any] = field(default_factory=dict)
@@ -53,12 +56,22 @@ class Deed:
             "role": self.person.role.value,
             "action": self.action,
             "deployment": self.deployment,
-            "device": self.device,
+            "device": device_mark(self.person.organization, self.device),
             "object": self.object,
             "detail": strict_json.canonical(detail).decode(),
             "result": self.result,
             "request": self.person.request,
         }
+
+
+def device_mark(organization: str, device: str | None) -> str | None:
+    """What the audit keeps of a device: its UUID, which says nothing once the device is purged."""
+    if device is None:
+        return None
+    try:
+        return str(UUID(device))
+    except ValueError:
+        return str(device_uuid(organization, device))
 
 
 class DeedStore(Store):

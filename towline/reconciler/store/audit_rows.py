@@ -39,9 +39,9 @@ def append(connection: Connection, values: Mapping[str, Any]) -> None:
     connection.execute(insert(audit), {**row, "hash": audit_chain.digest(_told(row), organization)})
 
 
-def document(row: Mapping[str, Any]) -> dict[str, Any]:
-    """An act as the API shows it."""
-    return {"id": row["id"], **_told(row), "hash": row["hash"]}
+def document(row: Mapping[str, Any], device_id: str | None) -> dict[str, Any]:
+    """An act as the API shows it; `device_id` is what the device is called now."""
+    return {"id": row["id"], **_told(row), "hash": row["hash"], "device_id": device_id}
 
 
 def _told(row: Mapping[str, Any]) -> dict[str, Any]:

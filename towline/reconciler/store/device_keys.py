@@ -74,10 +74,10 @@ def admitted(key: PublicKey, key_from: KeyFrom) -> dict[str, Any]:
     }
 
 
-def change_key(
+def set_admission(
     connection: Connection, organization: str, device_seq: int, values: dict[str, Any]
 ) -> None:
-    """Another key from now on, as `admitted` has it; labels, history and known-bad stay."""
+    """Another key, or none, from now on; history and known-bad stay."""
     _set(connection, organization, device_seq, **values)
     end_sessions(connection, [device_seq])
 

@@ -100,7 +100,7 @@ def _demand_free(known: KnownDevice | None, who: Applicant, git: GitDevice | Non
     """Raises Refused where not even a person can give the id to the key."""
     if git is not None and git.public_key not in (None, who.key):
         raise Refused("id-taken", "git names another key for this id")
-    if known is not None and known.slug != who.slug:
+    if known is not None and known.is_purged:
         raise Refused("id-taken", "the device of this id was purged; ids are not used twice")
     if known is not None and known.is_old:
         raise Refused("id-taken", "an old device has this id, and a token instead of a key")
@@ -127,7 +127,7 @@ def admit(
     values = device_keys.admitted(who.key, key_from) | {"device_type": who.device_type}
     if known.state is DeviceState.DELETED:
         values |= _labels(connection, who, git)
-    device_keys.change_key(connection, who.organization, known.seq, values)
+    device_keys.set_admission(connection, who.organization, known.seq, values)
     return Enrolled(known.seq, is_new=False, is_key_changed=True)
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, func, null, select
 from towline.reconciler.store import reading_health
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.columns import sum_of
+from towline.reconciler.store.device_keys import DeviceState
 from towline.reconciler.store.device_lists import newest_runs
 from towline.schemas.states import TargetState
 
@@ -25,7 +26,10 @@ def presence_counts(connection: Connection, organization: str, seen_after: int) 
         )
         .select_from(t.edge_devices)
         .outerjoin(t.device_state, t.device_state.c.device_seq == t.edge_devices.c.seq)
-        .where(t.edge_devices.c.organization == organization)
+        .where(
+            t.edge_devices.c.organization == organization,
+            t.edge_devices.c.state != DeviceState.DELETED.value,
+        )
     ).one()
     total, online, never = counted
     return {"total": total, "online": online, "offline": total - online - never, "never": never}

@@ -178,6 +178,23 @@ class DeviceRevoked(Shape):
     device_id: str
 
 
+class DeviceLeft(Shape):
+    """A device is no longer in the inventory."""
+
+    status: Literal["deleted", "purged"]
+    uuid: Uuid
+
+
+class DeviceReplaced(Shape):
+    """Another device took its place."""
+
+    status: Literal["replaced"]
+    device_id: str
+    by: str
+    labels: dict[str, str]
+    named_in: list[str]
+
+
 class Update(Shape):
     """What an old device is offered."""
 

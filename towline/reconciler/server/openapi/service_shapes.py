@@ -113,6 +113,7 @@ class Deed(Shape):
     action: str
     deployment: str | None
     device: str | None
+    device_id: str | None
     object: str
     detail: dict[str, Any]
     result: Literal["done", "refused"]

@@ -1,0 +1,163 @@
+"""Devices that leave the fleet: deleted, so that nothing counts them, or purged, so that nothing
+names them, or replaced by another device.
+
+The row stays: runs remain what they were, and nobody gets the id by chance.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from towline.reconciler.store import device_keys, labels
+from towline.reconciler.store.access import KnownDevice, find_device
+from towline.reconciler.store.admissions import StateForbids
+from towline.reconciler.store.device_keys import DeviceState
+from towline.reconciler.store.tables import (
+    device_components,
+    device_state,
+    device_tokens,
+    edge_devices,
+    enrolments,
+    events,
+    overrides,
+    targets,
+)
+from towline.schemas.identifiers import device_uuid
+
+_NOTHING: dict[str, Any] = {
+    "facts": {},
+    "last_seen": None,
+    "seen_before": None,
+    "rejected": "",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """A device whose place another one took."""
+
+    device_seq: int
+    labels: Mapping[str, str]
+    """Those that count for the other one now."""
+
+
+def leave(connection: Connection, organization: str, slug: str, now: int) -> int:
+    """Take a device out of the inventory; returns its number.
+
+    Its id is given to another key, or to the same one, by a person only. Raises StateForbids.
+    """
+    seq = _known(connection, organization, slug).seq
+    values: dict[str, Any] = {
+        "public_key": None,
+        "key_from": "",
+        "state": DeviceState.DELETED.value,
+        "revoked_at": None,
+        "duplicate_at": None,
+        "deleted_at": now,
+        "label_set_id": labels.intern_labels(connection, {}),
+        "labels_git": {},
+        "labels_people": {},
+        "labels_join": {},
+    }
+    device_keys.set_admission(connection, organization, seq, values)
+    for table in (device_components, device_tokens):
+        connection.execute(delete(table).where(table.c.device_seq == seq))
+    connection.execute(
+        update(device_state).where(device_state.c.device_seq == seq).values(**_NOTHING)
+    )
+    _forget_waiting(connection, organization, slug)
+    _forget_names(connection, organization, slug)
+    return seq
+
+
+def purge(connection: Connection, organization: str, slug: str, now: int) -> int:
+    """As `leave`, and nothing names the device any more: what is left of it has its UUID.
+
+    Nobody gets its id. Raises StateForbids.
+    """
+    seq = leave(connection, organization, slug, now)
+    connection.execute(
+        update(edge_devices)
+        .where(edge_devices.c.seq == seq)
+        .values(
+            slug=str(device_uuid(organization, slug)),
+            external_id=None,
+            time_zone=None,
+        )
+    )
+    connection.execute(
+        delete(events).where(events.c.organization == organization, events.c.device == slug)
+    )
+    connection.execute(
+        update(targets).where(targets.c.device_seq == seq).values(error_message=None)
+    )
+    return seq
+
+
+def replace(connection: Connection, organization: str, old: str, new: str, now: int) -> Replaced:
+    """`new` takes the place of `old`, which is shut out.
+
+    It gets all labels that counted for `old`, and is named where people named that. Raises
+    StateForbids.
+    """
+    former, follower = (_known(connection, organization, slug) for slug in (old, new))
+    if follower.state is not DeviceState.ACTIVE:
+        raise StateForbids(f"{new} is {follower.state}: admit it first")
+    if former.seq == follower.seq or former.device_type != follower.device_type:
+        raise StateForbids(
+            f"{old} is a {former.device_type}, {new} a {follower.device_type}: a device is replaced"
+            " by another one of its type"
+        )
+    theirs = labels.sources_of(connection, organization, old)
+    own = labels.sources_of(connection, organization, new)
+    assert theirs is not None and own is not None
+    by_people = {**own.people, **theirs.in_force}
+    labels.set_from_people(connection, organization, own, by_people)
+    _name_instead(connection, organization, old, new)
+    if former.state is DeviceState.ACTIVE:
+        device_keys.revoke(connection, organization, former.seq, now)
+    return Replaced(former.seq, {**own.join, **by_people, **own.git})
+
+
+def _known(connection: Connection, organization: str, slug: str) -> KnownDevice:
+    found = find_device(connection, organization, slug)
+    if found is None or found.state is DeviceState.DELETED:
+        raise StateForbids(f"there is no device {slug}")
+    return found
+
+
+def _forget_waiting(connection: Connection, organization: str, slug: str) -> None:
+    connection.execute(
+        delete(enrolments).where(
+            enrolments.c.organization == organization, enrolments.c.slug == slug
+        )
+    )
+
+
+def _named(connection: Connection, organization: str, slug: str) -> list[dict[str, Any]]:
+    """The overrides by which people named a device."""
+    rows = connection.execute(
+        select(overrides).where(
+            overrides.c.organization == organization, overrides.c.key == "device"
+        )
+    )
+    return [dict(row._mapping) for row in rows if row.value == slug]
+
+
+def _forget_names(connection: Connection, organization: str, slug: str) -> None:
+    for row in _named(connection, organization, slug):
+        connection.execute(
+            delete(overrides).where(
+                overrides.c.organization == organization, overrides.c.id == row["id"]
+            )
+        )
+
+
+def _name_instead(connection: Connection, organization: str, old: str, new: str) -> None:
+    known = {row["deployment"] for row in _named(connection, organization, new)}
+    for row in _named(connection, organization, old):
+        if row["deployment"] not in known:
+            named = {key: value for key, value in row.items() if key != "id"}
+            connection.execute(insert(overrides).values(**named | {"value": new}))
