@@ -28,6 +28,7 @@ class Attack:
 DOCUMENTS = "security/test_documents.py"
 PARSERS = "security/test_parsers.py"
 OVER_HTTP = "security/test_over_http.py"
+ENROLMENT = "security/test_enrolment_attacks.py"
 ROOTS = "schemas/test_trust_oracles.py"
 AGENT = "agent/test_end_to_end.py"
 ON_DISK = "agent/test_trust_on_disk.py"
@@ -44,7 +45,7 @@ def _in_table(*words: str) -> Shown:
     return Shown(DOCUMENTS, _TABLE, words)
 
 
-OPEN = frozenset({33, 37})
+OPEN = frozenset({37})
 """Rows whose tests are still to be named here."""
 
 ATTACKS = (
@@ -342,7 +343,34 @@ ATTACKS = (
             Shown(SERVER, "an_old_report_is_acknowledged_and_dropped", ()),
         ),
     ),
-    Attack(33, "a taken id, a used token, a flood of requests to be known", ()),
+    Attack(
+        33,
+        "a taken id, a used token, a flood of requests to be known",
+        (
+            Shown(
+                ENROLMENT,
+                "whoever_enrols_under_a_taken_id_only_asks_for_a_change_of_its_key",
+                ("keyChange", "unknown-device"),
+            ),
+            Shown(
+                ENROLMENT,
+                "of_twenty_who_share_one_use_of_a_token_exactly_one_gets_in",
+                ("[201] + [403] * 19",),
+            ),
+            Shown(ENROLMENT, "a_token_of_another_organization_is_unknown_here", ("404",)),
+            Shown(ENROLMENT, "of_ten_thousand_who_ask_only_so_many_wait", ("too-many-pending",)),
+            Shown(
+                ENROLMENT,
+                "one_source_has_few_that_wait_and_asking_again_is_no_other_one",
+                ("429",),
+            ),
+            Shown(
+                ENROLMENT,
+                "two_machines_with_one_key_are_both_held_and_neither_renews_it",
+                ("duplicate-identity",),
+            ),
+        ),
+    ),
     Attack(
         34,
         "another organization's objects, a role that is too low",
