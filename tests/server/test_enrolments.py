@@ -8,7 +8,7 @@ import httpx
 import pytest
 from sqlalchemy import select, update
 
-from tests.server.conftest import Device, Running, wall
+from tests.server.conftest import AddRun, Device, Running, wall
 from tests.server.test_device import code_of
 from towline.manifests.model import DeviceEntry
 from towline.reconciler.store import tables as t
@@ -47,8 +47,11 @@ def events(server: Running) -> list[str]:
         return list(connection.execute(select(t.events.c.kind).order_by(t.events.c.id)).scalars())
 
 
-def test_who_waits_is_no_device_until_a_person_approves_its_fingerprint(server: Running) -> None:
+def test_who_waits_is_no_device_until_a_person_approves_its_fingerprint(
+    server: Running, add_run: AddRun
+) -> None:
     device = Device(server)
+    add_run()
     assert device.enrol().status_code == 202
     (found,) = waiting(server)
     assert found["fingerprint"] == device.enrol().json()["fingerprint"]

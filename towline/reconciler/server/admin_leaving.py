@@ -47,14 +47,12 @@ def delete_device(
     with act as store, _declining(), store.write() as connection:
         _demand_unlisted(desk, slug)
         if body.purge:
-            seq = leaving.purge(connection, person.organization, slug, now)
+            leaving.purge(connection, person.organization, slug, now)
         else:
-            seq = leaving.leave(connection, person.organization, slug, now)
+            leaving.leave(connection, person.organization, slug, now)
             cause = f"delete by {person.name}"
             event = Event("device.deleted", device=slug, message=body.reason, cause=cause)
             record(connection, person.organization, now, event)
-    desk.end_sessions({seq})
-    desk.wake()
     uuid = str(device_uuid(person.organization, slug))
     return {"status": "purged" if body.purge else "deleted", "uuid": uuid}
 
@@ -71,20 +69,18 @@ def replace_device(
     told = {"by": str(device_uuid(person.organization, by)), "reason": body.reason}
     act = desk.doing(person, "device.replace", device=slug, **told)
     with act as store, _declining(), store.write() as connection:
-        done = leaving.replace(connection, person.organization, slug, by, now)
+        got = leaving.replace(connection, person.organization, slug, by, now)
         cause = f"replace by {person.name}"
         out = Event("device.revoked", device=slug, message=f"{by} takes its place", cause=cause)
         event = Event("labels.changed", device=by, message=f"in the place of {slug}", cause=cause)
         record(connection, person.organization, now, out, event)
-    desk.end_sessions({done.device_seq})
-    desk.wake()
     head = desk.head()
     named_in = naming.named_in(head, slug) if head is not None else []
     return {
         "status": "replaced",
         "device_id": slug,
         "by": by,
-        "labels": dict(done.labels),
+        "labels": got,
         "named_in": named_in,
     }
 

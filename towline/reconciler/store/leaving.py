@@ -4,8 +4,6 @@ names them, or replaced by another device.
 The row stays: runs remain what they were, and nobody gets the id by chance.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -32,15 +30,6 @@ _NOTHING: dict[str, Any] = {
     "seen_before": None,
     "rejected": "",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Replaced:
-    """A device whose place another one took."""
-
-    device_seq: int
-    labels: Mapping[str, str]
-    """Those that count for the other one now."""
 
 
 def leave(connection: Connection, organization: str, slug: str, now: int) -> int:
@@ -96,8 +85,10 @@ def purge(connection: Connection, organization: str, slug: str, now: int) -> int
     return seq
 
 
-def replace(connection: Connection, organization: str, old: str, new: str, now: int) -> Replaced:
-    """`new` takes the place of `old`, which is shut out.
+def replace(
+    connection: Connection, organization: str, old: str, new: str, now: int
+) -> dict[str, str]:
+    """`new` takes the place of `old`, which is shut out; returns the labels that it has then.
 
     It gets all labels that counted for `old`, and is named where people named that. Raises
     StateForbids.
@@ -118,7 +109,7 @@ def replace(connection: Connection, organization: str, old: str, new: str, now: 
     _name_instead(connection, organization, old, new)
     if former.state is DeviceState.ACTIVE:
         device_keys.revoke(connection, organization, former.seq, now)
-    return Replaced(former.seq, {**own.join, **by_people, **own.git})
+    return {**own.join, **by_people, **own.git}
 
 
 def _known(connection: Connection, organization: str, slug: str) -> KnownDevice:
