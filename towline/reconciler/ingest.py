@@ -18,7 +18,11 @@ from towline.reconciler.store.causes import because
 from towline.reconciler.store.events import Event, record
 from towline.reconciler.store.reporters import Reporter
 from towline.reconciler.store.targets import change, move_one
-from towline.reconciler.verification import Completions, compare_versions
+from towline.reconciler.verification import (
+    Completions,
+    compare_versions,
+    completed_after_all,
+)
 from towline.schemas.reports import Attempt, Report
 from towline.schemas.states import ACTIVE_TARGETS, LATE_MOVES, REPORTED_MOVES, TargetState
 
@@ -203,7 +207,10 @@ def _move(
         return False
     values: dict[str, Any] = {"reason": attempt.reason, "progress": attempt.progress}
     if attempt.state in ENDED:
-        values |= {"completed_at": now, "error_message": attempt.message or None}
+        ended_at = now
+        if attempt.state is TargetState.COMPLETED:
+            ended_at = completed_after_all(connection, target, now)
+        values |= {"completed_at": ended_at, "error_message": attempt.message or None}
     values |= _clocks(now, target, attempt)
     move_one(connection, target, attempt.state, **values)
     _after_move(connection, now, reporter, target, attempt)

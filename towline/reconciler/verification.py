@@ -117,6 +117,20 @@ def compare_versions(
             _regress(connection, now, reporter, target, installed)
 
 
+def completed_after_all(connection: Connection, target: Row[Any], now: int) -> int:
+    """When a target completes: after all others of its device, though the clock went back."""
+    of = {"of_device": target.device_seq, "of_component": target.component}
+    last: int | None = connection.execute(_LAST_COMPLETED_AT, of).scalar_one()
+    return now if last is None or now >= last else last + 1
+
+
+_LAST_COMPLETED_AT = select(func.max(t.targets.c.completed_at)).where(
+    t.targets.c.device_seq == bindparam("of_device"),
+    t.targets.c.component == bindparam("of_component"),
+    t.targets.c.status == TargetState.COMPLETED.value,
+)
+
+
 def _last_completed(connection: Connection, device_seq: int, component: str) -> Row[Any]:
     """The target of the component that the device completed last."""
     of = {"of_device": device_seq, "of_component": component}
