@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from towline.cli.client import connect
+from towline.cli.durations import seconds
 from towline.cli.printing import give
-from towline.cli.wait import seconds
 from towline.schemas.problems import Problem
 
 app = typer.Typer(help="Bring devices in.", no_args_is_help=True)

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from towline.cli.client import Client, connect
+from towline.cli.durations import seconds
 from towline.cli.look_kinds import BATCH, DEPLOYMENT, DEVICE, EVENT, GROUP
 from towline.cli.output import Format, Output, show_list
-from towline.cli.wait import seconds
 
 
 class Listed(StrEnum):

@@ -11,11 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from towline.cli.client import checked_id, connect
+from towline.cli.durations import seconds
 from towline.cli.exit_codes import ExitCode
 from towline.cli.output import Format, Output, plain_status, show_document
 from towline.cli.printing import give
 from towline.cli.settings import load
-from towline.cli.wait import seconds
 from towline.reconciler.lengths import counted
 from towline.reconciler.store.address import place_of
 from towline.schemas import times

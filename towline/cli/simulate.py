@@ -10,11 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from towline.cli import simulate_sources
+from towline.cli.durations import seconds
 from towline.cli.printing import give
 from towline.cli.settings import load_fleet
 from towline.cli.simulate_sources import Asked, Source
 from towline.cli.simulate_text import text
-from towline.cli.wait import seconds
 from towline.schemas import times
 from towline.schemas.problems import Problem, Refused
 

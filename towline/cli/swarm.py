@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from towline.cli.client import connect
+from towline.cli.durations import seconds
 from towline.cli.join import given_labels
 from towline.cli.printing import give, tell
 from towline.cli.settings import load
 from towline.cli.simulate import share
 from towline.cli.swarm_check import check
-from towline.cli.wait import seconds
 from towline.reconciler.failure_model import FailureModel, Lengths
 from towline.schemas.enrolment import JoinString
 

@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 
 from towline.cli.client import checked_id, connect
+from towline.cli.durations import seconds
 from towline.cli.join import given_labels
 from towline.cli.output import Column, Format, Kind, show_list
 from towline.cli.printing import give, tell
-from towline.cli.wait import seconds
 from towline.reconciler.store.people import Role
 
 TOKEN = Kind(

@@ -14,11 +14,11 @@ import typer
 
 from towline.cli import root_drafts, signers, trust_show
 from towline.cli.all_or_nothing import AllOrNothing
+from towline.cli.durations import seconds
 from towline.cli.passphrases import new_passphrase
 from towline.cli.printing import tell
 from towline.cli.roots import Chain, find_chain, short
 from towline.cli.settings import Settings, load_fleet
-from towline.cli.wait import seconds
 from towline.schemas.envelope import SIGNATURES_LIMIT
 from towline.schemas.keys import PrivateKey, PublicKey
 from towline.schemas.problems import Place, Problem
@@ -145,7 +145,7 @@ def rotate_release_command(
 def rotate_root_command(
     new: New = None,
     remove: Annotated[
-        list[str] | None, typer.Option(metavar="KEYID", help="Its beginning; may be repeated.")
+        list[str] | None, typer.Option(metavar="KEYID|KEY", help="Its beginning, or a file of it.")
     ] = None,
     threshold: Annotated[
         int | None, typer.Option(min=1, help="Root keys that must sign; default: as it is.")
@@ -272,10 +272,14 @@ def _role(keys: Sequence[PublicKey], threshold: int, name: str) -> Role:
 
 
 def _key_of(role: Role, word: str) -> PublicKey:
-    found = [key for key in role.keys if key.keyid.startswith(word)]
+    if Path(word).is_file():
+        named = signers.public_key(word)
+        found = [key for key in role.keys if key == named]
+    else:
+        found = [key for key in role.keys if key.keyid.startswith(word)]
     if len(found) != 1:
         raise Problem(
-            f"{word} is the beginning of {len(found)} root keys",
+            f"{word} names {len(found)} of the root keys",
             remedy=f"one of {', '.join(map(short, role.keys))}",
         )
     return found[0]

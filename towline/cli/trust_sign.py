@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from towline.cli import release_resign, root_drafts, signers, trust_show
+from towline.cli import root_drafts, signers, trust_show
 from towline.cli.all_or_nothing import AllOrNothing
 from towline.cli.all_or_nothing import replace as replace_file
 from towline.cli.printing import tell
@@ -97,11 +97,12 @@ def publish(settings: Settings, draft: Draft, chain: Chain | None, copy: Working
 
 def _refuse_unvouched(settings: Settings, new: Root, chain: Chain | None) -> None:
     """The commit that brings other release keys must bring what they have signed, too."""
-    unvouched = release_resign.unvouched(settings, new, chain.newest if chain else None)
-    if unvouched:
+    from towline.cli.release_resign import unvouched  # noqa: PLC0415 heavy
+
+    if lost := unvouched(settings, new, chain.newest if chain else None):
         raise Problem(
             f"root {new.version} does not vouch for what manifests name now, and devices would"
-            " refuse their documents:\n    " + "\n    ".join(unvouched),
+            " refuse their documents:\n    " + "\n    ".join(lost),
             remedy="towline release resign --all-live --key KEY, then publish again",
         )
 

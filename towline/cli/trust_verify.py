@@ -15,14 +15,11 @@ from typing import Annotated, Any
 import typer
 
 from towline.cli.exit_codes import ExitCode
-from towline.cli.manifest_files import read_manifests
 from towline.cli.output import API_VERSION, Format, show_document
 from towline.cli.printing import give
 from towline.cli.roots import Chain, read_chain
 from towline.cli.settings import Settings, load_fleet
-from towline.manifests.load import load
 from towline.reconciler.lengths import counted
-from towline.reconciler.statements import find_offer
 from towline.reconciler.trust_warnings import warnings_of
 from towline.schemas import envelope, statement
 from towline.schemas.problems import Problem, Refused
@@ -126,6 +123,10 @@ def _file_at(fleet: Path, base: str, path: str) -> bytes | None:
 def _check_packages(
     found: Verified, settings: Settings, chain: Chain, statements: Mapping[str, bytes]
 ) -> None:
+    from towline.cli.manifest_files import read_manifests  # noqa: PLC0415 heavy
+    from towline.manifests.load import load  # noqa: PLC0415 heavy
+    from towline.reconciler.statements import find_offer  # noqa: PLC0415 heavy
+
     loaded = load(read_manifests(settings.fleet))
     if loaded.errors:
         errors = counted(len(loaded.errors), "error")

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from towline.cli.client import Client, checked_id, connect
+from towline.cli.durations import seconds
 from towline.cli.exit_codes import ExitCode, NotAuthorised
 from towline.cli.output import Format, plain_status, show_document
 from towline.cli.printing import give, tell
-from towline.cli.wait import seconds
 from towline.schemas.problems import Problem
 from towline.schemas.states import LIVE_RUNS, Verb
 

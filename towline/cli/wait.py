@@ -1,6 +1,5 @@
 """`towline wait`: the outcome of a rollout as an exit code, for scripts and CI gates."""
 
-import re
 import time
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -8,16 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from towline.cli.client import checked_id, connect
+from towline.cli.durations import seconds
 from towline.cli.exit_codes import ExitCode
 from towline.cli.printing import tell
 from towline.cli.wanted_run import find_run, wanted_here
-from towline.schemas.problems import Problem
 from towline.schemas.states import RunState
 
 POLL_S = 1.0
 GATES = frozenset({"ThresholdNotMet", "AnalysisFailed", "NoEvidence"})
-_DURATION = re.compile(r"(\d+)([smhd])")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def judge(run: Mapping[str, Any]) -> ExitCode | None:
@@ -53,14 +50,6 @@ def wait(
         else:
             waits_for = f"{name} is {found['status']}: {found['reason']} {found['message']}"
         _rest(ends_at, waits_for)
-
-
-def seconds(text: str) -> int:
-    """`30m` -> 1800; raises Problem."""
-    found = _DURATION.fullmatch(text)
-    if found is None:
-        raise Problem(f"{text!r} is no duration", remedy="write 90s, 30m, 2h or 1d")
-    return int(found[1]) * _UNITS[found[2]]
 
 
 def _rest(ends_at: float, waits_for: str) -> None:
