@@ -8,6 +8,7 @@ from fastapi.responses import Response
 
 from towline.reconciler.explain_device import explain_device
 from towline.reconciler.live_figures import device_figures
+from towline.reconciler.server.census import Census
 from towline.reconciler.server.dashboard.device_search import DeviceSearch
 from towline.reconciler.server.dashboard.page import page
 from towline.reconciler.server.dashboard.reception import AtPage
@@ -18,10 +19,10 @@ from towline.reconciler.store import (
     device_parts,
     reading_devices,
     reading_events,
-    reading_fleet,
     reading_history,
 )
 from towline.reconciler.store.device_lists import BadCursor, DeviceOrder
+from towline.reconciler.store.reading_batches import when
 from towline.reconciler.store.reading_events import EventFilter
 from towline.schemas.fields import MOST
 from towline.schemas.states import TargetState
@@ -55,10 +56,11 @@ def show_fleet(
             )
         except BadCursor:
             raise Declined(422, "bad-field", "The address names no part of this list.") from None
+        census: Census = request.app.state.censuses.of(connection, desk)
         values: dict[str, Any] = {
-            "counts": reading_fleet.presence_counts(connection, organization, seen_after)
-            | reading_fleet.trouble_counts(connection, organization),
-            "versions": reading_fleet.versions(connection, organization),
+            "counts": census.counts,
+            "versions": census.versions,
+            "counted_at": when(census.at),
             "waiting": admissions.count(connection, organization, wall_clock()),
             "devices": part.devices,
             "total": part.total,

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
 
 from towline.reconciler.server import streams
+from towline.reconciler.server.census import Censuses
 from towline.reconciler.server.dashboard import (
     acting,
     approvals,
@@ -42,6 +43,7 @@ def install(app: FastAPI) -> None:
     """Add the pages to the application for people."""
     app.state.visits = Visits()
     app.state.paces = Paces()
+    app.state.censuses = Censuses()
     app.state.provider = None
     app.state.attempts = Attempts()
     app.state.package_look = PackageLook(None)
