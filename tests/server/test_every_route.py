@@ -11,6 +11,8 @@ from sqlalchemy import insert, select, update
 from tests.server.changing import waiting
 from tests.server.conftest import NOW, ORGANIZATION, AddRun, Device, Running, add_target
 from tests.server.test_admin import API
+from tests.server.visiting import Guest
+from towline.reconciler.server import desk
 from towline.reconciler.store import people
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.labels import intern_labels
@@ -86,7 +88,13 @@ def theirs(server: Running, add_run: AddRun) -> dict[str, str]:
     return {"token_id": token.split("_")[1], "token": token}
 
 
-def test_without_a_token_every_call_is_401(server: Running) -> None:
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server counts many wrong tokens before it answers otherwise."""
+    monkeypatch.setattr(desk, "FAILURES_AT_ONCE", 10_000)
+
+
+def test_without_a_token_every_call_is_401(patience: None, server: Running) -> None:
     found = list(described(server))
     assert len(found) >= 30
     for call in found:
@@ -95,6 +103,23 @@ def test_without_a_token_every_call_is_401(server: Running) -> None:
             assert answer.status_code == 401, (call, answer.text)
             assert answer.headers["content-type"] == "application/problem+json", call
             assert answer.headers["www-authenticate"] == "Bearer", call
+
+
+def test_wrong_tokens_are_counted_by_address_and_lock_out_nobody_who_has_a_right_one(
+    server: Running,
+) -> None:
+    wrong = {"Authorization": "Bearer tow_1a2b3c4d5e6f_" + "0" * 64}
+    url = f"{API}/devices"
+    said = [server.client.get(url, headers=wrong).status_code for _ in range(22)]
+    assert said == [401] * desk.FAILURES_AT_ONCE + [429] * 2
+    refused = server.client.get(url, headers=wrong)
+    assert (refused.status_code, refused.json()["code"]) == (429, "too-many-failures")
+    assert 1 <= int(refused.headers["retry-after"]) <= 180
+    guest = Guest(server)
+    form = guest.get("/sign-in").form("/sign-in")
+    assert guest.send(form, token="tow_x_y").status_code == 429
+    assert server.client.get(url, headers=server.admin("viewer")).status_code == 200
+    assert server.client.get(url).status_code == 401
 
 
 def test_with_the_role_below_every_call_is_403(server: Running) -> None:

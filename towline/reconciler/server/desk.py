@@ -11,26 +11,26 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
+from fastapi import Depends, FastAPI
 from starlette.requests import HTTPConnection
 
 from towline.manifests.repository import Repository
 from towline.reconciler.head import Head
 from towline.reconciler.observe import SEEN_POLLS
+from towline.reconciler.server.buckets import Buckets
 from towline.reconciler.server.fleets import FleetView
 from towline.reconciler.server.manifest_texts import ManifestTexts
 from towline.reconciler.server.request_ids import request_id
-from towline.reconciler.server.wire import problem_document
 from towline.reconciler.store import join_tokens, people
 from towline.reconciler.store.audit import Deed, DeedStore
-from towline.reconciler.store.engine import AWAY, Store
+from towline.reconciler.store.engine import Store
 from towline.reconciler.store.join_tokens import JoinTerms
 from towline.reconciler.store.people import Person, Role
 from towline.schemas.enrolment import JoinString
 from towline.schemas.verifier import root_fingerprint
+
+FAILURES_AT_ONCE, FAILURES_PER_S = 20, 20 / 3600
+"""Wrong tokens that are answered as such, for each address that they come from."""
 
 
 def wall_clock() -> int:
@@ -194,12 +194,30 @@ def person_of(connection: HTTPConnection) -> Person:
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")
         person = desks_of(connection).recognise(token) if scheme == "Bearer" else None
         if person is None and token:
+            refuse_too_many_failures(connection)
             raise Declined(401, "token", "this admin token is unknown, expired or revoked")
         if person is None:
             raise Declined(401, "token", "an admin token is needed: Authorization: Bearer TOKEN")
         remember(connection, person)
     found: Person = connection.state.person
     return found
+
+
+def count_failures(app: FastAPI) -> None:
+    """From now on; of each address."""
+    app.state.failures = Buckets(FAILURES_AT_ONCE, FAILURES_PER_S)
+
+
+def refuse_too_many_failures(connection: HTTPConnection) -> None:
+    """Somebody could not say who they are; raises Declined when that came too often from there.
+
+    Whoever has a token is let in all the same: others at the same address lock nobody out.
+    """
+    failures: Buckets = connection.app.state.failures
+    source = connection.client.host if connection.client else ""
+    if wait_s := failures.take(source, time.monotonic()):
+        words = f"too many wrong tokens came from {source}: come again in {wait_s} s"
+        raise Declined(429, "too-many-failures", words, retry_after_s=wait_s)
 
 
 def desk_of(connection: HTTPConnection) -> Desk:
@@ -244,44 +262,3 @@ Operator = Annotated[Person, Depends(Needs(Role.OPERATOR))]
 Administrator = Annotated[Person, Depends(Needs(Role.ADMIN))]
 DeviceViewer = Annotated[Person, Depends(Needs(Role.VIEWER, keeps_to_devices=True))]
 DeviceOperator = Annotated[Person, Depends(Needs(Role.OPERATOR, keeps_to_devices=True))]
-
-
-def install_problems(app: FastAPI) -> None:
-    """Answer every error as an RFC 9457 problem."""
-
-    async def declined(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, Declined)
-        return _problem(error.status, error.code, error.detail, **error.more)
-
-    async def invalid(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        return _problem(422, "bad-field", f"{place}: {first['msg']}")
-
-    async def refused(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HTTPException)
-        if error.status_code == 400:
-            return _problem(400, "not-json", "the body is no JSON in UTF-8")
-        code = {404: "not-found", 405: "method"}.get(error.status_code, "http")
-        return _problem(error.status_code, code, error.detail)
-
-    async def broken(request: Request, _: Exception) -> JSONResponse:
-        words = f"the server failed at request {request_id(request)}; its log says why: report it"
-        return _problem(500, "internal", words)
-
-    async def away(_: Request, __: Exception) -> JSONResponse:
-        return _problem(503, "store", "the store cannot be used now; try again in a moment")
-
-    for kind in AWAY:
-        app.add_exception_handler(kind, away)
-    app.add_exception_handler(Exception, broken)
-    app.add_exception_handler(Declined, declined)
-    app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(HTTPException, refused)
-
-
-def _problem(status: int, code: str, detail: str, **more: object) -> JSONResponse:
-    document: dict[str, Any] = problem_document(status, code, detail, **more)
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-    return JSONResponse(document, status, headers, media_type="application/problem+json")

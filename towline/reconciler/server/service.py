@@ -36,7 +36,7 @@ from towline.reconciler.server import (
 )
 from towline.reconciler.server.admission import Admission
 from towline.reconciler.server.dashboard import web as dashboard
-from towline.reconciler.server.desk import AtDesks, Desk, Desks, install_problems, seen_after
+from towline.reconciler.server.desk import AtDesks, Desk, Desks, count_failures, seen_after
 from towline.reconciler.server.device import DeviceProtocol
 from towline.reconciler.server.doorbell import AT_ONCE, Doorbell
 from towline.reconciler.server.feed import Feed
@@ -54,6 +54,7 @@ from towline.reconciler.server.openapi import document
 from towline.reconciler.server.openapi import page as api_page
 from towline.reconciler.server.package_look import PackageLook
 from towline.reconciler.server.packages import Packages
+from towline.reconciler.server.problem_answers import install_problems
 from towline.reconciler.server.request_ids import RequestIds
 from towline.reconciler.server.served_documents import ServedDocuments
 from towline.reconciler.server.sessions import Sessions
@@ -302,6 +303,7 @@ def people(desks: Desks, poll_interval_s: int) -> FastAPI:
     app.state.desks = desks
     app.state.live = Live(desks.store, lambda: seen_after(poll_interval_s))
     app.add_middleware(RequestIds)
+    count_failures(app)
     install_problems(app)
     for each in _CALLS:
         app.include_router(each.router, dependencies=[Depends(only_known)])

@@ -15,7 +15,14 @@ from fastapi.responses import Response
 
 from towline.reconciler.server.dashboard.page import PATH, page, see_other
 from towline.reconciler.server.dashboard.visits import LIFE_S, Visit, Visits
-from towline.reconciler.server.desk import AtDesks, Declined, desks_of, remember, wall_clock
+from towline.reconciler.server.desk import (
+    AtDesks,
+    Declined,
+    desks_of,
+    refuse_too_many_failures,
+    remember,
+    wall_clock,
+)
 from towline.reconciler.store.people import Person, Role
 
 VISIT_COOKIE = "__Secure-towline-visit"
@@ -121,6 +128,7 @@ def sign_in(request: Request, desks: AtDesks, form: Form) -> Response:
         return sign_in_page(request, onward, "This form was out of date; try again.", 403)
     person = desks.recognise(form.get("token", "").strip()[:200])
     if person is None:
+        refuse_too_many_failures(request)
         return sign_in_page(request, onward, "This token is unknown, expired or revoked.", 401)
     if person.labels:
         words = "This token is limited to some devices: it is for the API and the command line."
