@@ -13,9 +13,12 @@ from towline.reconciler.server.fleets import Fleets
 from towline.reconciler.server.hearing import Hearing
 from towline.reconciler.store import outbox
 from towline.reconciler.store.engine import AWAY, Store
+from towline.reconciler.store.outbox import Told
 from towline.reconciler.store.subscription import SessionLost, Subscription
+from towline.reconciler.store.trouble import while_serving
 
 READ_EVERY_S = 1.0
+REST_S = 0.02
 AGAIN_S = 0.5
 """After the session was lost, a new one is tried so often."""
 PRUNE_EVERY_S = 60.0
@@ -51,7 +54,7 @@ class Feed:
             try:
                 self._follow()
             except (SessionLost, *AWAY) as error:
-                log.error("feed.lost", error=str(error.args[0]).strip())
+                log.error("feed.lost", **while_serving(self._store.engine, error))
             except Exception:
                 # A bug must be loud and must not end the feed.
                 log.exception("feed.failed")
@@ -70,13 +73,19 @@ class Feed:
         if session.has_missed():
             log.warning("feed.begins-anew", missed_behind=session.last)
             self._hearing.of_anything()
+        read_at = 0.0
         while not self._stopping.is_set():
-            is_work = session.wait(READ_EVERY_S)
-            told = session.read()
-            told.is_work = is_work or self._is_work_left(session)
+            words = session.wait(READ_EVERY_S)
+            is_due = time.monotonic() >= read_at + READ_EVERY_S
+            told = session.read() if is_due or outbox.ROWS in words else Told()
+            told.is_work = outbox.WORK in words or (is_due and self._is_work_left(session))
+            if is_due:
+                read_at = time.monotonic()
+                self._prune()
             if told:
                 self._hearing.of_others(told)
-            self._prune()
+            # What comes thick and fast is read together.
+            self._stopping.wait(REST_S)
 
     def _is_work_left(self, session: Subscription) -> bool:
         """A pass takes what is left at once, so this is true for one that was told to nobody."""

@@ -17,8 +17,8 @@ from sqlalchemy import Connection, delete, func, insert, select
 from towline.reconciler.store.tables import change_outbox
 
 CHANNEL = "towline"
-WORK = "work"
-"""What a notification says beside its sender where a pass is wanted."""
+ROWS, WORK = "rows", "work"
+"""What a notification says beside its sender: there is something to read, a pass is wanted."""
 KEPT_S = 600
 """Whoever has not read for so long begins anew, with everything."""
 DEVICES_PER_ROW = 10_000
@@ -92,8 +92,8 @@ def post(connection: Connection, sender: str) -> Told:
         ]
         for row in rows:
             connection.execute(insert(change_outbox).values(**row))
-        words = f"{sender} {WORK}" if whole.is_work else sender
-        connection.execute(select(func.pg_notify(CHANNEL, words)))
+        words = [sender, *([ROWS] if rows else ()), *([WORK] if whole.is_work else ())]
+        connection.execute(select(func.pg_notify(CHANNEL, " ".join(words))))
     return whole
 
 

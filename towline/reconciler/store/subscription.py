@@ -4,6 +4,7 @@ A notification only says that there is something to read. It may be missed, and 
 be lost: whoever reads by number every second all the same has missed nothing.
 """
 
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
@@ -45,14 +46,21 @@ class Subscription:
         with suppress(*AWAY):
             self._connection.close()
 
-    def wait(self, seconds: float) -> bool:
-        """Sleep until another process notifies; True when it wants a pass. Raises SessionLost."""
-        try:
-            notices = list(self._driver.notifies(timeout=seconds, stop_after=1))
-        except self._connection.dialect.loaded_dbapi.Error as error:
-            raise SessionLost(str(error)) from error
-        said = [notice.payload.partition(" ") for notice in notices]
-        return any(sender != self._sender and word == outbox.WORK for sender, _, word in said)
+    def wait(self, seconds: float) -> set[str]:
+        """Sleep until another process notifies, and at most so long; what others said meanwhile.
+
+        Raises SessionLost.
+        """
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            try:
+                notices = list(self._driver.notifies(timeout=left, stop_after=1))
+            except self._connection.dialect.loaded_dbapi.Error as error:
+                raise SessionLost(str(error)) from error
+            said = [notice.payload.split(" ") for notice in notices]
+            if words := {word for sender, *told in said if sender != self._sender for word in told}:
+                return words
+        return set()
 
     def read(self) -> Told:
         """What others told since the last call."""

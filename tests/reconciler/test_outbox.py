@@ -1,0 +1,148 @@
+"""What a transaction tells reaches its own process and all others: once, and in order."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select, text, update
+
+from tests.stores import open_fresh, place_of
+from towline.reconciler.store import outbox, postgres
+from towline.reconciler.store import tables as t
+from towline.reconciler.store.engine import Store, open_store
+from towline.reconciler.store.outbox import ROWS, WORK, Told
+from towline.reconciler.store.subscription import SessionLost, Subscription
+
+on_postgres = pytest.mark.parametrize("engine", ["postgres"], indirect=True)
+LONG_S = 20.0
+"""What comes sooner did not wait for the clock."""
+
+
+@pytest.fixture
+def store(engine: str, tmp_path: Path) -> Iterator[Store]:
+    opened = open_fresh(tmp_path / "towline.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def other(engine: str, store: Store, tmp_path: Path) -> Iterator[Store]:
+    """The same one, as another process has it."""
+    opened = open_store(place_of(tmp_path / "towline.db"))
+    yield opened
+    opened.close()
+
+
+def tell(store: Store, *devices: int, works: bool = False) -> None:
+    with store.write() as connection:
+        outbox.ring(connection, devices)
+        if works:
+            outbox.wake(connection)
+
+
+@pytest.mark.both_engines
+def test_the_process_itself_hears_what_was_committed_and_nothing_else(store: Store) -> None:
+    heard: list[Told] = []
+    store.hear(heard.append)
+    with pytest.raises(RuntimeError), store.write() as connection:
+        outbox.ring(connection, {1})
+        raise RuntimeError
+    with store.write():
+        """Nothing is told."""
+    with store.write() as connection:
+        outbox.ring(connection, {2, 3})
+        outbox.ring(connection, {3, 4})
+        outbox.tell_session(connection, 2, "ab")
+        outbox.ring_everyone(connection, "acme")
+        outbox.tell_repository(connection, "acme")
+    tell(store, works=True)
+    assert heard == [Told({2, 3, 4}, {"acme"}, {2: "ab"}, {"acme"}), Told(is_work=True)]
+
+
+@on_postgres
+def test_others_read_it_once_in_order_and_need_no_notification_for_it(
+    store: Store, other: Store
+) -> None:
+    there = Subscription(other, 0)
+    tell(store, 1)
+    tell(store, 2, works=True)
+    with store.write() as connection:
+        outbox.tell_session(connection, 7, "ab")
+        outbox.ring_everyone(connection, "acme")
+        outbox.tell_repository(connection, "acme")
+    assert there.read() == Told({1, 2}, {"acme"}, {7: "ab"}, {"acme"})
+    assert not there.read()
+    tell(other, 3)
+    assert not there.read(), "its own process has heard it"
+    there.close()
+
+
+@on_postgres
+def test_a_notification_wakes_the_others_at_once_and_not_its_sender(
+    store: Store, other: Store
+) -> None:
+    there, here = Subscription(other, 0), Subscription(store, 0)
+    with ThreadPoolExecutor(2) as waiting:
+        began = time.monotonic()
+        parked = waiting.submit(there.wait, LONG_S)
+        own = waiting.submit(here.wait, 1.0)
+        tell(store, 1, works=True)
+        assert parked.result() == {ROWS, WORK}
+        assert time.monotonic() - began < LONG_S / 2
+        assert own.result() == set()
+    tell(store, works=True)
+    assert there.wait(LONG_S) == {WORK}
+    there.close()
+    here.close()
+
+
+@on_postgres
+def test_a_session_that_was_lost_goes_on_where_it_stopped(store: Store, other: Store) -> None:
+    former = Subscription(other, 0)
+    tell(store, 1)
+    assert former.read()
+    with store.engine.connect() as connection:
+        of_former = former._driver.info.backend_pid
+        connection.execute(select(func.pg_terminate_backend(of_former)))
+    with pytest.raises(SessionLost):
+        while former.wait(LONG_S):
+            """What was notified before."""
+    former.close()
+    tell(store, 2)
+    again = Subscription(other, former.last)
+    assert again.read() == Told({2})
+    again.close()
+
+
+@on_postgres
+def test_who_was_away_for_so_long_that_rows_are_gone_knows_it(store: Store, other: Store) -> None:
+    there = Subscription(other, 0)
+    tell(store, 1)
+    there.read()
+    tell(store, 2)
+    with store.write() as connection:
+        connection.execute(update(t.change_outbox).values(at=t.change_outbox.c.at - 3600))
+        outbox.prune(connection)
+        assert len(connection.execute(select(t.change_outbox)).all()) == 1, "the newest one stays"
+    assert there.has_missed()
+    there.read()
+    assert not there.has_missed()
+    there.close()
+
+
+@on_postgres
+def test_rows_become_visible_in_the_order_of_their_numbers(store: Store, other: Store) -> None:
+    """Else who has read up to one would never read one below it: writers take turns."""
+    with ThreadPoolExecutor(1) as waiting, store.write() as connection:
+        outbox.ring(connection, {1})
+        later = waiting.submit(tell, other, 2)
+        waits = text("SELECT count(*) FROM pg_locks WHERE objid = :turn AND NOT granted")
+        with store.engine.connect() as looking:
+            while not looking.execute(waits, {"turn": postgres.WRITERS}).scalar_one():
+                time.sleep(0.01)
+        assert not later.done()
+    with store.read() as connection:
+        rows = connection.execute(select(t.change_outbox).order_by(t.change_outbox.c.id)).all()
+    assert [row.payload for row in rows] == [[1], [2]]
