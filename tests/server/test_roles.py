@@ -137,6 +137,8 @@ def test_a_session_is_known_everywhere_and_its_end_too(
     assert former.poll().status_code == 200
     request = device.session_request()
     assert device.open(request).status_code == 200
+    replayed = at(api_2, device).open(request)
+    assert (replayed.status_code, replayed.json()["code"]) == (401, "nonce-reused")
     fleet.until(lambda: former.poll().status_code == 401, REPAIRED_S)
     assert at(api_2, device).poll().status_code == 200
 

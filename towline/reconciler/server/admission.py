@@ -11,7 +11,7 @@ from towline.reconciler.server.fleets import Fleets
 from towline.reconciler.server.inlet import Inlet
 from towline.reconciler.server.sessions import Session, Sessions
 from towline.reconciler.server.wire import Answer, json_answer, problem
-from towline.reconciler.store import access, enrolling, renewing
+from towline.reconciler.store import access, enrolling, nonces, renewing
 from towline.reconciler.store.access import KnownDevice
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.enrolling import Enrolled, Pending
@@ -141,6 +141,7 @@ class Admission:
         session = Session(*who, now + access.SESSION_LIFE_S, request.organization)
 
         def write(connection: Connection) -> str:
+            nonces.use(connection, device.seq, request.nonce, now)
             token = access.open_session(
                 connection, request.organization, device.slug, key, request.boot_id, now
             )
@@ -164,8 +165,6 @@ class Admission:
         device.demand_active()
         if abs(request.issued_at - now) > CLOCK_TOLERANCE_S:
             raise Refused("clock")
-        if not self._sessions.is_fresh(device.seq, request.nonce, now):
-            raise Refused("nonce-reused")
         return device, device.key
 
 

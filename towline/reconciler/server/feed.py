@@ -75,7 +75,7 @@ class Feed:
             self._hearing.of_anything()
         read_at = 0.0
         while not self._stopping.is_set():
-            words = session.wait(READ_EVERY_S)
+            words = session.wait(READ_EVERY_S if read_at else 0)
             is_due = time.monotonic() >= read_at + READ_EVERY_S
             told = session.read() if is_due or outbox.ROWS in words else Told()
             told.is_work = outbox.WORK in words or (is_due and self._is_work_left(session))

@@ -13,8 +13,6 @@ from towline.reconciler.store.tables import edge_devices, sessions
 from towline.schemas.enrolment import secret_digest
 from towline.schemas.keys import PublicKey
 
-NONCE_LIFE_S = 600
-PRUNE_LEAST = 1000
 ASKED_AT_ONCE = 4
 """Tokens that nobody here knows: strangers must not keep the store at work."""
 TRIES = 3
@@ -41,8 +39,6 @@ class Sessions:
         self._changes = 0
         self._by_digest: dict[str, Session] = {}
         self._digests: dict[int, str] = {}
-        self._nonces: dict[tuple[int, str], int] = {}
-        self._prune_at = PRUNE_LEAST
         self._lock = threading.RLock()
 
     def load(self, store: Store) -> None:
@@ -95,18 +91,6 @@ class Sessions:
     def is_live(self, session: Session) -> bool:
         """True while the session was neither ended nor replaced."""
         return self._by_digest.get(self._digests.get(session.device_seq, "")) is session
-
-    def is_fresh(self, device_seq: int, nonce: str, now: int) -> bool:
-        """True once per nonce of a device, for as long as its envelope would be believed."""
-        key = (device_seq, nonce)
-        with self._lock:
-            if len(self._nonces) >= self._prune_at:
-                self._nonces = {known: at for known, at in self._nonces.items() if at > now}
-                self._prune_at = 2 * len(self._nonces) + PRUNE_LEAST
-            if self._nonces.get(key, 0) > now:
-                return False
-            self._nonces[key] = now + NONCE_LIFE_S
-            return True
 
     def _put(self, digest: str, session: Session) -> None:
         with self._lock:

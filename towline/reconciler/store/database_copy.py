@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 LEFT_OUT = frozenset({
     "alembic_version", "events", "audit", "answers", "sessions", "admin_tokens", "join_tokens",
-    "device_tokens", "enrolments", "change_outbox", "leader_epoch",
+    "device_tokens", "enrolments", "change_outbox", "leader_epoch", "session_nonces",
 })  # fmt: skip
 """What happened, and who may come in: nobody asks a copy for it, and it is a large part."""
 ROWS_AT_ONCE = 5000

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from towline.reconciler.store.tables import change_outbox
 
@@ -87,14 +87,17 @@ def post(connection: Connection, sender: str) -> Told:
     whole = told(connection)
     if whole and connection.dialect.name == "postgresql":
         rows = [
-            {"kind": kind, "payload": payload, "sender": sender, "at": _CLOCK}
-            for kind, payload in _rows(whole)
+            {"kind": kind, "payload": payload, "sender": sender} for kind, payload in _rows(whole)
         ]
-        for row in rows:
-            connection.execute(insert(change_outbox).values(**row))
+        if rows:
+            connection.execute(_ADD, rows)
         words = [sender, *([ROWS] if rows else ()), *([WORK] if whole.is_work else ())]
-        connection.execute(select(func.pg_notify(CHANNEL, " ".join(words))))
+        connection.execute(_NOTIFY, {"words": " ".join(words)})
     return whole
+
+
+_ADD = insert(change_outbox).values(at=_CLOCK)
+_NOTIFY = select(func.pg_notify(CHANNEL, bindparam("words")))
 
 
 def _rows(whole: Told) -> Iterator[tuple[str, Any]]:

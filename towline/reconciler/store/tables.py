@@ -45,6 +45,7 @@ from towline.reconciler.store.tables_service import (
     join_tokens,
     leader_epoch,
     merge_requests,
+    session_nonces,
     sessions,
 )
 
@@ -85,6 +86,7 @@ __all__ = [
     "repositories",
     "revisions",
     "runs",
+    "session_nonces",
     "sessions",
     "targets",
 ]

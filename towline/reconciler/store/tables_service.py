@@ -78,6 +78,16 @@ sessions = Table(
 that opened it, the last one first; `boot_returns`: how often one came back that another had
 replaced."""
 
+session_nonces = Table(
+    "session_nonces",
+    metadata,
+    Column("device_seq", Number, ForeignKey("edge_devices.seq"), primary_key=True),
+    Column("nonce", Digest, primary_key=True),
+    Column("expires_at", Number, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""By SHA-256, those of the requests that opened sessions a while ago."""
+
 admin_tokens = Table(
     "admin_tokens",
     metadata,
