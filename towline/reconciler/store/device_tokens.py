@@ -119,12 +119,10 @@ def create(connection: Connection, organization: str, slug: str, author: str, no
             " cannot verify them"
         )
     token = secrets.token_hex(TOKEN_BYTES)
-    made = connection.execute(
-        insert_ignoring(connection, device_tokens).values(
-            device_seq=row.seq, digest=secret_digest(token), author=author, created_at=now
-        )
+    adding = insert_ignoring(connection, device_tokens).values(
+        device_seq=row.seq, digest=secret_digest(token), author=author, created_at=now
     )
-    if not made.rowcount:
+    if connection.execute(adding.returning(device_tokens.c.device_seq)).first() is None:
         raise NoToken(f"{slug} has a token already; `towline device token rotate {slug}`")
     return token
 

@@ -19,6 +19,7 @@ _FORGET = delete(session_nonces).where(
 def use(connection: Connection, device_seq: int, nonce: str, now: int) -> None:
     """Use it up; raises Refused `nonce-reused`."""
     row = {"device_seq": device_seq, "nonce": secret_digest(nonce), "expires_at": now + LIFE_S}
-    if not connection.execute(insert_ignoring(connection, session_nonces).values(**row)).rowcount:
+    adding = insert_ignoring(connection, session_nonces).values(**row)
+    if connection.execute(adding.returning(session_nonces.c.nonce)).first() is None:
         raise Refused("nonce-reused")
     connection.execute(_FORGET, {"of_device": device_seq, "now": now})
