@@ -6,16 +6,19 @@ the Deployments that must be looked at. Repeats and old numbers are dropped with
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, and_, bindparam, or_, select
+from sqlalchemy import Connection, Row, Select, and_, bindparam, or_, select
 
 from towline.reconciler import waiting
 from towline.reconciler.store import dirt, grants, inventory, outbox, reporters
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.among import among
 from towline.reconciler.store.causes import because
 from towline.reconciler.store.events import Event, record
+from towline.reconciler.store.given import among_given
 from towline.reconciler.store.reporters import Reporter
 from towline.reconciler.store.targets import change, move_one
 from towline.reconciler.verification import (
@@ -71,34 +74,43 @@ def mark_fetched(connection: Connection, now: int, served: Collection[tuple[int,
 
     Preparing has one of its own, until the release lies staged.
     """
-    devices = sorted({device for device, _ in served})
-    for first in range(0, len(devices), _DEVICES_AT_ONCE):
-        for row in _not_fetched(connection, devices[first : first + _DEVICES_AT_ONCE]):
-            if (row.device_seq, row.component) in served:
-                _begin_clock(connection, now, row)
+    if not served:
+        return
+    devices = {device for device, _ in served}
+    rows = connection.execute(_not_fetched(connection.dialect.name), {"devices": devices}).all()
+    begun: dict[tuple[int, str], list[int]] = {}
+    for run_seq, device_seq, component, is_granted in rows:
+        if (device_seq, component) in served:
+            clock = "fetched_at" if is_granted else "prepared_at"
+            begun.setdefault((run_seq, clock), []).append(device_seq)
+    for (run_seq, clock), of_run in begun.items():
+        deadline = now + _device_timeout_s(connection, run_seq)
+        own = among(connection, t.targets.c.device_seq, of_run)
+        change(connection, run_seq, own, **{clock: now}, deadline=deadline)
 
 
-def _not_fetched(connection: Connection, devices: Sequence[int]) -> Sequence[Row[Any]]:
-    return connection.execute(
-        select(t.targets, t.runs.c.offer)
+def _device_timeout_s(connection: Connection, run_seq: int) -> int:
+    offer = connection.execute(_OFFER, {"of_run": run_seq}).scalar_one()
+    return int(offer["deviceTimeout"])
+
+
+_OFFER = select(t.runs.c.offer).where(t.runs.c.seq == bindparam("of_run"))
+
+
+@lru_cache
+def _not_fetched(engine: str) -> Select[Any]:
+    key = (t.targets.c.run_seq, t.targets.c.device_seq, t.targets.c.component)
+    return (
+        select(*key, t.targets.c.granted_at.is_not(None))
         .join(t.runs, t.runs.c.seq == t.targets.c.run_seq)
         .where(
-            t.targets.c.device_seq.in_(devices),
+            among_given(engine, t.targets.c.device_seq, "devices"),
             t.targets.c.status.in_(_ACTIVE),
             or_(_IS_FETCHED_FIRST, _IS_PREPARED_FIRST),
         )
-    ).all()
+    )
 
 
-def _begin_clock(connection: Connection, now: int, target: Row[Any]) -> None:
-    what = {"prepared_at": now} if target.granted_at is None else {"fetched_at": now}
-    deadline = now + target.offer["deviceTimeout"]
-    own = t.targets.c.device_seq == target.device_seq
-    change(connection, target.run_seq, own, **what, deadline=deadline)
-
-
-_DEVICES_AT_ONCE = 500
-"""An engine takes only so many parameters."""
 _ACTIVE = [state.value for state in ACTIVE_TARGETS]
 _IS_FETCHED_FIRST = and_(t.targets.c.granted_at.is_not(None), t.targets.c.fetched_at.is_(None))
 _IS_PREPARED_FIRST = and_(
