@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select
 
-from tests.reconciler.simulation import Simulation
+from tests.reconciler.simulation import Simulation, manifest
 from towline.reconciler.ingest import commit_reports
 from towline.reconciler.store import dirt
 from towline.reconciler.store import tables as t
-from towline.schemas.reports import Report
+from towline.schemas.reports import Installed, Report
 
 
 @pytest.fixture
@@ -85,6 +85,26 @@ def test_reports_that_tell_nothing_new_cost_no_statement_of_their_own(fleet: Sim
     one = taken_in(fleet, (1, report(2, facts=facts)))
     many = taken_in(fleet, *((device, report(3, facts=facts)) for device in range(1, 41)))
     assert one == many
+
+
+def test_only_news_wakes_a_pass(fleet: Simulation) -> None:
+    fleet.commit(manifest("1.0.0", "  strategy: immediate\n"))
+    woken: list[bool] = []
+    fleet.store.hear(lambda told: woken.append(told.is_work))
+    runs = {"versions": {"app": Installed("0.1.0", "ee" * 32)}}
+    for number, (changes, is_news) in enumerate(
+        [
+            ({}, False),
+            (runs, True),
+            (runs, False),
+            ({"facts": {"kernel": "2"}}, False),
+            ({"rejected": "expired"}, True),
+        ],
+        1,
+    ):
+        woken.clear()
+        taken_in(fleet, (1, report(number, **changes)))
+        assert any(woken) is is_news, changes
 
 
 def test_a_deployment_is_marked_once_and_again_after_it_was_taken(fleet: Simulation) -> None:

@@ -87,6 +87,7 @@ def mark_fetched(connection: Connection, now: int, served: Collection[tuple[int,
         deadline = now + _device_timeout_s(connection, run_seq)
         own = among(connection, t.targets.c.device_seq, of_run)
         change(connection, run_seq, own, **{clock: now}, deadline=deadline)
+        outbox.wake(connection)
 
 
 def _device_timeout_s(connection: Connection, run_seq: int) -> int:
@@ -166,6 +167,7 @@ def _note_refusal(connection: Connection, now: int, reporter: Reporter, report: 
         message="the device keeps what runs",
     )
     record(connection, reporter.organization, now, event)
+    outbox.wake(connection)
 
 
 def _find(connection: Connection, device_seq: int, attempt: Attempt) -> Row[Any] | None:

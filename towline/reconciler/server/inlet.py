@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from towline.reconciler import ingest
 from towline.reconciler.observe import SEEN_POLLS
-from towline.reconciler.store import dirt, outbox, presence
+from towline.reconciler.store import dirt, presence
 from towline.reconciler.store.engine import AWAY, Store
 from towline.reconciler.store.trouble import is_of_all, while_serving
 from towline.reconciler.tallies import InletTally
@@ -243,8 +243,6 @@ class Inlet:
             for letter in letters:
                 letter.run(connection)
             ingest.mark_fetched(connection, now, fetched)
-            if reports or fetched:
-                outbox.wake(connection)
 
     def _commit_seen(self, seen: Mapping[int, int]) -> None:
         silent_since = int(time.time()) - SEEN_POLLS * self._poll_interval_s
