@@ -100,7 +100,7 @@ def test_a_parked_poll_wakes_when_its_device_is_rung_for(
     etag = enrolled.poll().headers["etag"]
     with ThreadPoolExecutor(1) as pool:
         parked = pool.submit(enrolled.poll, etag, 60)
-        while not server.doorbell._waiting:
+        while not server.doorbell.parked:
             threading.Event().wait(0.01)
         add_target(server, add_run(), device_seq(server))
         server.doorbell.ring({device_seq(server)})
@@ -117,7 +117,7 @@ def test_a_device_whose_poll_is_parked_for_long_is_seen_all_the_while(
     etag = enrolled.poll().headers["etag"]
     with ThreadPoolExecutor(1) as pool:
         parked = pool.submit(enrolled.poll, etag, 10)
-        while not server.doorbell._waiting:
+        while not server.doorbell.parked:
             threading.Event().wait(0.01)
         parked_at, seen = wall(), 0
         while seen <= parked_at and not parked.done():
@@ -196,7 +196,7 @@ def test_a_parked_poll_of_a_device_that_is_revoked_gets_no_document(
     etag = enrolled.poll().headers["etag"]
     with ThreadPoolExecutor(1) as pool:
         parked = pool.submit(enrolled.poll, etag, 60)
-        while not server.doorbell._waiting:
+        while not server.doorbell.parked:
             threading.Event().wait(0.01)
         revoke(server)
         # Whatever is written next ends its session: here its own last report.

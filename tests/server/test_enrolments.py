@@ -118,7 +118,7 @@ def test_a_revoked_device_loses_its_parked_poll_at_once(server: Running, enrolle
     etag = enrolled.poll().headers["etag"]
     with ThreadPoolExecutor(1) as pool:
         parked = pool.submit(enrolled.poll, etag, 60)
-        while not server.doorbell._waiting:
+        while not server.doorbell.parked:
             Event().wait(0.01)
         assert revoke(server, enrolled).status_code == 200
         assert parked.result().status_code == 401

@@ -78,7 +78,7 @@ def test_a_parked_poll_shows_while_it_waits(server: Running, enrolled: Device) -
                 break
         else:
             pytest.fail("it never showed")
-        server.doorbell.close()
+        server.end()
         assert parked.result().status_code == 304
 
 

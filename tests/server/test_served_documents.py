@@ -37,7 +37,11 @@ def documents(fleet: Simulation) -> ServedDocuments:
 
 def read(fleet: Simulation) -> Content:
     """The content of the one device's document, read anew."""
-    return asyncio.run(documents(fleet).content(fleet.devices["till-1"].seq, PACKAGES))
+
+    async def story() -> Content:
+        return await documents(fleet).read(fleet.devices["till-1"].seq, PACKAGES)
+
+    return asyncio.run(story())
 
 
 def served(fleet: Simulation, content: Content) -> dict[str, ComponentAction]:
@@ -141,7 +145,7 @@ def test_who_asks_together_is_read_together(small: Simulation) -> None:
     served = ServedDocuments(store, Doorbell(), lambda _: RELEASE_KEY, 86400)
 
     async def story() -> None:
-        asked = asyncio.gather(*(served.content(seq, PACKAGES) for seq in devices))
+        asked = asyncio.gather(*(served.read(seq, PACKAGES) for seq in devices))
         await asyncio.sleep(0)
         assert served.reading == len(devices)
         store.may_go_on.set()
@@ -166,8 +170,7 @@ def test_who_asks_after_a_ring_is_not_told_what_was_read_before_it(small: Simula
         set_targets(small, NAMES[:1], status="failed")
         doorbell.ring([seq])
         await asyncio.sleep(0)
-        second = asyncio.ensure_future(served.content(seq, PACKAGES))
-        await asyncio.sleep(0)
+        second = served.read(seq, PACKAGES)
         store.may_go_on.set()
         assert (await asyncio.wait_for(first, 10)).work
         assert served.known(seq, PACKAGES) is None
@@ -182,7 +185,7 @@ def test_one_that_cannot_be_made_keeps_nobody_from_theirs(small: Simulation) -> 
     served = documents(small)
 
     async def story() -> list[Any]:
-        asked = (served.content(seq, PACKAGES) for seq in (small.devices["till-1"].seq, 999))
+        asked = (served.read(seq, PACKAGES) for seq in (small.devices["till-1"].seq, 999))
         return list(await asyncio.gather(*asked, return_exceptions=True))
 
     content, error = asyncio.run(story())

@@ -6,6 +6,7 @@ Everything but `ring` belongs to the event loop's thread; `ring` may be called f
 import asyncio
 from collections.abc import Callable, Iterable
 from itertools import islice
+from typing import Protocol
 
 AT_ONCE = 500
 """More devices than this are rung one slice after the other, while the server keeps up."""
@@ -14,13 +15,20 @@ AT_LEAST = 2
 PACE_S = 0.02
 
 
+class Sleeper(Protocol):
+    """Whoever sleeps until the bell rings."""
+
+    def wake(self) -> None:
+        """It rang, or all is closed."""
+
+
 class Doorbell:
     """One number per device, which each ring raises, and the polls that wait for it to rise."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._rings: dict[int, int] = {}
-        self._waiting: dict[int, set[asyncio.Future[None]]] = {}
+        self._parked: dict[int, tuple[Sleeper, ...]] = {}
         self._owed: dict[int, None] = {}
         """Whose bells are to ring, in order."""
         self.is_closed = False
@@ -30,7 +38,7 @@ class Doorbell:
     @property
     def parked(self) -> int:
         """How many devices wait."""
-        return len(self._waiting)
+        return len(self._parked)
 
     def open(self) -> None:
         """Take the running loop; called once, before the first request."""
@@ -45,45 +53,32 @@ class Doorbell:
         """How often it rang; what was read before a rise is stale after it."""
         return self._rings.get(device_seq, 0)
 
-    async def wait(
-        self,
-        device_seq: int,
-        seen: int,
-        timeout_s: float,
-        gone: "asyncio.Future[None] | None" = None,
-    ) -> None:
-        """Sleep until it rang more often than `seen`, or the time is over, or all is closed.
+    def park(self, device_seq: int, sleeper: Sleeper) -> None:
+        """Wake the sleeper at the next ring; it leaves by itself, then or before."""
+        self._parked[device_seq] = (*self._parked.get(device_seq, ()), sleeper)
 
-        Nor longer than until `gone` is done. One future and one timer: thousands sleep here.
-        """
+    def leave(self, device_seq: int, sleeper: Sleeper) -> None:
+        """It sleeps no longer."""
+        left = tuple(each for each in self._parked.pop(device_seq, ()) if each is not sleeper)
+        if left:
+            self._parked[device_seq] = left
+
+    async def wait(self, device_seq: int, seen: int, timeout_s: float) -> None:
+        """Sleep until it rang more often than `seen`, or the time is over, or all is closed."""
         if self.is_closed or self.count(device_seq) != seen:
             return
-        loop = asyncio.get_running_loop()
-        bell: asyncio.Future[None] = loop.create_future()
-
-        def end(_: object = None) -> None:
-            if not bell.done():
-                bell.set_result(None)
-
-        timer = loop.call_later(timeout_s, end)
-        if gone is not None:
-            gone.add_done_callback(end)
-        waiting = self._waiting.setdefault(device_seq, set())
-        waiting.add(bell)
+        bell = _Bell()
+        self.park(device_seq, bell)
         try:
-            await bell
+            await asyncio.wait([bell.rung], timeout=timeout_s)
         finally:
-            timer.cancel()
-            if gone is not None:
-                gone.remove_done_callback(end)
-            waiting.discard(bell)
-            if not waiting:
-                self._waiting.pop(device_seq, None)
+            self.leave(device_seq, bell)
 
     def close(self) -> None:
         """Answer every parked poll: the server ends."""
         self.is_closed = True
-        self._wake(list(self._waiting))
+        # Not before the connections know that they end: their answers say so.
+        asyncio.get_running_loop().call_soon(self._wake, list(self._parked))
 
     def _ring(self, device_seqs: list[int]) -> None:
         if len(device_seqs) <= AT_ONCE:
@@ -109,6 +104,17 @@ class Doorbell:
 
     def _wake(self, device_seqs: list[int]) -> None:
         for seq in device_seqs:
-            for bell in self._waiting.get(seq, ()):
-                if not bell.done():
-                    bell.set_result(None)
+            for sleeper in self._parked.get(seq, ()):
+                sleeper.wake()
+
+
+class _Bell:
+    """Sleeps in a task's place."""
+
+    def __init__(self) -> None:
+        self.rung: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def wake(self) -> None:
+        """It rang."""
+        if not self.rung.done():
+            self.rung.set_result(None)

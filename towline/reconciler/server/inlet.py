@@ -28,6 +28,8 @@ LETTERS_PER_FLUSH = 500
 LETTERS_LIMIT = 10_000
 """So many wait at most, with room for each in memory; who comes then is asked to come later."""
 PRESENCE_S = 60
+FETCHED_S = 0.2
+"""What was served is written with the next reports, or so late: nobody waits for it."""
 SEEN_AT_ONCE = 2000
 """Others write between two transactions of presence: of 100,000 devices there are 50."""
 
@@ -106,6 +108,7 @@ class Inlet:
         self._owed = _Flush()
         """What could not be written goes into the next flush."""
         self._presence_at = time.monotonic()
+        self._fetched_at = self._presence_at
         self._is_stopping = False
         self.tally = InletTally()
         self._thread = threading.Thread(target=self._run, name="inlet")
@@ -150,8 +153,10 @@ class Inlet:
     def fetched(self, device_seq: int, components: Collection[str]) -> None:
         """The device was served a document with something to do for these components."""
         with self._changed:
+            if not self._next.fetched:
+                self._fetched_at = time.monotonic() + FETCHED_S
+                self._changed.notify()
             self._next.fetched |= {(device_seq, component) for component in components}
-            self._changed.notify()
 
     def seen(self, device_seq: int, now: int) -> None:
         """The device spoke; written with the next flush of presence."""
@@ -168,8 +173,11 @@ class Inlet:
     def _take(self) -> tuple[_Flush, bool]:
         """Wait until there is something to write."""
         with self._changed:
-            while not (self._next.letters or self._next.fetched or self._is_stopping):
-                left = self._presence_at - time.monotonic()
+            while not (self._next.letters or self._is_stopping):
+                due = self._presence_at
+                if self._next.fetched:
+                    due = min(due, self._fetched_at)
+                left = due - time.monotonic()
                 if left <= 0:
                     break
                 self._changed.wait(left)

@@ -54,7 +54,7 @@ class OldDevices:
         device = await asyncio.to_thread(self._identify, scope)
         if isinstance(device, Answer):
             return device
-        packages_url = wire.packages_url(wire.headers_of(scope))
+        packages_url = wire.packages_url(dict(scope["headers"]).get(b"host", b""))
         if packages_url is None:
             return problem(400, "bad-field", "Host")
         if not (roots := self._fleets.roots(device.organization)):

@@ -9,13 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
+import structlog
+
 from towline.reconciler.documents import components_of
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.sessions import Session
+from towline.reconciler.server.wire import Answer
 from towline.reconciler.store.engine import AWAY, Store
 from towline.schemas import desired_state
 from towline.schemas.desired_state import ComponentAction, ComponentWanted, Heading
 from towline.schemas.keys import PrivateKey
+
+log = structlog.get_logger()
 
 DOCUMENT_LIFE_S = 2 * 86400
 TOGETHER = 500
@@ -33,13 +38,16 @@ class Content:
     etag: str
     work: tuple[str, ...]
     """What is to be downloaded or installed: the clocks of these components begin."""
+    unchanged: Answer
+    """What is said to who has it."""
 
     @classmethod
     def of(cls, components: Sequence[ComponentWanted]) -> "Content":
         """Of these components."""
         work = [each.name for each in components if each.action is not ComponentAction.KEEP]
         written = desired_state.write(components)
-        return cls(written, desired_state.etag(components), tuple(work))
+        etag = desired_state.etag(components)
+        return cls(written, etag, tuple(work), Answer(304, headers=(("etag", etag),)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +106,6 @@ class ServedDocuments:
             return None
         return kept.content if kept.rings == self._doorbell.count(device_seq) else None
 
-    async def content(self, device_seq: int, packages_url: str) -> Content:
-        """The device's content as it is now."""
-        known = self.known(device_seq, packages_url)
-        return known if known is not None else await self.read(device_seq, packages_url)
-
     def read(self, device_seq: int, packages_url: str) -> "asyncio.Future[Content]":
         """The device's content, read anew, together with all that are asked for meanwhile."""
         future: asyncio.Future[Content] = asyncio.get_running_loop().create_future()
@@ -144,9 +147,11 @@ class ServedDocuments:
             made: dict[tuple[int, ...], Content] = {}
             return {seq: self._content(components[seq], made) for seq in asked}
         except AWAY as error:
+            log.error("store.away", error=repr(error))
             return dict.fromkeys(asked, error)
         except Exception as error:  # noqa: BLE001 whatever it was, whoever asked is told
             if len(asked) == 1:
+                log.error("document.failed", device=next(iter(asked)), error=repr(error))
                 return dict.fromkeys(asked, error)
             # One that cannot be made must not keep the others from theirs.
             return {seq: self._found({seq: url})[seq] for seq, url in asked.items()}

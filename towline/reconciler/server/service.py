@@ -38,6 +38,7 @@ from towline.reconciler.server.admission import Admission
 from towline.reconciler.server.dashboard import web as dashboard
 from towline.reconciler.server.desk import AtDesks, Desk, Desks, count_failures, seen_after
 from towline.reconciler.server.device import DeviceProtocol
+from towline.reconciler.server.device_connection import connections
 from towline.reconciler.server.doorbell import AT_ONCE, Doorbell
 from towline.reconciler.server.feed import Feed
 from towline.reconciler.server.fleets import Fleets, FleetView
@@ -54,6 +55,7 @@ from towline.reconciler.server.openapi import document
 from towline.reconciler.server.openapi import page as api_page
 from towline.reconciler.server.package_look import PackageLook
 from towline.reconciler.server.packages import Packages
+from towline.reconciler.server.polls import Polls
 from towline.reconciler.server.problem_answers import install_problems
 from towline.reconciler.server.request_ids import RequestIds
 from towline.reconciler.server.served_documents import ServedDocuments
@@ -123,15 +125,22 @@ class Service:
         tally = DeviceTally()
         documents = ServedDocuments(store, doorbell, fleets.key, settings.poll_interval_s)
         doorbell.is_busy = lambda: documents.reading > AT_ONCE or self._inlet.waiting > BUSY
-        protocol = DeviceProtocol(
-            admission=Admission(store, self._inlet, sessions, fleets),
+        self._polls = Polls(
             sessions=sessions,
             documents=documents,
             doorbell=doorbell,
             inlet=self._inlet,
-            old_devices=OldDevices(store, doorbell, self._inlet, fleets),
             fleets=fleets,
             poll_interval_s=settings.poll_interval_s,
+            tally=tally,
+        )
+        protocol = DeviceProtocol(
+            admission=Admission(store, self._inlet, sessions, fleets),
+            sessions=sessions,
+            polls=self._polls,
+            inlet=self._inlet,
+            old_devices=OldDevices(store, doorbell, self._inlet, fleets),
+            fleets=fleets,
             tally=tally,
         )
         self.desks = _desks(store, settings, doorbell, fleets)
@@ -170,7 +179,7 @@ class Service:
         return uvicorn.Config(
             self.application,
             loop="uvloop",
-            http="httptools",
+            http=connections(self._polls) if self._settings.is_open else "httptools",
             ws_max_size=WORDS_LIMIT,
             ws_per_message_deflate=False,
             lifespan="off",

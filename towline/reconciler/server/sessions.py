@@ -1,6 +1,7 @@
 """The devices' sessions in memory: who a bearer token speaks for, without a look at the store."""
 
 import asyncio
+import hashlib
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,17 +55,17 @@ class Sessions:
         """The device's new session; its former one ends."""
         self._put(secret_digest(token), session)
 
-    def find(self, token: str, now: int) -> Session | None:
-        """Whom the token speaks for."""
-        session = self._by_digest.get(secret_digest(token))
+    def find(self, token: bytes, now: int) -> Session | None:
+        """Whom the token speaks for, as it came over the line."""
+        session = self._by_digest.get(_digest(token))
         return session if session is not None and session.expires_at > now else None
 
-    async def look_up(self, token: str, now: int) -> Session | None:
+    async def look_up(self, token: bytes, now: int) -> Session | None:
         """As `find`, of one that may have been opened at another process."""
         if self._elsewhere is None:
             return None
         async with self._asking:
-            await asyncio.to_thread(self._read, self._elsewhere, secret_digest(token))
+            await asyncio.to_thread(self._read, self._elsewhere, _digest(token))
         return self.find(token, now)
 
     def _read(self, store: Store, digest: str) -> None:
@@ -105,6 +106,11 @@ class Sessions:
 _SESSIONS = select(
     sessions, edge_devices.c.slug, edge_devices.c.public_key, edge_devices.c.organization
 ).join(edge_devices, edge_devices.c.seq == sessions.c.device_seq)
+
+
+def _digest(token: bytes) -> str:
+    """As `secret_digest`, of a token as it came over the line."""
+    return hashlib.sha256(token).hexdigest()
 
 
 def _session(row: Row[Any]) -> Session:

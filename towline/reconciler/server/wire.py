@@ -1,8 +1,9 @@
 """HTTP as the raw ASGI parts of the server speak it: bodies with a limit, answers, problems."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -17,6 +18,8 @@ _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d
 
 DEVICE_BODY_LIMIT = 64 * 1024
 PERSON_BODY_LIMIT = 1024 * 1024
+RETRY_AFTER_S = 10
+HOST_LIMIT_BYTES = 260
 
 
 class TooLarge(Exception):
@@ -36,12 +39,17 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = ()
     content_type: str = "application/json"
 
-    async def send(self, send: Send) -> None:
-        """Send it."""
+    def wire_headers(self) -> list[tuple[bytes, bytes]]:
+        """As they go over the line, those of the body among them."""
         headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers]
         if self.status not in (204, 304):
             headers.append((b"content-type", self.content_type.encode()))
             headers.append((b"content-length", b"%d" % len(self.body)))
+        return headers
+
+    async def send(self, send: Send) -> None:
+        """Send it."""
+        headers = self.wire_headers()
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
 
@@ -69,6 +77,15 @@ def problem(status: int, code: str, detail: str = "", **more: object) -> Answer:
     return Answer(status, body, content_type="application/problem+json")
 
 
+def come_later(status: int, code: str, detail: str, after_s: int = RETRY_AFTER_S) -> Answer:
+    """A problem that goes away by itself."""
+    answer = problem(status, code, detail)
+    return replace(answer, headers=(("retry-after", str(after_s)),))
+
+
+STORE_AWAY = come_later(503, "store", "the store cannot be used now: come later")
+
+
 def too_large(limit: int) -> Answer:
     """413; the connection is closed, because the rest of the body was not read."""
     answer = problem(413, "too-large", f"a body is at most {limit} bytes")
@@ -81,10 +98,15 @@ def headers_of(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
 
 
-def packages_url(headers: Mapping[str, str]) -> str | None:
+def packages_url(host: bytes) -> str | None:
     """Where the server's packages lie, as the caller reached it; None for a Host that is none."""
-    host = headers.get("host", "")
-    return f"https://{host}/packages/" if _HOST.fullmatch(host) else None
+    return _packages_url(host) if len(host) <= HOST_LIMIT_BYTES else None
+
+
+@lru_cache(256)
+def _packages_url(host: bytes) -> str | None:
+    text = host.decode("latin-1")
+    return f"https://{text}/packages/" if _HOST.fullmatch(text) else None
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:

@@ -1,0 +1,411 @@
+"""A poll gets the same answer by whichever way it comes in: past ASGI, or through it.
+
+Both ways are real connections of one server's parts; only its sockets are pairs.
+"""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from typing import Any, cast
+
+import pytest
+import uvicorn
+import uvloop
+from sqlalchemy import update
+from uvicorn.server import ServerState
+
+from tests.reconciler.simulation import ORGANIZATION, RELEASE_KEY, Simulation, manifest
+from towline.reconciler.server.device import DeviceProtocol
+from towline.reconciler.server.device_connection import connections
+from towline.reconciler.server.doorbell import Doorbell
+from towline.reconciler.server.fleets import Fleets, FleetView
+from towline.reconciler.server.inlet import Inlet
+from towline.reconciler.server.polls import Polls
+from towline.reconciler.server.served_documents import ServedDocuments
+from towline.reconciler.server.sessions import Session, Sessions
+from towline.reconciler.server.wire import Receive, Scope, Send
+from towline.reconciler.store import tables as t
+from towline.reconciler.tallies import DeviceTally
+
+NOW_NS = 1_900_000_000 * 10**9
+PATH = "/api/v1/ota/desired-state"
+FAR = 9_000_000_000
+DEVICE = 1
+
+
+@dataclass
+class Sent:
+    """What a client says, piece by piece, and how many answers it gets."""
+
+    pieces: list[bytes]
+    answers: int = 1
+    asgi: int = 0
+    """How many of its requests are not answered past ASGI."""
+
+
+def request(*lines: str, start: str = f"GET {PATH} HTTP/1.1", **changes: str | None) -> bytes:
+    """A poll of a device that has the newest document; `changes` are of its headers."""
+    headers = {
+        "Host": "towline",
+        "Authorization": "Bearer right",
+        "Towline-Nonce": "A" * 22,
+        "Towline-Sequence": "17",
+        "If-None-Match": "ETAG",
+    } | {name.replace("_", "-"): value for name, value in changes.items()}
+    said = (f"{name}: {value}" for name, value in headers.items() if value is not None)
+    return "".join(f"{line}\r\n" for line in (start, *said, *lines, "")).encode()
+
+
+def plain(*lines: str, **changes: Any) -> Sent:
+    return Sent([request(*lines, **changes)])
+
+
+def odd(*lines: str, body: bytes = b"", **changes: Any) -> Sent:
+    return Sent([request(*lines, **changes) + body], asgi=1)
+
+
+def cut(*at: int, asgi: int = 1) -> Sent:
+    """The same in pieces that end there."""
+    whole = request()
+    ends = [0, *(end % len(whole) for end in at), len(whole)]
+    return Sent([whole[first:last] for first, last in pairwise(ends)], asgi=asgi)
+
+
+TOLD: dict[str, Sent] = {
+    "unchanged": plain(),
+    "with a query": plain(start=f"GET {PATH}?wait=0 HTTP/1.1"),
+    "with a wait that is none": plain(start=f"GET {PATH}?wait=soon&wait=60 HTTP/1.1"),
+    "with an empty query": plain(start=f"GET {PATH}? HTTP/1.1"),
+    "new document": plain(If_None_Match='"other"'),
+    "first document": plain(If_None_Match=None),
+    "names in capitals": plain("IF-NONE-MATCH: ETAG", If_None_Match='"other"'),
+    "the last of two holds": plain('If-None-Match: "other"'),
+    "two tokens": odd("Authorization: Bearer wrong"),
+    "kept alive": plain("Connection: keep-alive"),
+    "a header of 60 KiB": plain(f"X-Long: {'x' * 60_000}"),
+    "no nonce": plain(Towline_Nonce=None),
+    "short nonce": plain(Towline_Nonce="A" * 21),
+    "nonce of other letters": plain(Towline_Nonce="A" * 21 + "+"),
+    "negative sequence": plain(Towline_Sequence="-1"),
+    "long sequence": plain(Towline_Sequence="1" * 17),
+    "foreign digits": plain(Towline_Sequence="\u0661"),
+    "no session": odd(Authorization=None),
+    "unknown session": odd(Authorization="Bearer guess"),
+    "expired session": odd(Authorization="Bearer expired"),
+    "another scheme": odd(Authorization="Basic right"),
+    "no token": odd(Authorization="Bearer "),
+    "no host": plain(Host=None),
+    "no host at all": plain(Host="a/b"),
+    "of nobody's organization": plain(Authorization="Bearer foreign"),
+    "closed after it": odd("Connection: close"),
+    "HTTP/1.0": odd(start=f"GET {PATH} HTTP/1.0"),
+    "HTTP/1.0 kept alive": odd("Connection: keep-alive", start=f"GET {PATH} HTTP/1.0"),
+    "with a body": odd("Content-Length: 5", body=b"hello"),
+    "with an empty body": odd("Content-Length: 0"),
+    "with chunks": odd("Transfer-Encoding: chunked", body=b"2\r\nhi\r\n0\r\n\r\n"),
+    "expecting": odd("Expect: 100-continue", "Content-Length: 2", body=b"hi"),
+    "upgrade to something": odd("Connection: upgrade", "Upgrade: h2c"),
+    "another method": odd(start=f"POST {PATH} HTTP/1.1"),
+    "only the head": odd(start=f"HEAD {PATH} HTTP/1.1"),
+    "absolute": odd(start=f"GET http://towline{PATH} HTTP/1.1"),
+    "with a fragment": odd(start=f"GET {PATH}?wait=0#60 HTTP/1.1"),
+    "escaped": odd(start=f"GET {PATH.replace('state', 'st%61te')} HTTP/1.1"),
+    "a longer path": odd(start=f"GET {PATH}s HTTP/1.1"),
+    "a path below": odd(start=f"GET {PATH}/ HTTP/1.1"),
+    "no HTTP": plain(start="hello"),
+    "a bad header": plain("no colon"),
+    "after an empty line": Sent([b"\r\n" + request()]),
+    "cut in the head": cut(10, 60, asgi=0),
+    "cut in its end": cut(-2),
+    "cut everywhere": cut(*range(1, len(request()))),
+    "two at once": Sent([request() * 2], 2, asgi=2),
+    "three at once": Sent([request() + request(Towline_Nonce="") + request()], 3, asgi=3),
+    "one and a half": Sent([request() + request()[:50], request()[50:]], 2, asgi=1),
+    "two, one after the other": Sent([request(), request()], 2),
+    "odd, then plain": Sent([request("Content-Length: 2") + b"hi", request()], 2, asgi=1),
+    "plain, then closed": Sent([request(), request("Connection: close")], 2, asgi=1),
+    "a body cut off": Sent([request("Content-Length: 2"), b"hi", request()], 2, asgi=1),
+}
+
+
+@dataclass
+class Parts:
+    """What a server is made of as far as polls go, and how each way fared."""
+
+    polls: Polls
+    tally: DeviceTally
+    seen: list[int]
+    protocol: DeviceProtocol
+    asgi: int = 0
+    states: dict[str, ServerState] = field(default_factory=dict)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.asgi += 1
+        await self.protocol(scope, receive, send)
+
+    async def connect(self, way: str, idle_s: float = 5) -> "Client":
+        """A connection of which the server's side goes this way."""
+        http: Any = connections(self.polls) if way == "past" else "httptools"
+        config = uvicorn.Config(
+            self, http=http, lifespan="off", log_config=None, timeout_keep_alive=cast(int, idle_s)
+        )
+        config.load()
+        self.states[way] = state = self.states.get(way, ServerState())
+        state.default_headers = [(b"server", b"x")]
+        kind: Any = config.http_protocol_class
+        make = partial(kind, config, state, {})
+        ours, theirs = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(make, theirs)
+        return Client(*await asyncio.open_connection(sock=ours))
+
+
+@dataclass
+class Client:
+    """Sends pieces, and reads answers."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    got: bytes = b""
+
+    async def send(self, piece: bytes) -> None:
+        """Send a piece, and let the server read it."""
+        self.writer.write(piece)
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    async def read(self, answers: int) -> bytes:
+        """All that comes until so many answers are whole, and what comes right behind them."""
+        while self.got.count(b"HTTP/1.1 ") < answers or not _is_whole(self.got):
+            part = await asyncio.wait_for(self.reader.read(65536), 10)
+            if not part:
+                return self.got + b"<closed>"
+            self.got += part
+        try:
+            part = await asyncio.wait_for(self.reader.read(65536), 0.01)
+        except TimeoutError:
+            return self.got
+        return self.got + (part or b"<closed>")
+
+
+def _is_whole(answers: bytes) -> bool:
+    """Whether the last of the answers has all of its body; 304 and HEAD have none."""
+    head, end, body = answers.rpartition(b"HTTP/1.1 ")[2].partition(b"\r\n\r\n")
+    length = [line for line in head.split(b"\r\n") if line.startswith(b"content-length: ")]
+    return bool(end) and (not length or not body or len(body) >= int(length[0].split()[1]))
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
+    """One device that is granted one component."""
+    fleet = Simulation(tmp_path_factory.mktemp("fleet"), devices=1)
+    fleet.commit(manifest("1.0.0", "  strategy: immediate\n"))
+    return fleet
+
+
+@pytest.fixture
+def parts(fleet: Simulation, monkeypatch: pytest.MonkeyPatch) -> Parts:
+    """A device `right` and its sessions; the time that documents say stands still."""
+    monkeypatch.setattr(time, "time_ns", lambda: NOW_NS)
+    sessions, doorbell, tally = Sessions(), Doorbell(), DeviceTally()
+    for number, (token, expires, organization) in enumerate(
+        (("right", FAR, ORGANIZATION), ("expired", 1, ORGANIZATION), ("foreign", FAR, "foreign"))
+    ):
+        device = DEVICE + number
+        sessions.open(token, Session(device, f"d{device}", "f" * 64, expires, organization))
+    seen: list[int] = []
+    inlet = cast(Inlet, Noted(seen))
+    view = FleetView(ORGANIZATION, lambda: RELEASE_KEY, lambda: (b"{}",), dict, lambda: None)
+    fleets = Fleets([view])
+    documents = ServedDocuments(fleet.store, doorbell, fleets.key, 300)
+    polls = Polls(
+        sessions=sessions,
+        documents=documents,
+        doorbell=doorbell,
+        inlet=inlet,
+        fleets=fleets,
+        poll_interval_s=300,
+        tally=tally,
+    )
+    protocol = DeviceProtocol(
+        admission=cast(Any, None),
+        sessions=sessions,
+        polls=polls,
+        inlet=inlet,
+        old_devices=cast(Any, None),
+        fleets=fleets,
+        tally=tally,
+    )
+    return Parts(polls, tally, seen, protocol)
+
+
+class Noted:
+    """Stands for the inlet: what a poll leaves there."""
+
+    def __init__(self, seen: list[int]) -> None:
+        self._seen = seen
+
+    def seen(self, device_seq: int, _now: int) -> None:
+        self._seen.append(device_seq)
+
+    def fetched(self, device_seq: int, _components: Sequence[str]) -> None:
+        self._seen.append(-device_seq)
+
+
+def run(story: Coroutine[Any, Any, None]) -> None:
+    uvloop.run(asyncio.wait_for(story, 30))
+
+
+async def etag_of(parts: Parts) -> bytes:
+    """The document's; from now on it is in memory."""
+    parts.polls.doorbell.open()
+    return (await parts.polls.documents.read(DEVICE, "https://towline/packages/")).etag.encode()
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_both_ways_tell_and_count_the_same(name: str, parts: Parts) -> None:
+    sent = TOLD[name]
+
+    async def told(way: str, etag: bytes) -> tuple[bytes, dict[str, Any]]:
+        parts.tally.polls.clear()
+        parts.tally.turned_away.clear()
+        parts.seen.clear()
+        parts.asgi = 0
+        client = await parts.connect(way)
+        for piece in sent.pieces:
+            await client.send(piece.replace(b"ETAG", etag))
+        answers = await client.read(sent.answers)
+        client.writer.close()
+        tally = {"polls": dict(parts.tally.polls), "away": dict(parts.tally.turned_away)}
+        total = parts.states[way].total_requests
+        return answers, tally | {"seen": list(parts.seen), "total": total}
+
+    async def story() -> None:
+        etag = await etag_of(parts)
+        through = await told("through", etag)
+        assert await told("past", etag) == through
+        assert parts.asgi == sent.asgi
+
+    run(story())
+
+
+Act = Callable[[Client], Coroutine[Any, Any, None]]
+
+
+def parked(parts: Parts, way: str, act: Act, *more: str, answers: int = 1) -> list[bytes]:
+    """What is told to a poll that waits, and to those behind it, once `act` has happened."""
+    found = b""
+
+    async def story() -> None:
+        nonlocal found
+        etag = await etag_of(parts)
+        client = await parts.connect(way)
+        poll = request(*more, start=f"GET {PATH}?wait=60 HTTP/1.1")
+        await client.send(poll.replace(b"ETAG", etag))
+        while not parts.polls.doorbell.parked:
+            await asyncio.sleep(0.001)
+        assert (parts.asgi == 0) is (way == "past" and not more)
+        await act(client)
+        while parts.polls.doorbell.parked:
+            await asyncio.sleep(0.001)
+        found = await client.read(answers) if answers else b""
+        client.writer.close()
+
+    run(story())
+    return [b"HTTP/1.1 " + answer for answer in found.split(b"HTTP/1.1 ")[1:]]
+
+
+both_ways = pytest.mark.parametrize("way", ["past", "through"])
+
+
+@both_ways
+def test_a_ring_wakes_who_waits(way: str, parts: Parts, fleet: Simulation) -> None:
+    async def ring(_: Client) -> None:
+        with fleet.store.write() as connection:
+            connection.execute(update(t.targets).values(attempt=t.targets.c.attempt + 1))
+        parts.polls.doorbell.ring([DEVICE])
+
+    (answer,) = parked(parts, way, ring)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert parts.tally.polls == {(ORGANIZATION, "document"): 1}
+    assert parts.seen == [DEVICE, DEVICE, -DEVICE]
+
+
+@pytest.mark.parametrize("more", [(), ("Content-Length: 0",)])
+@both_ways
+def test_what_comes_behind_a_poll_that_waits_is_answered_after_it(
+    way: str, more: tuple[str, ...], parts: Parts
+) -> None:
+    async def ask_more(client: Client) -> None:
+        await client.send(request(Towline_Nonce=""))
+        await client.send(request(Authorization="Bearer wrong"))
+        connection: Any = next(iter(parts.states[way].connections))
+        assert connection.flow.read_paused  # no more than this is kept
+        assert parts.polls.doorbell.parked == 1
+        parts.polls.doorbell.close()
+
+    answers = parked(parts, way, ask_more, *more, answers=3)
+    assert [answer[9:12] for answer in answers] == [b"304", b"400", b"401"]
+
+
+@both_ways
+def test_who_leaves_waits_no_longer(way: str, parts: Parts) -> None:
+    async def leave(client: Client) -> None:
+        client.writer.close()
+
+    assert parked(parts, way, leave, answers=0) == []
+    assert not parts.tally.polls
+
+
+@both_ways
+def test_the_end_of_the_server_is_told_to_who_waits(way: str, parts: Parts) -> None:
+    async def end(_: Client) -> None:
+        parts.polls.doorbell.close()
+        for connection in list(parts.states[way].connections):
+            connection.shutdown()
+
+    (answer,) = parked(parts, way, end)
+    assert answer.startswith(b"HTTP/1.1 304 ")
+    assert answer.endswith(b"connection: close\r\n\r\n<closed>")
+
+
+@both_ways
+def test_a_session_that_ends_is_told_to_who_waits(way: str, parts: Parts) -> None:
+    async def end(_: Client) -> None:
+        parts.polls.sessions.replace({DEVICE: ""})
+        parts.polls.doorbell.ring([DEVICE])
+
+    (answer,) = parked(parts, way, end)
+    assert answer.startswith(b"HTTP/1.1 401 ")
+
+
+@both_ways
+def test_a_document_that_cannot_be_made_is_an_answer_too(
+    way: str, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ring(_: Client) -> None:
+        monkeypatch.setattr(parts.polls.documents, "_store", None)
+        parts.polls.doorbell.ring([DEVICE])
+
+    (answer,) = parked(parts, way, ring)
+    assert answer.startswith(b"HTTP/1.1 500 ")
+
+
+@both_ways
+def test_a_connection_at_rest_is_closed_and_one_that_speaks_is_not(way: str, parts: Parts) -> None:
+    async def story() -> None:
+        etag = await etag_of(parts)
+        resting, speaking = await parts.connect(way, 0.2), await parts.connect(way, 0.2)
+        for client in (resting, speaking):
+            await client.send(request().replace(b"ETAG", etag))
+            await client.read(1)
+        await speaking.send(request()[:40])
+        assert await asyncio.wait_for(resting.reader.read(), 10) == b""
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(speaking.reader.read(), 0.3)
+
+    run(story())
