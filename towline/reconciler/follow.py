@@ -5,8 +5,8 @@ the whole commit before it. What git wants is read once per commit and kept in m
 """
 
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -18,9 +18,10 @@ from towline.manifests.policy import repository_policy
 from towline.manifests.repository import Repository
 from towline.manifests.yaml_tree import shortened
 from towline.reconciler import device_entries
+from towline.reconciler.candidate import Candidate
 from towline.reconciler.commits import CommitFacts, handed_over, why_held
 from towline.reconciler.head import CommitSeen, Head
-from towline.reconciler.head_reading import HeadRead, read_head, replaces_roots
+from towline.reconciler.head_reading import read_head, replaces_roots
 from towline.reconciler.looks import Looks
 from towline.reconciler.renewing import renew
 from towline.reconciler.store import dirt, freezes, git_devices, outbox, overrides, repositories
@@ -30,25 +31,6 @@ from towline.schemas.problems import Problem
 
 AUTHOR_LIMIT = 120
 """Letters of a name, and of an address: they fit into the store together."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A head that was read and not yet judged."""
-
-    commit: CommitSeen
-    read: HeadRead
-
-    @property
-    def loaded(self) -> Loaded:
-        """What its manifests say."""
-        return self.read.loaded
-
-    def keeps_device(self, name: str) -> bool:
-        """A Device manifest that is broken, or may lie in an unreadable file, is no removal."""
-        if name in self.loaded.devices:
-            return False
-        return name in self.loaded.broken_devices or bool(self.loaded.unreadable)
 
 
 class Follower:
@@ -139,16 +121,16 @@ class Follower:
         """The one in force before whatever is looked at."""
         return repository_policy(self.head.policies if self.head else {})
 
-    def _read(self, sha: str) -> _Candidate:
+    def _read(self, sha: str) -> Candidate:
         files = self.repository.read(sha)
         commit = self.repository.commit(sha)
         # Git sets no limit to who somebody is; a database does.
         name = shortened(commit.author_name, AUTHOR_LIMIT)
         email = shortened(commit.author_email, AUTHOR_LIMIT)
         seen = CommitSeen(sha, name, email, commit.subject)
-        return _Candidate(seen, read_head(files, seen, self.organization))
+        return Candidate(seen, read_head(files, seen, self.organization))
 
-    def _judge(self, candidate: _Candidate, row: Any, now: int) -> bool:
+    def _judge(self, candidate: Candidate, row: Any, now: int) -> bool:
         sha = candidate.commit.sha
         with self.store.read() as connection:
             rows = repositories.manifests_of(connection, self.organization)
@@ -159,7 +141,7 @@ class Follower:
             or self.repository.is_ancestor(row.applied_commit, sha),
             is_accepted=row.accepted_commit == sha,
             in_force=in_force.keys(),
-            wanted=_wanted_names(candidate.loaded, {n: r.file for n, r in in_force.items()}),
+            wanted=candidate.wanted({n: r.file for n, r in in_force.items()}),
             handed_over=handed_over(
                 self.head.deployments if self.head else {}, candidate.loaded.deployments
             ),
@@ -182,7 +164,7 @@ class Follower:
             event = Event("repository.held", message=reason, cause="git", commit=sha)
             record(connection, self.organization, now, event)
 
-    def _apply(self, candidate: _Candidate, last_good: Mapping[str, str], now: int) -> None:
+    def _apply(self, candidate: Candidate, last_good: Mapping[str, str], now: int) -> None:
         head, rows = self._assemble(candidate, last_good)
         with self.store.write() as connection:
             self._put_in_store(connection, candidate, head, rows, now)
@@ -197,14 +179,14 @@ class Follower:
             )
             paused = [name for name, manifest in head.deployments.items() if manifest.paused]
             overrides.lapse_paused(connection, self.organization, paused)
-            record(connection, self.organization, now, *_commit_events(candidate))
+            record(connection, self.organization, now, *candidate.events())
             outbox.tell_repository(connection, self.organization)
         self.head = head
 
     def _put_in_store(
         self,
         connection: Connection,
-        candidate: _Candidate,
+        candidate: Candidate,
         head: Head,
         rows: list[dict[str, Any]],
         now: int,
@@ -219,14 +201,14 @@ class Follower:
             device_entries.git_devices(head.devices),
             is_kept=candidate.keeps_device,
         )
-        record(connection, self.organization, now, *_by_commit(candidate, told))
+        record(connection, self.organization, now, *candidate.as_its_doing(told))
         dirt.mark_all(connection, self.organization)
         is_renewed = renew(connection, self.head, head)
         if freezes.replace(connection, self.organization, head.freezes.values()) or is_renewed:
             outbox.ring_everyone(connection, self.organization)
 
     def _assemble(
-        self, candidate: _Candidate, last_good: Mapping[str, str]
+        self, candidate: Candidate, last_good: Mapping[str, str]
     ) -> tuple[Head, list[dict[str, Any]]]:
         """The Head, broken Deployments in their last good form, and the rows that say so."""
         assert candidate.read.head is not None
@@ -294,28 +276,7 @@ class Follower:
         )[0]
 
 
-def _wanted_names(loaded: Loaded, files: Mapping[str, str]) -> set[str]:
-    """A broken file is never a removal."""
-    unread = {name for name, file in files.items() if file in loaded.unreadable}
-    return {*loaded.deployments, *loaded.broken, *unread}
-
-
 def _is_about(error: Any, manifest: Deployment) -> bool:
     if error.name is not None:
         return bool(error.name == manifest.name)
     return bool(error.place.file == manifest.file)
-
-
-def _commit_events(candidate: _Candidate) -> list[Event]:
-    applied = Event("commit.applied", message=candidate.commit.subject)
-    broken = [
-        Event("manifest.broken", error.name, message=str(error))
-        for error in candidate.loaded.errors
-    ]
-    return _by_commit(candidate, [applied, *broken])
-
-
-def _by_commit(candidate: _Candidate, events: Iterable[Event]) -> list[Event]:
-    commit = candidate.commit
-    cause = f"commit {commit.sha[:12]} by {commit.author}"
-    return [replace(event, cause=cause, commit=commit.sha) for event in events]

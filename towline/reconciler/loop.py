@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
-from watchfiles import Change, watch
 
 from towline.manifests.repository import Repository
 from towline.reconciler.actions import Hold
@@ -29,6 +28,7 @@ from towline.reconciler.store import audit_rows, dirt, repositories, sweeps
 from towline.reconciler.store.engine import AWAY, Store
 from towline.reconciler.store.trouble import while_serving
 from towline.reconciler.tallies import LoopTally
+from towline.reconciler.watching import watching_thread
 from towline.schemas.problems import Problem
 
 STEPS_LIMIT = 200
@@ -45,8 +45,6 @@ REST_LIMIT_S = 0.5
 """After a pass the loop rests as long as it took, this long at most."""
 GIT_REST_S = 1
 """Reports wake the loop often; git is a process each time."""
-WATCH_PAUSE_MS = 500
-"""After so long without a change the watch of a working copy is known to have begun."""
 FAILING_REST_S = 60
 """A Deployment whose pass failed (a bug) rests so long."""
 RESYNC_S = 3600
@@ -104,11 +102,6 @@ def _is_over(until: int, rest_s: int, now: int) -> bool:
     return not now < until <= now + rest_s
 
 
-def _is_branch(_change: Change, path: str) -> bool:
-    """True for what moves when a branch moves; the store's own files may lie near by."""
-    return "/refs/heads" in path or path.endswith(("/packed-refs", "/HEAD"))
-
-
 class Reconciler:
     """Owns the loop's thread; `wake` may be called from any thread."""
 
@@ -159,9 +152,7 @@ class Reconciler:
         """Begin; with a local working copy a commit is seen at once."""
         self._threads.append(threading.Thread(target=self._run, name="reconciler"))
         if working_copy is not None:
-            self._threads.append(
-                threading.Thread(target=self._watch, args=(working_copy,), name="watch-git")
-            )
+            self._threads.append(watching_thread(working_copy, self._stopping, self.look_at_git))
         for thread in self._threads:
             thread.start()
         self._analyst.start()
@@ -256,24 +247,6 @@ class Reconciler:
             self._follower.begin_term()
             self._event_log.skip()
         return epoch is not None
-
-    def _watch(self, working_copy: Path) -> None:
-        git = working_copy / ".git"
-        folder = git if git.is_dir() else working_copy
-        has_begun = False
-        for changes in watch(
-            folder,
-            watch_filter=_is_branch,
-            stop_event=self._stopping,
-            debounce=200,
-            step=50,
-            rust_timeout=WATCH_PAUSE_MS,
-            yield_on_timeout=True,
-        ):
-            # A commit between the first look and the begin of the watch was told to nobody.
-            if changes or not has_begun:
-                self.look_at_git()
-            has_begun = True
 
     def _look_at_git(self, now: int) -> None:
         try:

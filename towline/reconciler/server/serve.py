@@ -5,23 +5,18 @@ a reconciler of its own over the one store. Several processes may share a Postgr
 with a role. Everything that can be wrong is found out before the first request, as a Problem.
 """
 
-import gc
-import resource
 import socket
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-import structlog
-
 from towline.manifests.remote import Remote
 from towline.manifests.repository import Repository
 from towline.reconciler.leadership import Leadership
 from towline.reconciler.loop import LoopSettings, Reconciler
-from towline.reconciler.server import oidc_settings, tls
+from towline.reconciler.server import oidc_settings, process, tls
 from towline.reconciler.server.dashboard.page import PATH as PAGE
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import FleetView
@@ -35,8 +30,9 @@ from towline.reconciler.server.founding import (
     prepare,
     the_server,
 )
+from towline.reconciler.server.front import HEALTH
 from towline.reconciler.server.only_server import only_on_folder
-from towline.reconciler.server.service import HEALTH, Service, ServiceSettings
+from towline.reconciler.server.service import Service, ServiceSettings
 from towline.reconciler.server.tls import Certificate
 from towline.reconciler.store.address import STORE_FILE
 from towline.reconciler.store.engine import Store, open_store, usable
@@ -44,8 +40,6 @@ from towline.schemas.problems import Problem
 from towline.schemas.root import Root
 
 TOKEN_FILE = "admin.token"  # noqa: S105 a file's name
-COLLECTED_AT = (20_000, 20, 200)
-"""New objects until the young are looked at, and how often those until the next older ones are."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -137,9 +131,7 @@ def serve(
     `announce` gets the lines for people once the address is bound; `on_ready` the service, whose
     `end` stops it.
     """
-    _log_to_stderr()
-    _lift_file_limit()
-    _collect_rarely()
+    process.set_up()
     _check_role(settings)
     settings.data.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
@@ -177,41 +169,6 @@ def _keep_token(store: Store, organization: str, settings: ServeSettings) -> Non
         make_first_token(store, organization, file)
 
 
-def _lift_file_limit() -> None:
-    """Each device that waits holds a connection: as many open files as the system allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _collect_rarely() -> None:
-    """Let no collection of garbage look at all objects again and again.
-
-    Each waiting device is some hundred of them, which live for long: a look at those of 10,000
-    devices stops every answer for a second or more, and finds nothing.
-    """
-    gc.freeze()
-    gc.set_threshold(*COLLECTED_AT)
-
-
-def _log_to_stderr() -> None:
-    """Lines for people on a terminal, JSON for whatever collects them else."""
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer()
-        if sys.stderr.isatty()
-        else structlog.processors.JSONRenderer()
-    )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-
-
 def _run(
     store: Store,
     followed: Sequence[_Followed],
@@ -221,7 +178,7 @@ def _run(
 ) -> None:
     doorbell = Doorbell()
     lan = tls.lan_addresses() if settings.is_lan else []
-    certificate = _certificate(settings, lan)
+    certificate = tls.given_or_own(settings.tls_cert, settings.tls_key, settings.data, lan)
     with _listen(settings) as listener:
         port = listener.getsockname()[1]
         address = _address(lan[0], port) if lan else None
@@ -292,14 +249,6 @@ def _service_settings(
         oidc=oidc_settings.load(settings.oidc, settings.organization) if settings.oidc else None,
         is_open=settings.role is not ProcessRole.RECONCILER,
     )
-
-
-def _certificate(settings: ServeSettings, lan: list[str]) -> Certificate:
-    if settings.tls_cert is None and settings.tls_key is None:
-        return tls.ensure(settings.data, lan)
-    if settings.tls_cert is None or settings.tls_key is None:
-        raise Problem("tls_cert and tls_key belong together", remedy="give both or none")
-    return Certificate(settings.tls_cert, settings.tls_key)
 
 
 def _listen(settings: ServeSettings) -> socket.socket:

@@ -25,14 +25,10 @@ from towline.reconciler.server import (
     admin_leaving,
     admin_old_devices,
     admin_tokens,
-    device,
-    kept_texts,
     metrics,
-    packages,
     plans,
     replays,
     streams,
-    wire,
 )
 from towline.reconciler.server.admission import Admission
 from towline.reconciler.server.dashboard import web as dashboard
@@ -42,6 +38,7 @@ from towline.reconciler.server.device_connection import connections
 from towline.reconciler.server.doorbell import AT_ONCE, Doorbell
 from towline.reconciler.server.feed import Feed
 from towline.reconciler.server.fleets import Fleets, FleetView
+from towline.reconciler.server.front import HEALTH, Application, Closed
 from towline.reconciler.server.hearing import Hearing
 from towline.reconciler.server.inlet import Inlet
 from towline.reconciler.server.known_query import only_known
@@ -61,7 +58,6 @@ from towline.reconciler.server.request_ids import RequestIds
 from towline.reconciler.server.served_documents import ServedDocuments
 from towline.reconciler.server.sessions import Sessions
 from towline.reconciler.server.tls import Certificate
-from towline.reconciler.server.wire import Receive, Scope, Send
 from towline.reconciler.store.bound import bound_to
 from towline.reconciler.store.engine import Store, is_postgres
 from towline.reconciler.tallies import DeviceTally
@@ -71,10 +67,6 @@ GRACE_S = 5
 """How long a request in progress may go on when the server ends."""
 BUSY = 32
 """While more than these reports wait to be written, or a slice's documents, few are woken."""
-HEALTH = "/healthz"
-_NOT_HERE = wire.problem(
-    404, "not-here", "this process only reconciles: ask one with --role api or all"
-)
 WORDS_LIMIT = 1024
 """What a reader may say at once over a WebSocket, in bytes: it has nothing to say."""
 
@@ -226,62 +218,6 @@ class Server(uvicorn.Server):
         self._doorbell.close()
         self._live.close()
         await super().shutdown(sockets)
-
-
-class Closed:
-    """Tells of its health and its figures; everything else is asked of another process."""
-
-    def __init__(self, desk: FastAPI) -> None:
-        self._desk = desk
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
-        elif scope["path"] in (HEALTH, metrics.PATH):
-            await self._desk(scope, receive, send)
-        else:
-            await _NOT_HERE.send(send)
-
-
-class Application:
-    """Sends each request where it belongs."""
-
-    def __init__(self, protocol: DeviceProtocol, files: Packages, desk: FastAPI) -> None:
-        self._protocol = protocol
-        self._files = files
-        self._desk = desk
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
-        if scope["type"] == "websocket":
-            await self._desk(scope, receive, send)
-        elif scope["path"].startswith(device.PREFIX):
-            await self._protocol(scope, receive, send)
-        elif scope["path"].startswith(packages.PREFIX):
-            await self._files(scope, receive, send)
-        else:
-            await self._receive_person(scope, receive, send)
-
-    async def _receive_person(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The whole body is taken in first, so that it is counted whoever reads it."""
-        try:
-            body = await wire.read_body(receive, wire.PERSON_BODY_LIMIT)
-        except wire.Disconnected:
-            return
-        except wire.TooLarge:
-            await wire.too_large(wire.PERSON_BODY_LIMIT).send(send)
-            return
-        if refused := kept_texts.refusal(scope, body):
-            await refused.send(send)
-            return
-        parts = iter([{"type": "http.request", "body": body, "more_body": False}])
-
-        async def replay() -> wire.Message:
-            part = next(parts, None)
-            return part if part is not None else await receive()
-
-        await self._desk(scope, replay, send)
 
 
 _CALLS = (

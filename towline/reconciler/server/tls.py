@@ -37,6 +37,17 @@ class Certificate:
         return f"sha256:{loaded.fingerprint(hashes.SHA256()).hex()}"
 
 
+def given_or_own(
+    certificate: Path | None, key: Path | None, data: Path, addresses: list[str]
+) -> Certificate:
+    """The operator's, or the one that is kept in the data folder; raises Problem for a half."""
+    if certificate is None and key is None:
+        return ensure(data, addresses)
+    if certificate is None or key is None:
+        raise Problem("tls_cert and tls_key belong together", remedy="give both or none")
+    return Certificate(certificate, key)
+
+
 def ensure(folder: Path, addresses: list[str]) -> Certificate:
     """The certificate in `folder`, made for this machine's names when there is none yet."""
     made = Certificate(folder / "tls.crt", folder / "tls.key")
