@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -94,9 +94,12 @@ class Databases:
 
 
 @contextmanager
-def databases() -> Iterator[Databases]:
-    """The databases of this process; skips, or fails where Postgres is required."""
-    with _server() as server:
+def databases(**settings: str) -> Iterator[Databases]:
+    """The databases of this process; skips, or fails where Postgres is required.
+
+    `settings` are for a server that is started for them.
+    """
+    with _server(settings) as server:
         made = Databases(server)
         try:
             yield made
@@ -105,13 +108,13 @@ def databases() -> Iterator[Databases]:
 
 
 @contextmanager
-def _server() -> Iterator[str]:
+def _server(settings: Mapping[str, str]) -> Iterator[str]:
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield given
         return
     if (binaries := _binaries()) is not None:
         with tempfile.TemporaryDirectory(prefix="towline-pg-") as folder:
-            yield from _run_server(binaries, Path(folder))
+            yield from _run_server(binaries, Path(folder), settings)
         return
     try:
         import pgserver  # type: ignore[import-not-found]  # noqa: PLC0415
@@ -120,7 +123,11 @@ def _server() -> Iterator[str]:
             pytest.fail(MISSING)
         pytest.skip(MISSING)
     with tempfile.TemporaryDirectory(prefix="towline-pg-") as folder:
-        yield pgserver.get_server(folder, cleanup_mode="stop").get_uri()
+        server = pgserver.get_server(folder, cleanup_mode="stop")
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()  # of itself it ends later than its folder
 
 
 def _binaries() -> Path | None:
@@ -135,7 +142,7 @@ def _major(initdb: Path) -> int:
     return int(initdb.parents[1].name)
 
 
-def _run_server(binaries: Path, folder: Path) -> Iterator[str]:
+def _run_server(binaries: Path, folder: Path, own: Mapping[str, str]) -> Iterator[str]:
     """Run a server in the folder, on a socket there."""
     as_user = _under_own_user(folder)
     data = folder / "data"
@@ -146,7 +153,8 @@ def _run_server(binaries: Path, folder: Path) -> Iterator[str]:
         capture_output=True,
         cwd=folder,
     )
-    settings = [part for name, value in _CARELESS.items() for part in ("-c", f"{name}={value}")]
+    all_settings = {**_CARELESS, **own}
+    settings = [part for name, value in all_settings.items() for part in ("-c", f"{name}={value}")]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [*as_user, binaries / "postgres", "-D", data, "-k", folder, *settings],
