@@ -61,12 +61,19 @@ def test_a_token_takes_part_in_a_root_and_signs_releases(
     assert f"by {public.keyid[:12]} of root 2" in capsys.readouterr().out
 
 
+ERRORS = {
+    "odd:wrong": None,
+    "odd:slow": TimeoutError("no answer in 10 s"),
+    "odd:silent": TimeoutError(),
+}
+
+
 class OddSigner(Signer):
     """A key service that signs with whatever it likes, or not at all."""
 
-    def __init__(self, public: Any, *, works: bool) -> None:
+    def __init__(self, public: Any, error: Exception | None) -> None:
         self._public = public
-        self._works = works
+        self._error = error
 
     @property
     def public_key(self) -> Any:
@@ -74,17 +81,21 @@ class OddSigner(Signer):
 
     @classmethod
     def from_priv_key_uri(cls, uri: str, public: Any, _: Any = None) -> "OddSigner":
-        return cls(public, works=uri == "odd:wrong")
+        return cls(public, ERRORS[uri])
 
     def sign(self, payload: bytes) -> Any:
-        if not self._works:
-            raise TimeoutError("no answer in 10 s")
+        if self._error is not None:
+            raise self._error
         return Signature(self._public.keyid, EVIL_KEY.sign(payload).hex())
 
 
 @pytest.mark.parametrize(
     ("uri", "words"),
-    [("odd:wrong", "signs with another key than"), ("odd:slow", "cannot sign: no answer in 10 s")],
+    [
+        ("odd:wrong", "signs with another key than"),
+        ("odd:slow", "cannot sign: no answer in 10 s"),
+        ("odd:silent", "cannot sign: TimeoutError"),
+    ],
 )
 def test_a_service_is_believed_only_what_verifies(
     uri: str, words: str, acme: Production, monkeypatch: pytest.MonkeyPatch

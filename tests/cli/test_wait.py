@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from towline.cli.exit_codes import ExitCode
 from towline.cli.durations import seconds
+from towline.cli.exit_codes import ExitCode
 from towline.cli.wait import judge
 from towline.cli.wanted_run import Wanted, choose, is_applied
 from towline.schemas.problems import Problem

@@ -43,7 +43,7 @@ Ship a folder that has an `install.sh`:
     towline publish ../hello --version 1.0.0
 
 **The keys in `.towline/keys/` were made by `towline init` and are for development only.** Whoever
-has them can put any software on every device of this fleet.
+has them can put any software on every device of this fleet. `towline trust init` makes others.
 """
 
 EXAMPLE = """\

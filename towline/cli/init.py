@@ -45,7 +45,7 @@ def init(
     tell(f"made the fleet repository of {organization} in {folder} (commit {commit})")
     tell(f"\n  !! DEVELOPMENT KEYS: {_KEYS} was made just now, without a password, on this disk.")
     tell("  !! Whoever has these files can put any software on every device of this fleet.")
-    tell("  !! Devices warn as long as they trust them.")
+    tell("  !! Devices, pages and commands warn until `towline trust init` has made others.")
     tell("\nnext:")
     if where != Path():
         tell(f"  cd {shlex.quote(str(where))}")

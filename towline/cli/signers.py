@@ -127,7 +127,7 @@ def _not_signed(uri: str, error: Exception) -> Problem:
     if type(error).__name__ == "UnsupportedLibraryError":
         scheme = uri.split(":", 1)[0]
         remedy = f"pip install 'securesystemslib[{_EXTRAS.get(scheme, scheme)}]'"
-    return Problem(f"{uri} cannot sign: {error or type(error).__name__}", remedy=remedy)
+    return Problem(f"{uri} cannot sign: {str(error) or type(error).__name__}", remedy=remedy)
 
 
 def _uri(key: str) -> tuple[str, str, str] | None:
