@@ -46,3 +46,13 @@ def test_without_a_store_it_says_what_to_name(
     monkeypatch.chdir(tmp_path)
     assert run(["doctor"]) == 1
     assert "postgresql:// URL" in capsys.readouterr().err
+
+
+def test_of_a_file_that_is_no_store_it_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "towline.db").write_bytes(b"none of SQLite's" * 100)
+    assert run(["doctor", "--store", str(tmp_path / "towline.db")]) == 1
+    told = capsys.readouterr().err
+    assert "towline.db cannot be used: file is not a database" in told
+    assert "→ look at the disk" in told
