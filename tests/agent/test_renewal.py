@@ -127,6 +127,19 @@ def test_a_server_that_will_not_renew_is_asked_again_another_day(
     assert server.requests.count("POST /api/v1/ota/enroll") == 1
 
 
+def test_a_device_that_is_shut_out_keeps_its_next_key_for_later(
+    server: FleetServer, agent: AgentProcess
+) -> None:
+    agent.call("renew")
+    following = _next(agent)
+    server.refuses_renewal = "revoked"
+    assert polled(agent) is Polled.REVOKED
+    assert _next(agent) == following
+    server.refuses_renewal = ""
+    assert start(agent)
+    assert key_of(agent) == following
+
+
 def test_a_server_that_was_restored_learns_the_renewed_key_from_the_former_one(
     server: FleetServer, agent: AgentProcess
 ) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import func, insert, select, update
 
 from tests.server import conftest as serving
 from tests.server.conftest import ORGANIZATION, Device, Running, wall
+from towline.manifests.model import DeviceEntry
 from towline.reconciler.store import enrolling, join_tokens
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store
@@ -193,6 +194,15 @@ def test_a_renewal_that_was_captured_brings_no_former_key_back(
     answer = renew(enrolled, captured, first, second)
     assert code_of(answer) == (401, "unknown-device")
     assert key_of(server) == third.public.raw.hex()
+
+
+def test_a_key_that_git_lists_is_renewed_by_nobody_else(server: Running, enrolled: Device) -> None:
+    text = enrolled.key.public.text()
+    server.devices[enrolled.id] = DeviceEntry(enrolled.id, "devices/pi.yaml", public_key=text)
+    new = PrivateKey.generate()
+    answer = renew(enrolled, renewal(enrolled, new), enrolled.key, new)
+    assert code_of(answer) == (409, "key-in-git")
+    assert enrolled.poll().status_code == 200
 
 
 def test_two_machines_with_one_key_are_both_held_and_neither_renews_it(

@@ -29,7 +29,13 @@ from towline.schemas.identifiers import organization_uuid
 from towline.schemas.keys import PrivateKey
 
 OTHER = "beta"
-NAMES = {"deployment": "hello", "device": "pi-0001", "verb": "pause", "step": "basics"}
+NAMES = {
+    "fingerprint": "0000-0000-0000-0000",
+    "deployment": "hello",
+    "device": "pi-0001",
+    "verb": "pause",
+    "step": "basics",
+}
 NOT_ASKED = re.compile(r"stream|static|sign-in|openapi|metrics")
 """Streams do not end, metrics move with time (their own test holds them to one organization); the
 rest is of no organization."""

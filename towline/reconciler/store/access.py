@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import Connection, Row, bindparam, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from towline.reconciler.store import device_keys, outbox
@@ -57,15 +57,22 @@ class KnownDevice:
                 raise Refused("unknown-device")
 
 
+_FINDING = (
+    select(edge_devices, device_tokens.c.device_seq.label("token_of"))
+    .outerjoin(device_tokens, device_tokens.c.device_seq == edge_devices.c.seq)
+    .where(
+        edge_devices.c.organization == bindparam("organization"),
+        or_(edge_devices.c.slug == bindparam("slug"), edge_devices.c.id == bindparam("uuid")),
+    )
+    .limit(1)
+)
+
+
 def find_device(connection: Connection, organization: str, slug: str) -> KnownDevice | None:
-    """The device that has that id, or had it before it was purged."""
-    is_it = or_(edge_devices.c.slug == slug, edge_devices.c.id == device_uuid(organization, slug))
-    row = connection.execute(
-        select(edge_devices, device_tokens.c.device_seq.label("token_of"))
-        .outerjoin(device_tokens, device_tokens.c.device_seq == edge_devices.c.seq)
-        .where(edge_devices.c.organization == organization, is_it)
-        .limit(1)
-    ).first()
+    """The device that has that id, or had it before it was purged: its UUID is made of it."""
+    uuid = device_uuid(organization, slug)
+    known_by = {"organization": organization, "slug": slug, "uuid": uuid}
+    row = connection.execute(_FINDING, known_by).first()
     return _known(row) if row is not None else None
 
 
@@ -118,11 +125,14 @@ def open_session(
     return token
 
 
+_BOOTS = select(sessions.c.boots, sessions.c.boot_returns).where(
+    sessions.c.device_seq == bindparam("device")
+)
+
+
 def _boots(connection: Connection, device_seq: int, boot_id: str) -> tuple[Sequence[str], int]:
     """The boots of the device's sessions, the one that asks now first, and how many came back."""
-    row = connection.execute(
-        select(sessions.c.boots, sessions.c.boot_returns).where(sessions.c.device_seq == device_seq)
-    ).first()
+    row = connection.execute(_BOOTS, {"device": device_seq}).first()
     known, returns = (list(row.boots), row.boot_returns) if row is not None else ([], 0)
     mine = hashlib.sha256(boot_id.encode()).hexdigest()[:16]
     if known[:1] == [mine]:
