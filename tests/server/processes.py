@@ -20,8 +20,13 @@ from towline.reconciler.store import postgres
 
 TOWLINE = (sys.executable, "-m", "towline.cli")
 WRITERS, LEADER = postgres.WRITERS, postgres.LEADER
-START_S = 60.0
-"""Of which an idle machine needs a twentieth."""
+_DIRECT = """apiVersion: towline/v1
+kind: Policy
+metadata: {name: fleet}
+spec: {apiCommits: direct}
+"""
+START_S = 120.0
+"""Of which an idle machine needs a small part."""
 
 
 @dataclass
@@ -70,8 +75,9 @@ class Processes:
         self.towline("init", str(self.repository), "--organization", "acme", within=self.folder)
         with (self.repository / "towline.toml").open("a") as file:
             file.write(f"\npoll_interval = {poll_interval_s}\n")
-        commit = ("git", "commit", "--quiet", "--all", "--message", "Set it up")
-        subprocess.run(commit, cwd=self.repository, env=self.environment, check=True)
+        (self.repository / "policy.yaml").write_text(_DIRECT)
+        for command in (("add", "."), ("commit", "--quiet", "--message", "Set it up")):
+            subprocess.run(("git", *command), cwd=self.repository, env=self.environment, check=True)
         app = self.folder / "app"
         app.mkdir()
         (app / "install.sh").write_text("#!/bin/sh\nexit 0\n")

@@ -1,5 +1,7 @@
 """Many processes on one Postgres: two that serve, two that reconcile, and what befalls them."""
 
+import base64
+import json
 import re
 import signal
 import time
@@ -15,8 +17,10 @@ import pytest
 from tests.postgres import Databases
 from tests.server.conftest import Device, Running
 from tests.server.processes import LEADER, WRITERS, Process, Processes
+from tests.server.test_admin_create import CONTRACT
 from towline.schemas.enrolment import JoinString
 
+pytestmark = pytest.mark.timeout(300)
 PATIENCE_S = 60.0
 """For what has no figure to hold."""
 TAKE_OVER_S = 5.0
@@ -95,7 +99,6 @@ def test_one_leads_and_those_that_reconcile_only_tell_how_they_are(fleet: Proces
     assert f"epoch {fleet.epoch()}" in fleet.towline("doctor")
 
 
-@pytest.mark.timeout(240)
 def test_a_leader_that_is_killed_or_frozen_is_followed_by_another_and_nothing_is_lost(
     fleet: Processes,
 ) -> None:
@@ -150,16 +153,30 @@ def test_a_device_that_waits_is_woken_by_the_leader_and_by_what_is_done_elsewher
     with ThreadPoolExecutor(1) as waiting:
         parked = waiting.submit(device.poll, device.poll().headers["etag"], 60)
         fleet.publish("3.0.0", "immediate")
-        offered = parked.result(PATIENCE_S)
-        assert offered.status_code == 200
+        assert parked.result(PATIENCE_S).status_code == 200
 
-        parked = waiting.submit(device.poll, offered.headers["etag"], 60)
+        fleet.until(lambda: status(fleet, "3.0.0") == "in_progress", PATIENCE_S)
+        fleet.until(lambda: wanted(device) == ["3.0.0"], PATIENCE_S)
+        parked = waiting.submit(device.poll, device.poll().headers["etag"], 60)
         time.sleep(0.3)
         began = time.monotonic()
         verb = "/api/v1/admin/ota/deployments/app/cancel"
         assert api_1.post(verb, headers=admin(fleet)).status_code == 200
         assert parked.result(PATIENCE_S).status_code == 200
         assert time.monotonic() - began < REPAIRED_S
+
+
+def test_a_deployment_is_made_at_a_process_that_never_decides(
+    fleet: Processes, api_1: httpx.Client, api_2: httpx.Client
+) -> None:
+    """Its commit goes to git there, its run is begun by the leader, and all know of it."""
+    path = "/api/v1/admin/ota/deployments"
+    made = api_2.post(path, json=CONTRACT, headers=admin(fleet))
+    assert (made.status_code, made.json()["status"]) == (200, "pending"), made.text
+    shown = f"{path}/{made.json()['deployment_id']}"
+    fleet.until(lambda: api_1.get(shown, headers=admin(fleet)).status_code == 200, PATIENCE_S)
+    ended = api_1.post(f"{shown}/cancel", headers=admin(fleet))
+    assert (ended.status_code, ended.json()["status"]) == (200, "cancelled"), ended.text
 
 
 def test_what_was_notified_to_nobody_is_repaired_within_a_second(
@@ -202,13 +219,19 @@ def completed(fleet: Processes) -> int:
     return int(found["progress"]["completed"]) if found else 0
 
 
-def status(fleet: Processes) -> str:
-    return str(run(fleet).get("status"))
+def status(fleet: Processes, version: str = "1.0.0") -> str:
+    return str(run(fleet, version).get("status"))
 
 
-def run(fleet: Processes) -> dict[str, Any]:
+def run(fleet: Processes, version: str = "1.0.0") -> dict[str, Any]:
     found = fleet.api(named(fleet, "api-2"), "/deployments/app", devices="failing")
-    return dict(found) if found.get("target_version") == "1.0.0" else {}
+    return dict(found) if found.get("target_version") == version else {}
+
+
+def wanted(device: Device) -> list[str]:
+    """The versions of its document."""
+    document = json.loads(base64.b64decode(device.poll().json()["payload"]))
+    return [component["version"] for component in document["components"]]
 
 
 def kill_in_the_middle_of_a_pass(fleet: Processes) -> Process:
