@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import history, machine, parked, passes, polls, reports, swarm, verify
+from bench import history, machine, pages, parked, passes, polls, reports, swarm, verify
 from bench.figures import FIGURES, Measured, table_of
 from bench.polls import Size
 
@@ -22,6 +22,7 @@ ROWS: Mapping[str, Row] = {
     "reports": lambda asked: reports.measure(_size(asked)),
     "parked": lambda asked: parked.measure(asked.parked, asked.repeats),
     "kills": lambda asked: _kills(asked.kills),
+    "pages": lambda asked: pages.measure(asked.devices[1], asked.calls, "postgres"),
     "passes": lambda asked: passes.measure(*asked.devices),
     "verify": lambda _: verify.measure(),
 }
@@ -58,6 +59,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument(
         "--devices", type=int, nargs=2, default=(100_000, 1_000_000), metavar=("FEW", "MANY")
     )
+    parser.add_argument("--calls", type=int, default=pages.CALLS, help="of each page and list")
     asked = parser.parse_args()
     if unknown := set(asked.rows) - set(ROWS):
         parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")

@@ -47,6 +47,9 @@ FIGURES = (
     Figure("open", "open 1,000 with a budget, SQLite", "ms", 150, 50),
     Figure("verify", "a document on the device: verified / its signatures alone", "x", 3, 2),
     Figure("open-postgres", "open 1,000 with a budget, Postgres", "ms", 300, 100),
+    Figure("pages-page", "lists of devices on Postgres, p95: a page of them", "ms", 200, 80),
+    Figure("pages-filter", "lists of devices on Postgres, p95: by a filter", "ms", 200, 80),
+    Figure("pages-search", "lists of devices on Postgres, p95: by a part of the id", "ms", 200, 80),
 )
 
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from bench import polls, reports, verify
+from bench import pages, polls, reports, verify
 from bench.figures import Figure
 from bench.polls import Size
 from towline.schemas import strict_json
@@ -36,6 +36,16 @@ def test_a_device_verifies_for_less_than_three_times_what_the_signatures_cost() 
     """The time of the processor, so that other work on the machine does not count."""
     found = verify.measure(turns=10)
     assert 1 < found.values["verify"] <= 3, found.details
+
+
+def test_lists_and_pages_are_answered_over_the_store_that_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever is not 200 ends the run."""
+    monkeypatch.setattr(pages, "CALLS_OF_DEVICES", pages.CALLS_OF_DEVICES[::5])
+    monkeypatch.setattr(pages, "OTHERS", pages.OTHERS[::3])
+    found = pages.measure(60, 1, "sqlite")
+    assert set(found.values) == {"pages-page", "pages-filter", "pages-search"}
 
 
 @pytest.mark.parametrize(
