@@ -1,8 +1,10 @@
 """The loop: one Deployment's trouble stays its own, and what was committed is always rung for."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from tests.reconciler.simulation import ORGANIZATION, POLL_S, Simulation, manifest
 from tests.reconciler.test_follow import NOW, Fleet, app
@@ -42,6 +44,26 @@ def test_a_deployment_whose_pass_fails_does_not_stop_the_others(
     clock[0] += loop.FAILING_REST_S
     reconciler.pass_once()
     assert has_run("a")
+
+
+def test_what_a_pass_had_taken_up_when_the_store_went_away_is_taken_up_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Fleet(tmp_path)
+    fleet.commit(a=app("1.0.0", "a"), b=app("1.0.0", "b"))
+    settings = LoopSettings(ORGANIZATION, POLL_S, 1)
+    reconciler = Reconciler(fleet.store, Repository(fleet.folder), settings, lambda: float(NOW))
+
+    def away(*_: Any) -> None:
+        raise OperationalError("SELECT", {}, Exception("gone"))
+
+    with monkeypatch.context() as patch, pytest.raises(OperationalError):
+        patch.setattr(loop, "pass_over", away)
+        reconciler.pass_once()
+    reconciler.pass_once()
+    with fleet.store.read() as connection:
+        for name in ("a", "b"):
+            assert runs.newest_run(connection, ORGANIZATION, name) is not None
 
 
 def test_a_commit_that_was_accepted_is_applied_in_the_next_pass(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from towline.reconciler.server.hearing import Hearing
 from towline.reconciler.server.sessions import Session, Sessions
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.outbox import Told
-from towline.schemas.keys import PrivateKey
 
 
 class Process:
@@ -24,7 +23,7 @@ class Process:
         self.devices = [device.seq for device in self.fleet.devices.values()]
         self.doorbell, self.sessions = Doorbell(), Sessions()
         self.woken = 0
-        view = FleetView(ORGANIZATION, PrivateKey.generate(), tuple, dict, self.wake)
+        view = FleetView(ORGANIZATION, lambda: None, tuple, dict, self.wake)
         self.hearing = Hearing(
             self.fleet.store, self.doorbell, self.sessions, Fleets([view]), is_open=is_open
         )

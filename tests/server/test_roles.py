@@ -92,6 +92,7 @@ def test_one_leads_and_those_that_reconcile_only_tell_how_they_are(fleet: Proces
             told = client.get("/metrics", headers=admin(fleet)).text
             leads[process.name] = "towline_leader 1.0" in told
             assert "towline_leader_epoch 1.0" in told
+            assert re.search(r"^towline_git_seen_timestamp_seconds 1\.", told, re.MULTILINE), told
             refused = client.get("/api/v1/ota/root/1", params={"organization": "acme"})
             is_open = process.name.startswith("api")
             assert refused.status_code == (200 if is_open else 404), refused.text

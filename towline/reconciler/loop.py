@@ -216,6 +216,7 @@ class Reconciler:
         try:
             if not self._has_term():
                 is_there = self._follower.keep_up()
+                self.tally.git_seen_at = self._repository.seen_at(int(self._clock()))
                 self._stopping.wait(STAND_BY_REST_S)
                 return STAND_BY_S if is_there else CATCH_UP_S
             with self.tally.passes.timed():
