@@ -38,6 +38,8 @@ FIGURES = (
     ),
     Figure("reports-fastapi", "reports/s, SQLite FULL: ours / FastAPI sync", "x", 8, 12, True),
     Figure("parked-memory", "parked polls: memory each", "KiB", 16, 10),
+    Figure("server-idle", "server idle: memory", "MB", 90, 70),
+    Figure("server-parked", "server with 10,000 parked: memory", "MB", 300, 200),
     Figure("parked-woken", "parked polls: all woken within", "s", 2, 0.6),
     Figure("kills-missing", "acknowledged reports missing after SIGKILL", "", 0, 0),
     Figure("pass-idle", "idle pass, 100 Deployments, SQLite", "ms", 1, 0.5),

@@ -37,13 +37,14 @@ def measure(devices: int, repeats: int) -> Measured:
 
 
 async def _measure(server: Server, devices: int, repeats: int) -> Measured:
+    idle = memory_kib(server.pid)
     # Who polls at all has its content in memory; only what waiting costs is to be seen.
     polls = prepared(server, devices, QUERY)
     empty = memory_kib(server.pid)
-    each_kib, woken_s, taken_s = 0.0, [], []
+    full, woken_s, taken_s = 0, [], []
     for _ in range(repeats):
         lines = await _parked(server, polls)
-        each_kib = each_kib or (memory_kib(server.pid) - empty) / devices
+        full = full or memory_kib(server.pid)
         began, before = time.monotonic(), processor_s(server.pid)
         await asyncio.to_thread(server.ask, "change")
         etags = await asyncio.wait_for(_answers(lines), PATIENCE_S)
@@ -52,13 +53,21 @@ async def _measure(server: Server, devices: int, repeats: int) -> Measured:
         polls = [poll_of(seq, etag, QUERY) for seq, etag in enumerate(etags, 1)]
         for line in lines:
             line.transport.close()
-    woken = statistics.median(woken_s)
+    woken, each_kib = statistics.median(woken_s), (full - empty) / devices
     details = [
-        f"{devices:,} polls wait: {each_kib:.1f} KiB each, beside {empty / 1024:.0f} MiB",
+        f"{devices:,} polls wait: {each_kib:.1f} KiB each",
+        f"the server at rest takes {_mb(idle):.0f} MB (all devices have a session), with their"
+        f" documents {_mb(empty):.0f}, with all waiting {_mb(full):.0f},"
+        f" after {repeats} changes of all {_mb(memory_kib(server.pid)):.0f}",
         f"all answered within {woken:.2f} s ({min(woken_s):.2f} to {max(woken_s):.2f}),"
         f" {statistics.median(taken_s) * 1e6 / devices:.0f} µs of processor each",
     ]
-    return Measured({"parked-memory": each_kib, "parked-woken": woken}, details)
+    values = {"parked-memory": each_kib, "parked-woken": woken}
+    return Measured(values | {"server-idle": _mb(idle), "server-parked": _mb(full)}, details)
+
+
+def _mb(kib: int) -> float:
+    return kib * 1024 / 1e6
 
 
 async def _parked(server: Server, polls: Sequence[bytes]) -> "list[_Line]":

@@ -16,7 +16,8 @@ from bench.processes import Server, has_nginx, nginx, started
 from bench.session import session_of
 
 CONNECTIONS = 128
-DEVICES_EACH = 4
+DEVICES_EACH = 16
+"""So many that none calls more often than one device may."""
 PATH = "/api/v1/ota/desired-state"
 
 

@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 from tests.reconciler.simulation import ORGANIZATION, RELEASE_KEY, Simulation, manifest
 from towline.reconciler.server.device import DeviceProtocol
 from towline.reconciler.server.device_connection import connections
+from towline.reconciler.server.device_rates import BURST_S, DeviceRates, RateLimits
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import Fleets, FleetView
 from towline.reconciler.server.inlet import Inlet
@@ -222,6 +223,7 @@ def parts(fleet: Simulation, monkeypatch: pytest.MonkeyPatch) -> Parts:
     view = FleetView(ORGANIZATION, lambda: RELEASE_KEY, lambda: (b"{}",), dict, lambda: None)
     fleets = Fleets([view])
     documents = ServedDocuments(fleet.store, doorbell, fleets.key, 300)
+    rates = DeviceRates(RateLimits())
     polls = Polls(
         sessions=sessions,
         documents=documents,
@@ -229,6 +231,7 @@ def parts(fleet: Simulation, monkeypatch: pytest.MonkeyPatch) -> Parts:
         inlet=inlet,
         fleets=fleets,
         poll_interval_s=300,
+        rates=rates,
         tally=tally,
     )
     protocol = DeviceProtocol(
@@ -238,6 +241,7 @@ def parts(fleet: Simulation, monkeypatch: pytest.MonkeyPatch) -> Parts:
         inlet=inlet,
         old_devices=cast(Any, None),
         fleets=fleets,
+        rates=rates,
         tally=tally,
     )
     return Parts(polls, tally, seen, protocol)
@@ -393,6 +397,27 @@ def test_a_document_that_cannot_be_made_is_an_answer_too(
 
     (answer,) = parked(parts, way, ring)
     assert answer.startswith(b"HTTP/1.1 500 ")
+
+
+@both_ways
+def test_who_calls_too_often_is_asked_to_come_later(
+    way: str, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_900_000_000.0)
+    parts.polls._rates = DeviceRates(RateLimits(of_device=1))
+
+    async def story() -> None:
+        etag = await etag_of(parts)
+        client = await parts.connect(way)
+        for number in range(1, BURST_S + 3):
+            await client.send(request().replace(b"ETAG", etag))
+            await client.read(number)
+        assert client.got.count(b"HTTP/1.1 304 ") == BURST_S
+        assert client.got.count(b"HTTP/1.1 429 ") == 2
+        assert client.got.count(b"retry-after: 1\r\n") == 2
+        assert parts.tally.turned_away == {"rate": 2}
+
+    run(story())
 
 
 @both_ways

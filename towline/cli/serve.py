@@ -94,6 +94,7 @@ def _serve(
     settings: Settings, others: Sequence[Settings], *, is_lan: bool, role: ServeRole
 ) -> None:
     from towline.reconciler.server import serve as server  # noqa: PLC0415 heavy
+    from towline.reconciler.server.device_rates import RateLimits  # noqa: PLC0415
     from towline.reconciler.server.founding import FleetSettings  # noqa: PLC0415 heavy
 
     host, port = _address(settings.listen)
@@ -116,6 +117,7 @@ def _serve(
             git_interval_s=settings.git_interval,
             tls_cert=settings.tls_cert,
             tls_key=settings.tls_key,
+            rate_limits=RateLimits(settings.device_calls, settings.refused_calls),
             trusted_proxies=settings.proxies,
             oidc=settings.oidc,
             store=settings.store,

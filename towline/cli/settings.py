@@ -68,6 +68,10 @@ class Settings:
     """Seconds that a device waits between polls."""
     git_interval: int = 15
     """Seconds between looks at the branch."""
+    device_calls: int = 50
+    """Calls that one device may make in a second."""
+    refused_calls: int = 10
+    """Enrolments and sessions of one address that are refused in a second before it must wait."""
     trusted_proxies: str = ""
     """The proxies in front of the server, whose word on who calls is taken."""
     oidc: Path | None = None

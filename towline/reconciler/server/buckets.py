@@ -34,6 +34,13 @@ class Buckets:
                 self._left.popitem(last=False)
         return 0 if is_there else max(1, math.ceil((1 - left) / self._per_s))
 
+    def wait_s(self, key: str, now: float) -> int:
+        """As `take` answers, and nothing is taken."""
+        with self._changing:
+            left, at = self._left.get(key, (float(self._burst), now))
+        left = min(self._burst, left + max(0.0, now - at) * self._per_s)
+        return 0 if left >= 1 else max(1, math.ceil((1 - left) / self._per_s))
+
     def __len__(self) -> int:
         """How many keys are remembered."""
         return len(self._left)

@@ -15,6 +15,7 @@ import structlog
 
 from towline.reconciler.server import wire
 from towline.reconciler.server.admission import Admission, refusal
+from towline.reconciler.server.device_rates import DeviceRates, too_many_failures
 from towline.reconciler.server.fleets import Fleets
 from towline.reconciler.server.inlet import Full, Inlet
 from towline.reconciler.server.old_devices import STATUS_CALL, OldDevices
@@ -53,6 +54,7 @@ class DeviceProtocol:
         inlet: Inlet,
         old_devices: OldDevices,
         fleets: Fleets,
+        rates: DeviceRates,
         tally: DeviceTally,
     ) -> None:
         self._tally = tally
@@ -62,6 +64,7 @@ class DeviceProtocol:
         self._inlet = inlet
         self._old_devices = old_devices
         self._fleets = fleets
+        self._rates = rates
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -86,11 +89,8 @@ class DeviceProtocol:
                 return await self._desired_state(scope, receive)
             case "POST", "reports":
                 return await self._take_reports(scope, receive)
-            case "POST", "session":
-                body = await wire.read_body(receive, wire.DEVICE_BODY_LIMIT)
-                return await self._admission.open_session(body)
-            case "POST", "enroll":
-                return await self._enrol(scope, receive)
+            case "POST", "session" | "enroll":
+                return await self._admit(scope, receive, call)
             case "GET", _ if call.startswith("root/"):
                 return self._root(call.removeprefix("root/"), scope["query_string"])
             case "GET", "check-update":
@@ -107,11 +107,19 @@ class DeviceProtocol:
             return problem(404, "not-found", "there is no such root")
         return Answer(200, roots[int(number) - 1])
 
-    async def _enrol(self, scope: Scope, receive: Receive) -> Answer:
+    async def _admit(self, scope: Scope, receive: Receive, call: str) -> Answer:
         body = await wire.read_body(receive, wire.DEVICE_BODY_LIMIT)
-        token = _credential(wire.headers_of(scope), "Join ")
         source = scope["client"][0] if scope.get("client") else ""
-        return await self._admission.enrol(body, token, source)
+        if wait_s := self._rates.wait_s(source, time.time()):
+            self._tally.turned_away["failures"] += 1
+            return too_many_failures(source, wait_s)
+        if call == "session":
+            answer = await self._admission.open_session(body)
+        else:
+            token = _credential(wire.headers_of(scope), "Join ")
+            answer = await self._admission.enrol(body, token, source)
+        self._rates.note(source, answer, time.time())
+        return answer
 
     async def _session(self, headers: Mapping[bytes, bytes]) -> Session | None:
         """Whose call it is; the session may have been opened at another process."""
@@ -126,6 +134,8 @@ class DeviceProtocol:
         session = await self._session(dict(scope["headers"]))
         if session is None:
             return NO_SESSION
+        if (too_soon := self._polls.count(session, time.time())) is not None:
+            return too_soon
         try:
             parsed = reports.parse_many(strict_json.parse(body))
         except Refused as refused:
@@ -141,7 +151,7 @@ class DeviceProtocol:
         session = await self._session(headers)
         if session is None:
             return NO_SESSION
-        found = self._polls.judge(session, headers, scope["query_string"], int(time.time()))
+        found = self._polls.judge(session, headers, scope["query_string"], time.time())
         if isinstance(found, Answer):
             return found
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()

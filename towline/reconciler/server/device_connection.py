@@ -92,8 +92,8 @@ class _DeviceConnection(HttpToolsProtocol):
 
     def _take_poll(self) -> bool:
         """True unless its session is not known, which must be looked up."""
-        headers, now = dict(self.headers), int(time.time())
-        session = self.polls.sessions.find(token_of(headers), now)
+        headers, now = dict(self.headers), time.time()
+        session = self.polls.sessions.find(token_of(headers), int(now))
         if session is None:
             return False
         self._is_own = True

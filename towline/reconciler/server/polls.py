@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 import structlog
 
 from towline.reconciler.server import wire
+from towline.reconciler.server.device_rates import DeviceRates, too_many_calls
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import Fleets
 from towline.reconciler.server.inlet import Inlet
@@ -66,6 +67,7 @@ class Polls:
         inlet: Inlet,
         fleets: Fleets,
         poll_interval_s: int,
+        rates: DeviceRates,
         tally: DeviceTally,
     ) -> None:
         self.sessions = sessions
@@ -74,12 +76,15 @@ class Polls:
         self.poll_interval_s = poll_interval_s
         self._inlet = inlet
         self._fleets = fleets
+        self._rates = rates
         self._tally = tally
 
     def judge(
-        self, session: Session, headers: Mapping[bytes, bytes], query: bytes, now: int
+        self, session: Session, headers: Mapping[bytes, bytes], query: bytes, now: float
     ) -> Answer | Asked:
         """The answer, where it is at hand; else what is asked, which must wait."""
+        if (too_soon := self.count(session, now)) is not None:
+            return too_soon
         nonce, sequence = headers.get(b"towline-nonce", b""), headers.get(b"towline-sequence", b"")
         if _NONCE.fullmatch(nonce) is None:
             return _BAD_NONCE
@@ -89,12 +94,19 @@ class Polls:
             return _BAD_HOST
         if not self._fleets.roots_to_sign_under(session.organization):
             return _NOT_READY
-        self.note_seen(session, now)
+        self.note_seen(session, int(now))
         known, wait_s = headers.get(b"if-none-match", b"").decode("latin-1"), _wait_s(query)
         content = self.documents.known(session.device_seq, packages_url)
         asked = Asked(session, nonce.decode(), int(sequence), packages_url, known, wait_s)
         found = self.outcome(asked, content, is_over=not wait_s) if content else None
         return asked if found is None else found
+
+    def count(self, session: Session, now: float) -> Answer | None:
+        """A device calls: what it is told where it does so too often."""
+        if not (wait_s := self._rates.take(session.device_seq, now)):
+            return None
+        self._tally.turned_away["rate"] += 1
+        return too_many_calls(wait_s)
 
     def note_seen(self, session: Session, now: int) -> None:
         """The device is there."""

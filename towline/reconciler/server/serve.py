@@ -18,6 +18,7 @@ from towline.reconciler.leadership import Leadership
 from towline.reconciler.loop import LoopSettings, Reconciler
 from towline.reconciler.server import oidc_settings, process, tls
 from towline.reconciler.server.dashboard.page import PATH as PAGE
+from towline.reconciler.server.device_rates import GENEROUS, RateLimits
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import FleetView
 from towline.reconciler.server.followed import MIRRORS, fetching, open_repository
@@ -74,6 +75,7 @@ class ServeSettings:
     git_interval_s: int = 15
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    rate_limits: RateLimits = GENEROUS
     trusted_proxies: tuple[str, ...] = ()
     """Addresses and networks of proxies whose word on who calls is taken."""
     oidc: Path | None = None
@@ -245,6 +247,7 @@ def _service_settings(
         certificate=certificate,
         is_certificate_pinned=settings.tls_cert is None,
         address=address,
+        rate_limits=settings.rate_limits,
         trusted_proxies=settings.trusted_proxies,
         oidc=oidc_settings.load(settings.oidc, settings.organization) if settings.oidc else None,
         is_open=settings.role is not ProcessRole.RECONCILER,

@@ -35,6 +35,7 @@ from towline.reconciler.server.dashboard import web as dashboard
 from towline.reconciler.server.desk import AtDesks, Desk, Desks, count_failures, seen_after
 from towline.reconciler.server.device import DeviceProtocol
 from towline.reconciler.server.device_connection import connections
+from towline.reconciler.server.device_rates import GENEROUS, DeviceRates, RateLimits
 from towline.reconciler.server.doorbell import AT_ONCE, Doorbell
 from towline.reconciler.server.feed import Feed
 from towline.reconciler.server.fleets import Fleets, FleetView
@@ -84,6 +85,7 @@ class ServiceSettings:
     """`https://host:port` for join strings; None: as the caller reached the server."""
     trusted_proxies: tuple[str, ...] = ()
     """Whose `X-Forwarded-For` says who calls; of anybody else it is not looked at."""
+    rate_limits: RateLimits = GENEROUS
     oidc: OidcSettings | None = None
     """Who else may let people in; None: tokens alone do."""
     is_open: bool = True
@@ -117,6 +119,7 @@ class Service:
         tally = DeviceTally()
         documents = ServedDocuments(store, doorbell, fleets.key, settings.poll_interval_s)
         doorbell.is_busy = lambda: documents.reading > AT_ONCE or self._inlet.waiting > BUSY
+        rates = DeviceRates(settings.rate_limits)
         self._polls = Polls(
             sessions=sessions,
             documents=documents,
@@ -124,6 +127,7 @@ class Service:
             inlet=self._inlet,
             fleets=fleets,
             poll_interval_s=settings.poll_interval_s,
+            rates=rates,
             tally=tally,
         )
         protocol = DeviceProtocol(
@@ -133,6 +137,7 @@ class Service:
             inlet=self._inlet,
             old_devices=OldDevices(store, doorbell, self._inlet, fleets),
             fleets=fleets,
+            rates=rates,
             tally=tally,
         )
         self.desks = _desks(store, settings, doorbell, fleets)

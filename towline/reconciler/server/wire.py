@@ -38,6 +38,8 @@ class Answer:
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
     content_type: str = "application/json"
+    code: str = ""
+    """Of a problem."""
 
     def wire_headers(self) -> list[tuple[bytes, bytes]]:
         """As they go over the line, those of the body among them."""
@@ -74,7 +76,7 @@ def problem_document(status: int, code: str, detail: str = "", **more: object) -
 def problem(status: int, code: str, detail: str = "", **more: object) -> Answer:
     """An answer that says what went wrong."""
     body = orjson.dumps(problem_document(status, code, detail, **more))
-    return Answer(status, body, content_type="application/problem+json")
+    return Answer(status, body, content_type="application/problem+json", code=code)
 
 
 def come_later(status: int, code: str, detail: str, after_s: int = RETRY_AFTER_S) -> Answer:

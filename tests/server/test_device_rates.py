@@ -1,0 +1,90 @@
+"""How often devices may call, in their sessions and from where they are refused."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.server.conftest import Device, Running
+from tests.server.test_device import code_of
+from towline.reconciler.server.device_rates import (
+    BURST_S,
+    FAILURES_BURST_S,
+    DeviceRates,
+    RateLimits,
+)
+from towline.reconciler.server.wire import Answer, problem
+
+PER_S = 4
+BURST = PER_S * BURST_S
+
+
+def rates() -> DeviceRates:
+    return DeviceRates(RateLimits(of_device=PER_S, failures=1))
+
+
+@given(st.lists(st.tuples(st.integers(1, 2), st.sampled_from([0, 0, 0, 0.1, 3.0])), max_size=120))
+def test_no_device_gets_more_than_its_burst_and_its_rate(steps: list[tuple[int, float]]) -> None:
+    counted, now = rates(), 1000.0
+    served: dict[int, list[float]] = {1: [], 2: []}
+    for device, pause in steps:
+        now += pause
+        if not counted.take(device, now):
+            served[device].append(now)
+    for times in served.values():
+        for first, began in enumerate(times):
+            for last, ended in enumerate(times[first:], 1):
+                assert last <= BURST + (ended - began) * PER_S + 1e-6
+
+
+def test_who_keeps_its_rate_is_always_served_and_who_waits_as_told_is_served() -> None:
+    counted = rates()
+    assert not any(counted.take(1, 1000 + n / PER_S) for n in range(5 * BURST))
+    assert [counted.take(2, 1000.0) for _ in range(BURST + 1)] == [0] * BURST + [1]
+    assert counted.take(2, 1001.0) == 0
+
+
+@pytest.mark.parametrize("jump_s", [-3600, -BURST_S / 2, 3600])
+def test_a_clock_that_jumps_locks_nobody_out(jump_s: float) -> None:
+    counted = rates()
+    for _ in range(BURST):
+        counted.take(1, 5000.0)
+    assert counted.take(1, 5000.0)
+    assert not counted.take(1, 5000.0 + jump_s)
+    assert len(counted._next_s) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_counted"),
+    [
+        (problem(401, "unknown-device"), True),
+        (problem(403, "revoked"), True),
+        (problem(400, "envelope"), True),
+        (problem(401, "clock"), False),
+        (problem(503, "busy"), False),
+        (Answer(200), False),
+        (Answer(202), False),
+    ],
+)
+def test_only_refusals_are_counted_of_an_address(answer: Answer, is_counted: bool) -> None:
+    counted = rates()
+    for _ in range(FAILURES_BURST_S):
+        assert counted.wait_s("10.0.0.1", 7.0) == 0
+        counted.note("10.0.0.1", answer, 7.0)
+    assert counted.wait_s("10.0.0.1", 7.0) == is_counted
+    assert counted.wait_s("10.0.0.2", 7.0) == 0
+    assert counted.wait_s("10.0.0.1", 8.0) == 0
+
+
+def test_an_address_that_was_refused_too_often_is_not_looked_at(
+    server: Running, enrolled: Device
+) -> None:
+    call, body = "/api/v1/ota/session", b"{}"
+    for _ in range(2000):
+        answer = server.client.post(call, content=body)
+        if answer.status_code == 429:
+            break
+    assert code_of(answer) == (429, "too-many-failures")
+    assert 1 <= int(answer.headers["retry-after"]) <= 60
+    assert code_of(Device(server, "pi-0002").enrol()) == (429, "too-many-failures")
+    assert enrolled.poll().status_code == 200
+    assert enrolled.report(enrolled.facts()).status_code == 204
