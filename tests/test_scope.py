@@ -18,9 +18,18 @@ WHOLE_STORE = {"desk.py", "service.py"}
 """They recognise whoever asks, and make the desks."""
 SQL = {"sessions.py", "service.py"}
 """Devices' sessions at the start, and whether the store answers at all."""
-OF_ALL = {"fleet.py", "reading_live.py", "runs.py", "bound.py", "ties.py"}
+OF_ALL = {
+    "bound.py",
+    "changed_devices.py",
+    "condition_keys.py",
+    "device_parts.py",
+    "reading_live.py",
+    "runs.py",
+    "ties.py",
+}
 """Statements that are meant to look at every organization: whether there is any activity at all,
-the number of the newest event and of the newest device, and the guard's own look."""
+the number of the newest event, of the newest device and of its newest change, what triggers wrote
+of parts of ids, and the guard's own look."""
 TYPES = {"Connection", "Row"}
 
 

@@ -138,7 +138,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         next_plan=None if last and last.is_last else wanted.batches[len(batches)],
         batch_total=2,
         next_targets=sum(batch.tally.members for batch in batches),
-        fleet=FleetSeen(matching + draw(small), matching, seen, busy, matching + busy),
+        fleet=FleetSeen(matching + draw(small) > 0, matching, seen, busy, matching + busy),
         slots=Slots(
             grantable=tuple(range(draw(small))),
             in_flight=draw(st.integers(0, 10)),

@@ -3,6 +3,7 @@
 import tempfile
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import and_, func, or_, select
 
-from tests.reconciler.simulation import ORGANIZATION, Simulation, manifest
+from tests.reconciler.simulation import ORGANIZATION, POLL_S, Simulation, manifest
 from tests.soaking import examples
 from towline.reconciler.acts import Act, NotAllowed
 from towline.reconciler.device_acts import DEVICE_VERBS, act_on_device
+from towline.reconciler.observe import observe
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.changed_devices import unsettle
 from towline.reconciler.store.clocks import awaits_verdict
 from towline.schemas.states import ACTIVE_TARGETS, FINISHED_RUNS, RunState, Verb
 
@@ -32,6 +35,10 @@ MORE = ("", "  safeMode: true\n", "  onFailure: rollback\n", "  soak: 3m\n", "  
 DEVICES = st.sampled_from(["till-1", "till-2", "till-3", "till-4", "till-5"])
 NAMES = st.sampled_from(["app", "firmware"])
 _ACTIVE = [state.value for state in ACTIVE_TARGETS]
+
+
+class Undone(Exception):
+    """What was tried is taken back."""
 
 
 class FleetLife(RuleBasedStateMachine):
@@ -208,6 +215,26 @@ class FleetLife(RuleBasedStateMachine):
                     )
                 ).scalar_one()
             assert (run.status == "paused") == (held > 0)
+
+    @invariant()
+    def nobody_is_forgotten_who_was_looked_at_before(self) -> None:
+        """A pass that looks at changed devices alone sees what one sees that looks at all."""
+        for name in self.specs:
+            worlds = []
+            for is_anew in (False, True):
+                with suppress(Undone), self.fleet.store.write() as connection:
+                    if is_anew:
+                        unsettle(connection, ORGANIZATION)
+                    world = observe(
+                        connection,
+                        self.fleet.head,
+                        name,
+                        now=self.fleet.now,
+                        poll_interval_s=POLL_S,
+                    )
+                    worlds.append(replace(world, fleet=replace(world.fleet, is_owner=True)))
+                    raise Undone
+            assert worlds[0] == worlds[1]
 
     @invariant()
     def what_waits_has_a_clock_ahead_and_only_the_newest_run_has_one(self) -> None:

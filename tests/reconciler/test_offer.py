@@ -10,7 +10,7 @@ from towline.manifests.model import Deployment
 from towline.reconciler.fitness import Fit, fit
 from towline.reconciler.offer import Offer, retuned
 from towline.reconciler.statements import find_offer
-from towline.reconciler.store.fleet import Condition
+from towline.reconciler.store.condition_keys import Condition
 from towline.schemas.keys import PrivateKey
 from towline.schemas.statement import Statement
 

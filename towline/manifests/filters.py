@@ -79,3 +79,15 @@ def _sorted(words: list[str]) -> tuple[str, ...]:
 
 def _expression(shape: ExpressionShape) -> Expression:
     return Expression(shape.key, Operator(shape.operator), _sorted(shape.values))
+
+
+def may_overlap(one: Ownership, other: Ownership) -> bool:
+    """False where no device, of today or later, can be owned by both."""
+    pairs = [
+        (one.device_types, other.device_types),
+        (one.devices, other.devices),
+        *((values, dict(other.labels).get(key, ())) for key, values in one.labels),
+    ]
+    if set(one.devices) <= set(other.exclude) and one.devices:
+        return False
+    return all(not a or not b or set(a) & set(b) for a, b in pairs)

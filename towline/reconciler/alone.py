@@ -10,7 +10,8 @@ from towline.manifests.filters import FilterableDevice
 from towline.reconciler.offer import Offer
 from towline.reconciler.store import cautious, freezes
 from towline.reconciler.store.cautious import Cautious
-from towline.reconciler.store.fleet import Affine, Choice, ConditionGroup
+from towline.reconciler.store.choice import Affine, Choice
+from towline.reconciler.store.condition_keys import ConditionGroup
 from towline.schemas.windows import install_need_s, opening_if_known
 
 NEVER = 2**62

@@ -14,8 +14,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.compat import StringIO
 
 from towline.manifests.errors import LoadError
+from towline.manifests.filters import may_overlap
 from towline.manifests.load import Loaded, load
-from towline.manifests.model import Deployment, Ownership
+from towline.manifests.model import Deployment
 from towline.reconciler.creating import DeploymentBody, field_of, manifest_text
 from towline.reconciler.refusals import NotAllowed
 from towline.schemas.identifiers import slug_of
@@ -101,18 +102,6 @@ def alone(body: DeploymentBody, files: Files) -> Deployment:
     Raises BadFields.
     """
     return _loaded_alone(body, files, load(files))
-
-
-def may_overlap(one: Ownership, other: Ownership) -> bool:
-    """False where no device, of today or later, can be owned by both."""
-    pairs = [
-        (one.device_types, other.device_types),
-        (one.devices, other.devices),
-        *((values, dict(other.labels).get(key, ())) for key, values in one.labels),
-    ]
-    if set(one.devices) <= set(other.exclude) and one.devices:
-        return False
-    return all(not a or not b or set(a) & set(b) for a, b in pairs)
 
 
 def _loaded_alone(body: DeploymentBody, files: Files, loaded: Loaded) -> Deployment:

@@ -5,7 +5,8 @@ from enum import StrEnum
 from towline.manifests.model import Deployment
 from towline.manifests.version import NotComparable, Range, is_newer
 from towline.reconciler.offer import Offer
-from towline.reconciler.store.fleet import OWNED_BY_OTHER, Condition
+from towline.reconciler.store.choice import OWNED_BY_OTHER
+from towline.reconciler.store.condition_keys import Condition
 
 
 class Fit(StrEnum):

@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 
 from towline.manifests.repository import Repository
+from towline.reconciler import settled
 from towline.reconciler.actions import Hold
 from towline.reconciler.analyst import Analyst
 from towline.reconciler.apply import Performer
@@ -24,7 +25,7 @@ from towline.reconciler.head import Head
 from towline.reconciler.laid_over import with_overrides
 from towline.reconciler.leadership import Deposed, FencedStore, Leadership
 from towline.reconciler.observe import observe, patience_of
-from towline.reconciler.store import audit_rows, dirt, repositories, sweeps
+from towline.reconciler.store import audit_rows, changed_devices, dirt, repositories, sweeps
 from towline.reconciler.store.engine import AWAY, Store
 from towline.reconciler.store.trouble import while_serving
 from towline.reconciler.tallies import LoopTally
@@ -88,6 +89,8 @@ def pass_over(
             if is_settled and world.run is not None:
                 seq, commit = world.run.seq, head.commit.sha
                 sweeps.note(connection, seq, commit, now, is_swept=world.is_swept)
+                if world.fleet.is_settled and world.manifest is not None:
+                    settled.note(connection, over, world.manifest, seq, world.run.status.value)
         if touched:
             on_touched(touched)
         if is_settled:
@@ -268,6 +271,7 @@ class Reconciler:
             }
             if _is_over(self._resync_at, RESYNC_S, now):
                 self._resync_at = now + RESYNC_S
+                changed_devices.unsettle(connection, organization)
                 names |= {
                     *head.deployments,
                     *repositories.manifests_of(connection, organization),

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from towline.manifests.filters import may_overlap
 from towline.manifests.model import Deployment
-from towline.reconciler.creating_place import may_overlap
 from towline.reconciler.creating_reach import reach
 from towline.reconciler.head import Head
 from towline.reconciler.store import plan_reading

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, false
 
 from towline.manifests.model import BatchPlan, Deployment
+from towline.reconciler import settled
 from towline.reconciler.head import Head
 from towline.reconciler.layout import plan_number
 from towline.reconciler.observe_run import (
@@ -120,19 +121,23 @@ def _with_fleet(
     open_plan = _open_plan(plans, world.current_batch)
     plan = open_plan or next_plan or plans[-1]
     choice = choice_of(head, manifest, run.seq, plan.ownership, seen_after)
+    since = settled.since(connection, head, manifest, run)
     permission = permission_of(connection, head, manifest, run, is_owned, world.now)
     seen = FleetSeen()
     is_judged = is_judged_by_reach(permission, manifest)
-    if _asks_for_more(connection, world, run, is_judged):
+    if _asks_for_more(connection, world, run, is_judged, since):
         alone_at = world.now if plan.is_alone else None
+        is_whole = plan.ownership is None and not plan.is_alone
+        choice = replace(choice, since=since if is_whole else None)
         seen = fleet_seen(connection, manifest, offer, run, choice, alone_at)
+        seen = replace(seen, is_settled=seen.is_settled and is_whole)
     batch = world.current_batch
     # After a failed gate it matters whom the release has not reached, whatever the batch was for.
     is_between = batch is None or batch.state is BatchState.FAILED
     if plan.ownership is not None and is_between and (run.started_at or is_judged):
         everyone = choice_of(head, manifest, run.seq, None, seen_after)
-        whole = fleet_seen(connection, manifest, offer, run, everyone)
-        seen = replace(seen, left=whole.left)
+        whole = fleet_seen(connection, manifest, offer, run, replace(everyone, since=since))
+        seen = replace(seen, left=whole.left, is_settled=whole.is_settled)
     next_targets = count_targets(connection, run.seq, head, plan.ownership)
     reach = reach_of(manifest, world.batches, seen, next_plan, next_targets)
     return replace(
@@ -155,8 +160,10 @@ def _with_fleet(
     )
 
 
-def _asks_for_more(connection: Connection, world: Snapshot, run: Row[Any], is_judged: bool) -> bool:
-    """Whether the decision may depend on devices outside of the run: all are looked at then."""
+def _asks_for_more(
+    connection: Connection, world: Snapshot, run: Row[Any], is_judged: bool, since: int | None
+) -> bool:
+    """Whether the decision may depend on devices outside of the run: they are looked at then."""
     batch = world.current_batch
     if run.started_at is None:
         return is_judged
@@ -166,7 +173,7 @@ def _asks_for_more(connection: Connection, world: Snapshot, run: Row[Any], is_ju
         return False
     if not batch.is_last:
         return batch.tally.members < batch.size
-    return fleet.has_more_than(connection, run.organization, run.seq)
+    return since is not None or fleet.has_more_than(connection, run.organization, run.seq)
 
 
 def _analysis(

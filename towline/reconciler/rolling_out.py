@@ -39,7 +39,7 @@ def _open_next(world: Snapshot, manifest: Deployment, run: RunSeen) -> list[Acti
         return [EndRun(RunState.COMPLETED, "")]
     if world.rules.policy_problem and not run.is_return:
         return hold(world, "PolicyViolated", world.rules.policy_problem)
-    if fleet.owned == 0:
+    if not fleet.is_owner:
         return [Hold("WaitingForDevices", "no device matches the filters yet")]
     number = len(world.batches)
     if plan.size is SizeKind.REST:

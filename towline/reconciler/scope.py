@@ -4,13 +4,15 @@ Shared by `observe`, which counts them for a decision, and `selection`, which ta
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, not_, select
 
 from towline.manifests.model import BatchPlan, Deployment, Ownership
 from towline.reconciler import arms as arms_of
+from towline.reconciler import settled
 from towline.reconciler.alone import find_alone
 from towline.reconciler.cohort import Order
 from towline.reconciler.fitness import Fit, fit
@@ -21,8 +23,9 @@ from towline.reconciler.snapshot import FleetSeen
 from towline.reconciler.statements import find_offer
 from towline.reconciler.store import fleet, ownership
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.choice import Affine, Choice, Portion
 from towline.reconciler.store.columns import sum_of
-from towline.reconciler.store.fleet import Affine, Choice, ConditionGroup, Portion
+from towline.reconciler.store.condition_keys import ConditionGroup
 from towline.reconciler.store.ownership import Claim
 from towline.schemas.states import RunState, TargetState
 
@@ -64,10 +67,30 @@ def choice_of(
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _This:
+    """A thing that is the same only as itself: what is large is not compared."""
+
+    value: Any
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _This) and other.value is self.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
 def claims_of(head: Head, manifest: Deployment) -> tuple[Claim, ...]:
     """Other Deployments of the component, but those that this one replaces."""
+    return _claims_of(_This(head.deployments), _This(manifest))
+
+
+@lru_cache(maxsize=512)
+def _claims_of(deployments: _This, asking: _This) -> tuple[Claim, ...]:
+    """Each pass asks again, and there may be hundreds of Deployments."""
+    manifest: Deployment = asking.value
     claims = []
-    for name, other in sorted(head.deployments.items()):
+    for name, other in sorted(deployments.value.items()):
         if name == manifest.name or other.component != manifest.component:
             continue
         replaces, is_replaced = name in manifest.replaces, manifest.name in other.replaces
@@ -168,9 +191,9 @@ def fleet_seen(
 
     `alone_at`: at this time one device is to go first, and only a safe one counts as seen.
     """
-    owned = fleet.count_owned(connection, replace(choice, within=None))
+    is_owner = choice.since is not None or fleet.owns_any(connection, replace(choice, within=None))
     if offer is None:
-        return FleetSeen(owned=owned)
+        return FleetSeen(is_owner=is_owner)
     groups = groups_by_fit(connection, manifest, offer, run, choice)
     fitting = groups.get(Fit.FITS, [])
     free = [group for group in fitting if is_free(manifest, run, group)]
@@ -184,11 +207,12 @@ def fleet_seen(
         order = order_of(manifest, run)
         n_seen = int(find_alone(connection, whole, seen, offer, order, alone_at) is not None)
     return FleetSeen(
-        owned=owned,
+        is_owner=is_owner,
         matching=count_devices(free),
         seen=n_seen,
         busy=count_devices(busy),
         left=count_devices(free) + count_devices(busy),
+        is_settled=settled.leaves_nobody(groups),
     )
 
 

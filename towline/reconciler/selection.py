@@ -1,11 +1,13 @@
 """Selecting devices into batches, in the run's order, by the conditions that fit its release."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
 from towline.manifests.model import Deployment, Ownership
+from towline.reconciler import settled
 from towline.reconciler.actions import OpenBatch
 from towline.reconciler.alone import find_alone
 from towline.reconciler.fitness import Fit
@@ -23,7 +25,8 @@ from towline.reconciler.scope import (
 )
 from towline.reconciler.store import grants, runs
 from towline.reconciler.store import tables as t
-from towline.reconciler.store.fleet import Affine, Choice, ConditionGroup
+from towline.reconciler.store.choice import Affine, Choice
+from towline.reconciler.store.condition_keys import ConditionGroup
 from towline.reconciler.store.selecting import Entry, select_devices
 from towline.schemas.states import BatchState, TargetState
 
@@ -121,6 +124,9 @@ class _Selection:
     def choice(self, within: Ownership | None) -> Choice:
         """The devices of the run, or of a batch's own filters."""
         choice = choice_of(self.head, self.manifest, self.run.seq, within, self.seen_after)
+        if within is None:
+            since = settled.since(self.connection, self.head, self.manifest, self.run)
+            choice = replace(choice, since=since)
         return for_offer(choice, self.manifest, self.offer, self.run)
 
     def groups(self, choice: Choice) -> Mapping[Fit, list[ConditionGroup]]:

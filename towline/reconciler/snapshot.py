@@ -92,7 +92,8 @@ class BatchSeen:
 class FleetSeen:
     """The devices that the run may still take."""
 
-    owned: int = 0
+    is_owner: bool = False
+    """The filters own a device, in the run or not."""
     matching: int = 0
     """Owned, eligible, in need of the release and not in the run; free now."""
     seen: int = 0
@@ -101,6 +102,8 @@ class FleetSeen:
     """Would match, but finish another run of the component first."""
     left: int = 0
     """Matching and busy ones of the whole Deployment, whatever the batch's own filters say."""
+    is_settled: bool = False
+    """Nobody is left, and only a device that changes can be one to take."""
 
 
 @dataclass(frozen=True, slots=True)

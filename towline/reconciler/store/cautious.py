@@ -5,7 +5,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
 
-from towline.reconciler.store.fleet import Affine, Choice, ConditionGroup
+from towline.reconciler.store.choice import Affine, Choice
+from towline.reconciler.store.condition_keys import ConditionGroup
 from towline.reconciler.store.selecting import chosen_devices
 from towline.reconciler.store.tables import device_state, edge_devices, label_sets, targets
 from towline.schemas.states import TargetState

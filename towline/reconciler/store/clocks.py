@@ -23,7 +23,7 @@ from sqlalchemy import (
     select,
 )
 
-from towline.reconciler.store.columns import unindexed
+from towline.reconciler.store import hints
 from towline.reconciler.store.sweeps import sweep_s
 from towline.reconciler.store.tables import (
     IS_AWAY,
@@ -133,10 +133,14 @@ RUNS_OF_DEPLOYMENT = select(runs.c.seq).where(
 """The numbers of a Deployment's runs."""
 
 
-def of_runs(chosen: Select[tuple[int]] | ColumnElement[int]) -> ColumnElement[bool]:
-    """The target is of these runs; found by another index than that of a run's targets."""
-    seq: ColumnElement[int] = unindexed(targets.c.run_seq)
-    return seq.in_(chosen) if isinstance(chosen, Select) else seq == chosen
+def away(statement: Select[Any]) -> Select[Any]:
+    """Finds the targets by the small index of those that hold a grant; SQLite must be told."""
+    return hints.by("ix_targets_away", statement, targets)
+
+
+def by_deadline(statement: Select[Any]) -> Select[Any]:
+    """Finds the targets by the index of the clocks that run; SQLite must be told."""
+    return hints.by("ix_targets_deadline", statement, targets)
 
 
 def awaits_verdict() -> ColumnElement[bool]:
@@ -162,7 +166,7 @@ NOT_LAST = select(batches.c.number).where(
     batches.c.run_seq == bindparam("newest"), batches.c.is_last.is_(False)
 )
 
-_IS_NEWEST = of_runs(bindparam("newest", type_=Integer))
+_IS_NEWEST = targets.c.run_seq == bindparam("newest", type_=Integer)
 _IS_DUE = targets.c.deadline <= bindparam("now")
 _COUNTS = deployment_counts.c
 
@@ -178,27 +182,33 @@ def _lapsing(*where: ColumnElement[bool]) -> Select[Any]:
 
 
 # Statements are built once where they can be: each pass asks all of them.
-_TIMED_OUT = _lapsing(
-    of_runs(RUNS_OF_DEPLOYMENT),
-    awaits_verdict(),
-    targets.c.granted_at.is_not(None),
-    # Whoever falls silent for long no longer says that it waits for a window or a lock.
-    or_(STANDS, bindparam("silent_since") >= LAST_SEEN),
-    _IS_DUE,
+_TIMED_OUT = by_deadline(
+    _lapsing(
+        targets.c.run_seq.in_(RUNS_OF_DEPLOYMENT),
+        awaits_verdict(),
+        targets.c.granted_at.is_not(None),
+        # Whoever falls silent for long no longer says that it waits for a window or a lock.
+        or_(STANDS, bindparam("silent_since") >= LAST_SEEN),
+        _IS_DUE,
+    )
 )
-_UNPREPARED = _lapsing(
-    _IS_NEWEST,
-    targets.c.status == TargetState.PENDING.value,
-    targets.c.granted_at.is_(None),
-    targets.c.staged_at.is_(None),
-    _IS_DUE,
+_UNPREPARED = by_deadline(
+    _lapsing(
+        _IS_NEWEST,
+        targets.c.status == TargetState.PENDING.value,
+        targets.c.granted_at.is_(None),
+        targets.c.staged_at.is_(None),
+        _IS_DUE,
+    )
 )
-_NOT_FETCHED = _lapsing(
-    IS_AWAY,
-    _IS_NEWEST,
-    targets.c.status == TargetState.PENDING.value,
-    targets.c.granted_at <= bindparam("unseen_since"),
-    targets.c.fetched_at.is_(None),
+_NOT_FETCHED = away(
+    _lapsing(
+        IS_AWAY,
+        _IS_NEWEST,
+        targets.c.status == TargetState.PENDING.value,
+        targets.c.granted_at <= bindparam("unseen_since"),
+        targets.c.fetched_at.is_(None),
+    )
 )
 _EARLY_BATCHES = (
     select(_COUNTS.batch)

@@ -15,7 +15,15 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from towline.reconciler.store import causes, migrate, outbox, postgres, remembered, sqlite_file
+from towline.reconciler.store import (
+    causes,
+    labelled,
+    migrate,
+    outbox,
+    postgres,
+    remembered,
+    sqlite_file,
+)
 from towline.reconciler.store.outbox import Told
 from towline.reconciler.store.trouble import trouble
 from towline.schemas.problems import Problem
@@ -59,6 +67,7 @@ class Store:
             except BaseException:
                 connection.rollback()
                 remembered.forget(connection)
+                labelled.forget(self.engine)
                 raise
             connection.commit()
         for listener in self._listeners if told else ():

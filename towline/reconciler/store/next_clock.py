@@ -7,7 +7,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
-    and_,
     bindparam,
     case,
     exists,
@@ -23,14 +22,20 @@ from towline.reconciler.store.clocks import (
     UNGRANTED,
     Asked,
     awaits_verdict,
+    away,
+    by_deadline,
     early_batches,
-    of_runs,
 )
-from towline.reconciler.store.tables import IS_AWAY, deployment_counts, device_state, targets
+from towline.reconciler.store.tables import (
+    IS_AWAY,
+    deployment_counts,
+    device_state,
+    runs,
+    targets,
+)
 from towline.schemas.states import TargetState
 
 _COUNTS = deployment_counts.c
-_OF_DEPLOYMENT = of_runs(RUNS_OF_DEPLOYMENT)
 
 
 def _soonest(clock: ColumnElement[Any], *where: ColumnElement[bool]) -> Select[Any]:
@@ -46,19 +51,42 @@ def _later(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[
     return case((one > other, one), else_=other)
 
 
-_DEADLINE = _soonest(targets.c.deadline, _OF_DEPLOYMENT, STANDS, awaits_verdict())
-_SILENT_WAITER = _soonest(
-    _later(LAST_SEEN + bindparam("offline_s"), targets.c.deadline), _OF_DEPLOYMENT, ~STANDS, IS_AWAY
+_OF_DEPLOYMENT = targets.c.run_seq.in_(RUNS_OF_DEPLOYMENT)
+_DEADLINE_OF_RUN = by_deadline(
+    # The first one of each run: a minimum would look at all clocks that run.
+    select(targets.c.deadline)
+    .where(
+        targets.c.run_seq == runs.c.seq,
+        targets.c.deadline > bindparam("now"),
+        STANDS,
+        awaits_verdict(),
+    )
+    .order_by(targets.c.deadline)
+    .limit(1)
+    .correlate(runs)
 )
-_UNFETCHED = _soonest(
-    targets.c.granted_at + bindparam("seen_s"),
-    _OF_DEPLOYMENT,
-    and_(
+_DEADLINE = select(func.min(_DEADLINE_OF_RUN.scalar_subquery())).where(
+    runs.c.organization == bindparam("of_organization"),
+    runs.c.deployment == bindparam("of_deployment"),
+)
+_SILENT_WAITER = away(
+    _soonest(
+        _later(LAST_SEEN + bindparam("offline_s"), targets.c.deadline),
+        _OF_DEPLOYMENT,
+        ~STANDS,
+        IS_AWAY,
+    )
+)
+_UNFETCHED = away(
+    _soonest(
+        targets.c.granted_at + bindparam("seen_s"),
+        _OF_DEPLOYMENT,
         IS_AWAY,
         targets.c.status == TargetState.PENDING.value,
         targets.c.fetched_at.is_(None),
-    ),
+    )
 )
+_TIMES = select(*(each.scalar_subquery() for each in (_DEADLINE, _SILENT_WAITER, _UNFETCHED)))
 
 
 def next_clock(connection: Connection, asked: Asked) -> int | None:
@@ -67,14 +95,12 @@ def next_clock(connection: Connection, asked: Asked) -> int | None:
     Whoever waits silently in the last batch is looked at with the next sweep.
     """
     early = early_batches(connection, asked)
-    statements = [_DEADLINE, _SILENT_WAITER, _UNFETCHED]
+    times: list[int | None] = [*connection.execute(_TIMES, asked.named).one()]
     if early:
         since = _later(LAST_SEEN, targets.c.created_at)
         is_early = targets.c.batch.in_(early)
-        statements.append(_soonest(since + bindparam("seen_s"), UNGRANTED, is_early))
-    times: list[int | None] = [
-        connection.execute(each, asked.named).scalar_one() for each in statements
-    ]
+        statement = _soonest(since + bindparam("seen_s"), UNGRANTED, is_early)
+        times.append(connection.execute(statement, asked.named).scalar_one())
     if _waits_late(connection, asked, early):
         times.append(asked.sweep_after)
     return min((time for time in times if time is not None), default=None)

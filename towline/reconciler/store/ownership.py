@@ -6,7 +6,6 @@ the rest of it is SQL over `edge_devices`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from sqlalchemy import (
     ColumnElement,
@@ -20,17 +19,13 @@ from sqlalchemy import (
     true,
 )
 
-from towline.manifests.filters import owns_labels
+from towline.manifests.filters import may_overlap
 from towline.manifests.model import DeviceGroup, Ownership
-from towline.reconciler.store.among import among
-from towline.reconciler.store.columns import unindexed
-from towline.reconciler.store.remembered import remembered
-from towline.reconciler.store.tables import edge_devices, label_sets, runs, targets
+from towline.reconciler.store.labelled import has_labels
+from towline.reconciler.store.tables import edge_devices, runs, targets
 from towline.schemas.states import TargetState
 
 Groups = Mapping[str, DeviceGroup]
-RARE = 10
-"""A filter is rare that at most one in so many label sets satisfies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +44,7 @@ def owned_by(connection: Connection, owner: Ownership, groups: Groups) -> Column
     if owner.device_types:
         parts.append(edge_devices.c.device_type.in_(owner.device_types))
     if owner.labels or owner.expressions:
-        parts.append(_has_labels(connection, owner))
+        parts.append(has_labels(connection, owner))
     if owner.devices:
         parts.append(edge_devices.c.slug.in_(owner.devices))
     if owner.exclude:
@@ -62,48 +57,6 @@ def owned_by(connection: Connection, owner: Ownership, groups: Groups) -> Column
         ]
         parts.append(or_(false(), *members))
     return and_(true(), *parts)
-
-
-def _has_labels(connection: Connection, owner: Ownership) -> ColumnElement[bool]:
-    about = Ownership(labels=owner.labels, expressions=owner.expressions)
-    return remembered(
-        connection, "labels", about, [label_sets], lambda: _ask_labels(connection, about)
-    )
-
-
-def _ask_labels(connection: Connection, owner: Ownership) -> ColumnElement[bool]:
-    rows = connection.execute(select(label_sets.c.id, label_sets.c.digest)).all()
-    known = _known(owner)
-    _look_at_new(connection, owner, known, [row.id for row in rows if row.digest not in known])
-    matching = [row.id for row in rows if known[row.digest]]
-    if len(matching) == len(rows):
-        return true()
-    column: ColumnElement[int] = edge_devices.c.label_set_id
-    if len(matching) * RARE > len(rows):
-        # Not by the index: most of the table in the order of labels is slower than all of it.
-        column = unindexed(column)
-    return among(connection, column, matching)
-
-
-@lru_cache(maxsize=1000)
-def _known(_owner: Ownership) -> dict[str, bool]:
-    """By digest, whether a label set satisfies a filter: asked once for each."""
-    return {}
-
-
-def _look_at_new(
-    connection: Connection, owner: Ownership, known: dict[str, bool], new: Sequence[int]
-) -> None:
-    for at in range(0, len(new), _SETS_AT_ONCE):
-        rows = connection.execute(
-            select(label_sets.c.digest, label_sets.c.labels).where(
-                label_sets.c.id.in_(new[at : at + _SETS_AT_ONCE])
-            )
-        )
-        known.update({row.digest: owns_labels(owner, row.labels) for row in rows})
-
-
-_SETS_AT_ONCE = 1000
 
 
 def taken_over(
@@ -119,10 +72,11 @@ def claimed(
     organization: str,
     component: str,
     deployment: str,
+    owner: Ownership,
     claims: Sequence[Claim],
     groups: Groups,
 ) -> ColumnElement[bool]:
-    """Another Deployment's claim keeps `deployment` from taking the device.
+    """Another Deployment's claim keeps `deployment` from taking a device that `owner` owns.
 
     Where two own a device, the one whose target is the device's newest keeps it; skipped targets
     hold nothing, so that where neither has one nobody gets it.
@@ -130,8 +84,12 @@ def claimed(
     equals = [claim for claim in claims if not claim.takes_over]
     if not equals:
         return taken_over(connection, claims, groups)
-    # Each filter once: hundreds of Deployments may say the same.
-    owners = dict.fromkeys(claim.owner for claim in equals)
+    # Each filter once, and only those that can own the same: there may be hundreds of Deployments.
+    owners = [
+        each for each in dict.fromkeys(claim.owner for claim in equals) if may_overlap(owner, each)
+    ]
+    if not owners:
+        return taken_over(connection, claims, groups)
     contested = or_(*(owned_by(connection, owner, groups) for owner in owners))
     names = [deployment, *(claim.deployment for claim in equals)]
     holder = func.coalesce(_holder(organization, component, names), "")

@@ -10,9 +10,10 @@ from typing import Any
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
-from towline.reconciler.store import migrate, postgres, remembered, views
+from towline.reconciler.store import change_triggers, labelled, migrate, postgres, remembered, views
 from towline.reconciler.store.database_copy import lay_over
 from towline.reconciler.store.engine import Store, is_postgres
+from towline.reconciler.store.hints import understood
 from towline.reconciler.store.tables import metadata, targets
 from towline.schemas.problems import Problem
 
@@ -43,7 +44,14 @@ def _copy_of_file(path: Path) -> Store:
         ) from None
     store = _store(memory)
     migrate.upgrade(store.engine, None)
+    _note_no_changes(memory)
     return store
+
+
+def _note_no_changes(memory: sqlite3.Connection) -> None:
+    """Here all devices are looked at each time: they change by the thousands."""
+    for trigger in change_triggers.NAMES:
+        memory.execute(f"DROP TRIGGER IF EXISTS {trigger}")
 
 
 def _copy_of_database(address: str) -> Store:
@@ -60,10 +68,12 @@ def _copy_of_database(address: str) -> Store:
             store = _of_schema(revision)
             with store.engine.connect() as copied:
                 memory: Any = copied.connection.driver_connection
+                _note_no_changes(memory)
                 lay_over(source, memory)
     finally:
         engine.dispose()
     migrate.upgrade(store.engine, None)
+    _note_no_changes(memory)
     return store
 
 
@@ -99,6 +109,7 @@ def overwrite(store: Store, source: Store) -> None:
         original: Any = taken.connection.driver_connection
         original.backup(given.connection.driver_connection)
         remembered.forget(given)
+        labelled.forget(store.engine)
 
 
 def empty_copy() -> Store:
@@ -122,5 +133,5 @@ def _store(memory: sqlite3.Connection) -> Store:
     def give() -> Any:
         return memory
 
-    engine = create_engine("sqlite://", creator=give, poolclass=StaticPool)
+    engine = understood(create_engine("sqlite://", creator=give, poolclass=StaticPool))
     return Store(engine, is_private=True)

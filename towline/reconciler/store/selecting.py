@@ -21,22 +21,18 @@ from sqlalchemy import (
     true,
 )
 
-from towline.reconciler.store import changes, counters
+from towline.reconciler.store import changed_devices, changes, counters
 from towline.reconciler.store.causes import is_recorded
-from towline.reconciler.store.counters import Standing
-from towline.reconciler.store.fleet import (
+from towline.reconciler.store.choice import OWNED_BY_OTHER, Affine, Choice, is_new, owned
+from towline.reconciler.store.condition_keys import (
     NO_RELEASE,
-    OWNED_BY_OTHER,
-    Affine,
-    Choice,
     ConditionGroup,
-    is_new,
     joined,
     key_of,
     keys_of,
-    owned,
     release_index,
 )
+from towline.reconciler.store.counters import Standing
 from towline.reconciler.store.tables import edge_devices, targets
 from towline.reconciler.store.targets import insert_ignoring
 from towline.schemas.states import TargetState
@@ -142,11 +138,12 @@ def _fitting(
         if is_everyone
         else [owned(connection, choice), key.in_(keys_of(groups))]
     )
-    return (
+    fitting = (
         select(edge_devices.c.seq, _position(order).label("position"), release.label("release"))
         .select_from(edge_devices if is_one and is_everyone else joined(choice))
         .where(*parts)
     )
+    return fitting if choice.since is None else changed_devices.only(fitting, choice.since)
 
 
 def _first(

@@ -5,10 +5,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, func, or_, select
 
-from towline.reconciler.store.clocks import RUNS_OF_DEPLOYMENT, of_runs
+from towline.reconciler.store import hints
+from towline.reconciler.store.causes import is_recorded
+from towline.reconciler.store.clocks import RUNS_OF_DEPLOYMENT, away
 from towline.reconciler.store.columns import sum_of
 from towline.reconciler.store.tables import (
     IS_AWAY,
+    IS_READY,
     batches,
     deployment_counts,
     device_state,
@@ -20,7 +23,11 @@ from towline.schemas.states import ACTIVE_TARGETS, TargetState
 PAGE = 1000
 _ACTIVE = [state.value for state in ACTIVE_TARGETS]
 _COUNTS = deployment_counts.c
-_HOLDS_SLOT = (IS_AWAY, targets.c.is_set_aside.is_(False), of_runs(RUNS_OF_DEPLOYMENT))
+_HOLDS_SLOT = (
+    IS_AWAY,
+    targets.c.is_set_aside.is_(False),
+    targets.c.run_seq.in_(RUNS_OF_DEPLOYMENT),
+)
 
 # Statements are built once: each pass asks all of them, and building costs more than asking.
 _IN_FLIGHT = select(sum_of(_COUNTS.n)).where(
@@ -32,14 +39,16 @@ _IN_FLIGHT = select(sum_of(_COUNTS.n)).where(
         and_(_COUNTS.status == TargetState.COMPLETED.value, _COUNTS.is_verified.is_(False)),
     ),
 )
-_WAITING = select(func.count()).select_from(targets).where(*_HOLDS_SLOT, targets.c.waits != "")
+_WAITING = away(
+    select(func.count()).select_from(targets).where(*_HOLDS_SLOT, targets.c.waits != "")
+)
 _PREPARING = select(sum_of(_COUNTS.n)).where(
     _COUNTS.run_seq == bindparam("of_run"),
     _COUNTS.status == TargetState.PENDING.value,
     _COUNTS.is_granted.is_(False),
     _COUNTS.reason.not_in(("Staged", "RollingBack")),
 )
-_STALLED_SINCE = (
+_STALLED_SINCE = away(
     select(func.min(targets.c.granted_at))
     .join(device_state, device_state.c.device_seq == targets.c.device_seq)
     .where(*_HOLDS_SLOT, device_state.c.last_seen >= bindparam("seen_after"))
@@ -122,9 +131,7 @@ def candidates(
     `within` is a condition over `edge_devices`. `only_back`: a run that is over still grants what
     goes back, which needs no staging.
     """
-    is_ready: ColumnElement[bool] = targets.c.goes_back.is_(True)
-    if not only_back:
-        is_ready = or_(is_ready, targets.c.staged_at.is_not(None))
+    is_ready = and_(IS_READY, targets.c.goes_back.is_(True)) if only_back else IS_READY
     order = (targets.c.batch, edge_devices.c.slug if by_name else targets.c.position)
     statement = (
         select(targets.c.device_seq)
@@ -132,8 +139,6 @@ def candidates(
         .join(device_state, device_state.c.device_seq == targets.c.device_seq)
         .where(
             targets.c.run_seq == run.seq,
-            targets.c.status == TargetState.PENDING.value,
-            targets.c.granted_at.is_(None),
             is_ready,
             within,
             # Later, not at the same time: a grant that was not fetched for so long was given then.
@@ -142,6 +147,8 @@ def candidates(
         )
         .order_by(*order)
     )
+    if is_recorded(connection):  # a private copy may do without that index
+        statement = hints.by("ix_targets_ready", statement, targets)
     for page in connection.execute(statement).scalars().partitions(PAGE):
         yield list(page)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 
+from towline.reconciler.store.hints import understood
 from towline.schemas.problems import Problem
 
 BUSY_TIMEOUT_MS = 5000
@@ -20,7 +21,9 @@ def open_engine(path: Path) -> Engine:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Problem(f"the data folder {path.parent} cannot be made: {error.strerror}") from None
-    engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
+    engine = understood(
+        create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
+    )
     event.listen(engine, "connect", _prepare_connection)
     return engine
 

@@ -20,6 +20,7 @@ from towline.reconciler.store.tables_fleet import (
 from towline.reconciler.store.tables_old_devices import device_tokens, old_device_leaves
 from towline.reconciler.store.tables_rollout import (
     IS_AWAY,
+    IS_READY,
     analyses,
     batches,
     deployment_counts,
@@ -51,6 +52,7 @@ from towline.reconciler.store.tables_service import (
 
 __all__ = [
     "IS_AWAY",
+    "IS_READY",
     "admin_tokens",
     "analyses",
     "answers",

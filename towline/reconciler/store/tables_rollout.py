@@ -1,8 +1,11 @@
 """Tables of rollouts: what git wants, runs, batches, holds and targets, and what people did."""
 
+from typing import Any
+
 from sqlalchemy import (
     Boolean,
     Column,
+    ColumnElement,
     ForeignKey,
     Index,
     Integer,
@@ -100,6 +103,8 @@ runs = Table(
     Column("swept_at", Number),
     Column("checked_commit", Digest),
     Column("let_go_at", Number),
+    Column("settled_change", Number),
+    Column("settled_for", Version),
     Column("started_at", Number),
     Column("completed_at", Number),
     Column("created_at", Number, nullable=False),
@@ -115,7 +120,8 @@ Index(
 )
 """`swept_at`: when it was last asked who of the last batch is silent for long. `checked_commit`: by
 which commit it was last asked who is still owned. `let_go_at`: when git ceased to want what had
-ended before."""
+ended before. `settled_change`: up to which change of a device nobody was left to be taken, asked
+for `settled_for`."""
 
 batches = Table(
     "batches",
@@ -189,12 +195,15 @@ targets = Table(
     Index(None, "device_seq"),
     sqlite_with_rowid=False,
 )
-Index(
-    "ix_targets_deadline",
-    targets.c.deadline,
-    sqlite_where=targets.c.deadline.is_not(None),
-    postgresql_where=targets.c.deadline.is_not(None),
-)
+
+
+def _of_run(name: str, where: ColumnElement[bool], *columns: Column[Any]) -> None:
+    """An index of those targets of a run for which a condition holds."""
+    by = (targets.c.run_seq, *columns)
+    Index(f"ix_targets_{name}", *by, sqlite_where=where, postgresql_where=where)
+
+
+_of_run("deadline", targets.c.deadline.is_not(None), targets.c.deadline)
 Index(
     "uq_targets_active",
     targets.c.component,
@@ -214,7 +223,14 @@ IS_AWAY = and_(
     ),
 )
 """Granted and without a verdict: what a slot and a budget count."""
-Index("ix_targets_away", targets.c.device_seq, sqlite_where=IS_AWAY, postgresql_where=IS_AWAY)
+_of_run("away", IS_AWAY, targets.c.device_seq)
+IS_READY = and_(
+    targets.c.status == literal_column(f"'{TargetState.PENDING}'"),
+    targets.c.granted_at.is_(None),
+    or_(targets.c.staged_at.is_not(None), targets.c.goes_back.is_(literal_column("true"))),
+)
+"""Waits for nothing but its grant."""
+_of_run("ready", IS_READY, targets.c.batch, targets.c.position)
 """`sha256` and `arm`: which package of the run's offer it gets. `waits`: what the device says that
 its install waits for (a window, a lock); its deadline stands still meanwhile. `goes_back`: its
 grant is for `from_version`."""

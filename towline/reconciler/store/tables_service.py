@@ -166,7 +166,10 @@ dirty_devices = Table(
     "dirty_devices",
     metadata,
     Column("device_seq", Number, ForeignKey("edge_devices.seq"), primary_key=True),
+    Column("change", Number, nullable=False),
+    Index("ix_dirty_devices_change", "change", unique=True),
 )
+"""A device's last change; triggers write it, and no row is ever removed."""
 
 dirty_deployments = Table(
     "dirty_deployments",
