@@ -160,7 +160,7 @@ def _batch(run_seq: int, number: int, size: int) -> dict[str, Any]:
 
 def _events(connection: Connection, devices: int, now: int) -> None:
     number = min(EVENTS, 10 * devices)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "at": now - number + at,
             "organization": ORGANIZATION,

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from bench import pages, polls, reports, verify
+from bench import page_calls, pages, polls, reports, verify
 from bench.figures import Figure
 from bench.polls import Size
 from towline.schemas import strict_json
@@ -42,8 +42,8 @@ def test_lists_and_pages_are_answered_over_the_store_that_is_measured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever is not 200 ends the run."""
-    monkeypatch.setattr(pages, "CALLS_OF_DEVICES", pages.CALLS_OF_DEVICES[::5])
-    monkeypatch.setattr(pages, "OTHERS", pages.OTHERS[::3])
+    monkeypatch.setattr("bench.pages.CALLS_OF_DEVICES", page_calls.CALLS_OF_DEVICES[::5])
+    monkeypatch.setattr("bench.pages.OTHERS", page_calls.OTHERS[::3])
     found = pages.measure(60, 1, "sqlite")
     assert set(found.values) == {"pages-page", "pages-filter", "pages-search"}
 
