@@ -12,7 +12,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import history, machine, pages, parked, passes, polls, reports, swarm, verify
+from bench import (
+    history,
+    ingest,
+    machine,
+    mixed,
+    pages,
+    parked,
+    passes,
+    polls,
+    reports,
+    swarm,
+    verify,
+)
 from bench.figures import FIGURES, Measured, table_of
 from bench.polls import Size
 
@@ -20,6 +32,8 @@ Row = Callable[[argparse.Namespace], Measured]
 ROWS: Mapping[str, Row] = {
     "polls": lambda asked: polls.measure(_size(asked)),
     "reports": lambda asked: reports.measure(_size(asked)),
+    "ingest": lambda asked: ingest.measure(asked.ingested),
+    "mixed": lambda asked: mixed.measure(_size(asked), asked.documents),
     "parked": lambda asked: parked.measure(asked.parked, asked.repeats),
     "kills": lambda asked: _kills(asked.kills),
     "pages": lambda asked: pages.measure(asked.devices[1], asked.calls, "postgres"),
@@ -55,6 +69,8 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=3, help="of load, each time")
     parser.add_argument("--connections", type=int, default=polls.CONNECTIONS)
     parser.add_argument("--parked", type=int, default=10_000, help="polls that wait")
+    parser.add_argument("--documents", type=int, default=10_000, help="signed under load")
+    parser.add_argument("--ingested", type=int, default=1_000_000, help="devices that report")
     parser.add_argument("--kills", type=int, default=20, help="of a server under load")
     parser.add_argument(
         "--devices", type=int, nargs=2, default=(100_000, 1_000_000), metavar=("FEW", "MANY")

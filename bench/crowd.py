@@ -25,7 +25,7 @@ _OTHERS = [("m", 5), ("e", 3), ("h", 4)]
 _NUMBERS = {
     "sqlite": "(WITH RECURSIVE g(seq) AS (SELECT 1 UNION ALL SELECT seq + 1 FROM g"
     " WHERE seq < {devices}) SELECT seq FROM g)",
-    "postgresql": "generate_series(1, {devices}) AS g(seq)",
+    "postgresql": "generate_series(1::bigint, {devices}) AS g(seq)",
 }
 _IDS = {
     "sqlite": "printf('%032x', seq)",

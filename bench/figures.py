@@ -37,6 +37,11 @@ FIGURES = (
         "reports-alone", "reports/s, SQLite FULL: ours / each in its own commit", "x", 4, 6, True
     ),
     Figure("reports-fastapi", "reports/s, SQLite FULL: ours / FastAPI sync", "x", 8, 12, True),
+    Figure("reports-postgres", "reports/s, Postgres: ours / one insert each", "x", 1.8, 3, True),
+    Figure("ingest", "ingest, SQLite", "rows/s", 20_000, 60_000, True),
+    Figure("ingest-postgres", "ingest, Postgres", "rows/s", 20_000, 60_000, True),
+    Figure("mixed-share", "polls while reports and documents are made / alone", "%", 40, 60, True),
+    Figure("mixed-slowest", "slowest of those polls", "s", 1, 1),
     Figure("parked-memory", "parked polls: memory each", "KiB", 16, 10),
     Figure("server-idle", "server idle: memory", "MB", 90, 70),
     Figure("server-parked", "server with 10,000 parked: memory", "MB", 300, 200),

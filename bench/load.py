@@ -55,7 +55,7 @@ async def _load(
     port: int, pid: int, status: int, connections: Sequence[Requests], seconds: float
 ) -> Loaded:
     loop = asyncio.get_running_loop()
-    lines = [_Line(each, b" %d " % status) for each in connections]
+    lines = [Line(each, b" %d " % status) for each in connections]
     for line in lines:
         await loop.create_connection(lambda line=line: line, "127.0.0.1", port)  # type: ignore[misc]
     try:
@@ -72,7 +72,7 @@ async def _load(
     return found
 
 
-class _Line(asyncio.Protocol):
+class Line(asyncio.Protocol):
     """One connection: the next request goes out as soon as an answer is there."""
 
     def __init__(self, requests: Requests, status: bytes) -> None:
@@ -81,10 +81,20 @@ class _Line(asyncio.Protocol):
         self._part = b""
         self._ended: asyncio.Future[None] | None = None
         self.answered = 0
+        self.slowest_s = 0.0
         self.unexpected = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """An answer is there, or the connection is new."""
+        self.send()
+
+    def send(self) -> None:
+        """The next request."""
+        self._sent_at = time.monotonic()
         self._transport.write(self._requests())
 
     def data_received(self, data: bytes) -> None:
@@ -97,8 +107,9 @@ class _Line(asyncio.Protocol):
             self._transport.close()
             return
         self.answered += 1
+        self.slowest_s = max(self.slowest_s, time.monotonic() - self._sent_at)
         if self._ended is None:
-            self._transport.write(self._requests())
+            self.go_on()
         else:
             self._transport.close()
 

@@ -1,20 +1,26 @@
-"""Reports that are acknowledged after their commit: Towline beside one commit for each."""
+"""Reports that are acknowledged after their commit: Towline beside one commit for each.
+
+On SQLite and, where there is one, on a Postgres that is as durable as one in use.
+"""
 
 import itertools
 import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import orjson
 
+from bench.durable import LEFT_OUT, durable
 from bench.figures import Measured
 from bench.fleet import fill
 from bench.load import Loaded, Requests, load
 from bench.polls import Size
 from bench.processes import Server, started
 from bench.session import session_of
+from tests import stores
+from tests.postgres import Databases
 
 DEVICES_EACH = 16
 SERVERS = {
@@ -22,6 +28,11 @@ SERVERS = {
     "towline, each alone": ("bench.served", "{1}", "--alone"),
     "insert each, raw ASGI": ("bench.twins.inserts", "{0}/inserts.db", "{2}"),
     "insert each, FastAPI sync": ("bench.twins.reports", "{0}/reports.db", "{2}"),
+}
+ON_POSTGRES = {
+    "towline, Postgres": ("bench.served", "{0}", "{2}"),
+    "towline, Postgres, each alone": ("bench.served", "{1}", "{3}", "--alone"),
+    "insert each, raw ASGI, Postgres, 8 connections": ("bench.twins.inserts", "{4}", "{5}"),
 }
 FIRST = 10**9
 """All numbers of reports have as many digits, and so the same length."""
@@ -33,17 +44,38 @@ def measure(size: Size) -> Measured:
     numbers = itertools.count(FIRST)
     with ExitStack() as stack:
         folders = [Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in range(2)]
-        for folder in folders:
-            fill(folder, devices)
-        commands = {
-            name: tuple(word.format(*folders, devices) for word in words)
-            for name, words in SERVERS.items()
-        }
+        commands = _filled(folders, devices)
+        databases = stack.enter_context(durable())
+        if databases is not None:
+            more = [Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in range(2)]
+            commands |= _filled_on_postgres(databases, more, devices)
         servers = stack.enter_context(started(commands))
         found: dict[str, list[Loaded]] = {name: [] for name in servers}
         for _, (name, server) in itertools.product(range(size.repeats), servers.items()):
             found[name].append(_loaded(server, numbers, size))
     return _told(found)
+
+
+Commands = dict[str, tuple[str, ...]]
+
+
+def _filled(folders: Sequence[Path], devices: int) -> Commands:
+    """How the servers are begun, once their stores are filled."""
+    for folder in folders:
+        fill(folder, devices)
+    return _commands(SERVERS, *folders, devices)
+
+
+def _filled_on_postgres(databases: Databases, folders: Sequence[Path], devices: int) -> Commands:
+    with stores.on(databases):
+        for folder in folders:
+            fill(folder, devices)
+        places = [stores.place_of(folder / "towline.db") for folder in folders]
+    return _commands(ON_POSTGRES, *folders, *places, databases.empty(), devices)
+
+
+def _commands(servers: Mapping[str, Sequence[str]], *given: object) -> Commands:
+    return {name: tuple(word.format(*given) for word in words) for name, words in servers.items()}
 
 
 def _loaded(server: Server, numbers: Iterator[int], size: Size) -> Loaded:
@@ -84,9 +116,14 @@ def _told(found: dict[str, list[Loaded]]) -> Measured:
         "reports-alone": ours / alone,
         "reports-fastapi": ours / framework,
     }
+    if ON_POSTGRES.keys() <= rate.keys():
+        ours, _, inserts = (rate[name] for name in ON_POSTGRES)
+        values["reports-postgres"] = ours / inserts
     details = [
         f"{name}: {rate[name]:,.0f}/s,"
         f" {statistics.median(each.processor_us for each in runs):.0f} µs of processor each"
         for name, runs in found.items()
     ]
+    if "reports-postgres" not in values:
+        details.append(LEFT_OUT)
     return Measured(values, details)

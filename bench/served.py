@@ -1,6 +1,7 @@
-"""Towline's server as the rows load it: `python -m bench.served FOLDER [--alone]`.
+"""Towline's server as the rows load it: `python -m bench.served FOLDER [URL] [--alone]`.
 
-Over plain HTTP, as the twins are. `--alone`: each report in a transaction of its own. No pass of a
+Over plain HTTP, as the twins are, with the store in the folder or in the Postgres database at the
+URL. `--alone`: each report in a transaction of its own. No pass of a
 reconciler runs. Commands: `statements` (of the database, since the last time, but those that the
 writing thread made), `change` (all devices' documents), `parked` (how many polls wait).
 """
@@ -58,12 +59,12 @@ def main() -> None:
     if "--alone" in sys.argv:
         inlet.LETTERS_PER_FLUSH = 1
     open_many_files()
-    folder = Path(sys.argv[1])
-    store, doorbell = open_store(folder / "towline.db"), Doorbell()
+    folder, *url = (each for each in sys.argv[1:] if each != "--alone")
+    store, doorbell = open_store(url[0] if url else Path(folder) / "towline.db"), Doorbell()
     key = PrivateKey.generate()
     service = PlainService(
         store,
-        ServiceSettings(POLL_S, folder, tls.ensure(folder, []), True, None),
+        ServiceSettings(POLL_S, Path(folder), tls.ensure(Path(folder), []), True, None),
         doorbell,
         FleetView(ORGANIZATION, lambda: key, lambda: (b"{}",), dict, wake=lambda: None),
     )

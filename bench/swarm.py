@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.swarm.served import ServedFleet
 
 DEVICES = 10_000
-KILLED_DEVICES = 500
+KILLED_DEVICES = 200
 RUNS = 20
 PATIENCE_S = 3600
 LENGTHS = ("--download", "2s", "--install", "2s", "--verify", "2s")

@@ -19,6 +19,8 @@ from bench.twins.serving import serve
 KEEP = """INSERT INTO reports (device, journal, report_seq, facts, versions)
 VALUES (?, ?, ?, ?, ?) ON CONFLICT (device) DO UPDATE SET journal = excluded.journal,
 report_seq = excluded.report_seq, facts = excluded.facts, versions = excluded.versions"""
+TABLE = """CREATE TABLE reports (device INTEGER PRIMARY KEY, journal TEXT, report_seq BIGINT,
+facts TEXT, versions TEXT)"""
 
 
 class Installed(BaseModel):
@@ -43,10 +45,7 @@ def opened(file: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(file, check_same_thread=False)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
-    connection.execute(
-        "CREATE TABLE reports (device INTEGER PRIMARY KEY, journal TEXT, report_seq INTEGER,"
-        " facts TEXT, versions TEXT)"
-    )
+    connection.execute(TABLE)
     return connection
 
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from bench import page_calls, pages, polls, reports, verify
+from bench import ingest, mixed, page_calls, pages, polls, reports, verify
 from bench.figures import Figure
 from bench.polls import Size
 from towline.schemas import strict_json
@@ -46,6 +46,23 @@ def test_lists_and_pages_are_answered_over_the_store_that_is_measured(
     monkeypatch.setattr("bench.pages.OTHERS", page_calls.OTHERS[::3])
     found = pages.measure(60, 1, "sqlite")
     assert set(found.values) == {"pages-page", "pages-filter", "pages-search"}
+
+
+def test_reports_that_are_taken_in_are_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report that were dropped as an old one would be no row."""
+    monkeypatch.setattr(ingest, "ROUNDS", 1)
+    monkeypatch.setattr(ingest, "WAITING", 600)
+    found = ingest.rates(3000, None)
+    assert found.ordinary > 0
+    assert found.updated > 0
+    assert found.kept == 600
+
+
+def test_polls_are_counted_while_reports_and_documents_are_made() -> None:
+    """Each kind of answer has the status that it must have, or the load raises."""
+    found = mixed.measure(TINY, documents=20)
+    assert found.values["mixed-share"] > 0
+    assert 0 < found.values["mixed-slowest"] < 10
 
 
 @pytest.mark.parametrize(

@@ -91,17 +91,15 @@ def test_only_news_wakes_a_pass(fleet: Simulation) -> None:
     fleet.commit(manifest("1.0.0", "  strategy: immediate\n"))
     woken: list[bool] = []
     fleet.store.hear(lambda told: woken.append(told.is_work))
-    runs = {"versions": {"app": Installed("0.1.0", "ee" * 32)}}
-    for number, (changes, is_news) in enumerate(
-        [
-            ({}, False),
-            (runs, True),
-            (runs, False),
-            ({"facts": {"kernel": "2"}}, False),
-            ({"rejected": "expired"}, True),
-        ],
-        1,
-    ):
+    runs: dict[str, Any] = {"versions": {"app": Installed("0.1.0", "ee" * 32)}}
+    reports: list[tuple[dict[str, Any], bool]] = [
+        ({}, False),
+        (runs, True),
+        (runs, False),
+        ({"facts": {"kernel": "2"}}, False),
+        ({"rejected": "expired"}, True),
+    ]
+    for number, (changes, is_news) in enumerate(reports, 1):
         woken.clear()
         taken_in(fleet, (1, report(number, **changes)))
         assert any(woken) is is_news, changes
