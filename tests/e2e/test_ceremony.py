@@ -121,6 +121,9 @@ def test_the_ceremony_is_followed_literally(terminals: Terminals) -> None:
         assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
         if "cd fleet" in script:
             folder /= "fleet"
+        if "release resign" in script:
+            # What runs has not changed: only a document with the new key's word brings this root.
+            terminals.until("device", (device / "trust/root/3.json").exists)
 
     assert "throw-away" not in terminals.log("server") + terminals.log("device")
     # The device has followed root 1 to 3 by itself; 4 and 5 changed nothing that it had to ask for.
@@ -139,10 +142,9 @@ def test_the_ceremony_is_followed_literally(terminals: Terminals) -> None:
     online = PrivateKey.load(keys / "online.pem").public
     assert newest.online.keys == (online,)
     assert len(newest.root.keys) == 3
-    terminals.close("server")
-    stolen = terminals.run("towline serve --online-key ../acme-keys/online-stolen.pem", folder)
-    assert stolen.returncode == 1
-    assert f"names {online.keyid[:12]}, it is" in stolen.stderr
+    assert PrivateKey.load(keys / "online-stolen.pem").public not in newest.online.keys
+    refusals = [line for line in terminals.log("device").splitlines() if "refused" in line]
+    assert refusals == []
 
 
 def test_the_page_shows_every_kind_of_block() -> None:
