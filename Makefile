@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test soak swarm bench lint format clean
+.PHONY: demo test soak mutants swarm bench lint format clean
 .DELETE_ON_ERROR:
 
 $(READY): pyproject.toml
@@ -21,6 +21,9 @@ soak: $(READY)  ## the long lives: as `test` plays them, twenty times as many
 	TOWLINE_SOAK=1 $(BIN)/python -m pytest -n 2 --timeout 14400 tests/reconciler/test_invariants.py \
 		tests/reconciler/test_replay.py tests/reconciler/test_waiting.py \
 		tests/reconciler/test_both_engines.py tests/security/test_parsers.py
+
+mutants: $(READY)  ## every check of what comes from outside switched off by itself: some test must fail
+	$(BIN)/python -m tests.security.mutants
 
 swarm: $(READY)  ## two rollouts to 10,000 simulated devices, then a server killed 20 times under load
 	$(BIN)/python -m bench.swarm rollout

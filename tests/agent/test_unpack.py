@@ -183,6 +183,14 @@ def test_a_stream_longer_than_its_members_is_stopped_before_it_is_parsed(tmp_pat
         unpack(archive, tmp_path / "into", unpacked_limit=1000, files_limit=10)
 
 
+def test_headers_that_are_larger_than_a_device_reads_are_not_signed(tmp_path: Path) -> None:
+    long = {"comment": "x" * 15_000}
+    members = [member(f"f{number}", pax_headers=long) for number in range(40)]
+    package = write_archive(tmp_path / "p.tar.gz", *members, tar_format=tarfile.PAX_FORMAT)
+    with pytest.raises(Refused, match="expansion-cap: its headers"):
+        measure(package)
+
+
 def test_a_flood_of_members_is_stopped_by_the_signed_count(tmp_path: Path) -> None:
     archive = write_archive(tmp_path / "a.tar.gz", *(member(f"f{n}") for n in range(300)))
     with pytest.raises(Refused, match="too-many-files"):

@@ -27,6 +27,8 @@ BAD: list[tuple[Callable[..., object], Any]] = [
     (fields.text, "a\x00b"),
     (fields.text, "a\rb"),
     (fields.text, 1),
+    (fields.line, "x" * 4097),
+    (fields.optional_text, "x" * 4097),
     *((fields.line, f"a{char}b") for char in "\n\t\r\0\x7f\x85\u2028\u202e\ufeff"),
     (fields.identifier, "Pi"),
     (fields.identifier, "pi\n"),
@@ -61,3 +63,10 @@ def test_a_bad_field_is_refused_by_its_name(read: Callable[..., object], value: 
     with pytest.raises(Refused) as refused:
         read({"it": value}, "it")
     assert (refused.value.code, refused.value.detail) == ("bad-field", "it")
+
+
+@pytest.mark.parametrize("read", [fields.text, fields.line, fields.optional_text])
+def test_a_text_has_the_limit_that_is_asked_for(read: Callable[..., object]) -> None:
+    assert read({"it": "abc"}, "it", limit=3) == "abc"
+    with pytest.raises(Refused, match="bad-field: it"):
+        read({"it": "abcd"}, "it", limit=3)

@@ -165,6 +165,14 @@ def test_row_17_one_signature_counts_once() -> None:
     check(both.to_bytes(), root=root)
 
 
+def test_nobody_is_never_enough() -> None:
+    sealed = make_document().sign(ONLINE_KEY)
+    for threshold in (0, -1):
+        for keys in ([], [EVIL_KEY.public], [ONLINE_KEY.public]):
+            attack = partial(sealed.verify, DESIRED_STATE_TYPE, keys, threshold)
+            assert code_of(attack) == "threshold"
+
+
 def test_row_18_a_release_key_cannot_sign_a_document() -> None:
     data = make_document().sign(RELEASE_KEY).to_bytes()
     assert code_of(lambda: check(data)) == "threshold"
@@ -228,7 +236,17 @@ def test_row_21_other_online_keys_end_what_a_stolen_one_did_to_sequence_and_time
 
 
 @pytest.mark.parametrize(
-    "time", ["2026-11-24", "2026-11-24T19:00:00+00:00", "2026-13-01T00:00:00Z", 5]
+    "time",
+    [
+        "2026-11-24",
+        "2026-11-24T19:00:00+00:00",
+        "2026-11-24 19:00:00Z",
+        "20261124T190000Z",
+        "2026-11-24T19:00:00.5Z",
+        "2026-11-24T19:00:00Z\n",
+        "2026-13-01T00:00:00Z",
+        5,
+    ],
 )
 def test_times_have_one_form(time: Any) -> None:
     assert code_of(lambda: check(bent(issuedAt=time))) == "time-format"

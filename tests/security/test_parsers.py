@@ -91,6 +91,8 @@ def tried(parser: str) -> settings:
         ("nan", b'{"payload":1e999}'),
         ("envelope", b"{}"),
         ("envelope", b'{"payloadType":1,"payload":"","signatures":[]}'),
+        ("envelope", b'{"payloadType":"t","payload":"","signatures":{"sig":"YQ=="}}'),
+        ("envelope", b'{"payloadType":"t","payload":"","signatures":5}'),
         ("envelope", b'{"payloadType":"t","payload":"","signatures":["x"]}'),
         ("envelope", b'{"payloadType":"t","payload":"","signatures":[{}],"more":1}'),
         ("sig-count", b'{"payloadType":"t","payload":"","signatures":[]}'),

@@ -160,8 +160,12 @@ def check_component(
     word = statement.verify(component.statement, root.release)
     if word.organization != identity.organization:
         raise Refused("wrong-org", word.organization)
-    signed = (word.component, word.version, word.sha256, word.size)
-    if signed != (component.name, component.version, component.sha256, component.size):
+    if (word.component, word.version, word.sha256, word.size) != (
+        component.name,
+        component.version,
+        component.sha256,
+        component.size,
+    ):
         raise Refused("mix-and-match", component.name)
     if word.format not in statement.FORMATS:
         raise Refused("unsupported-format", word.format)
