@@ -6,6 +6,7 @@ import io
 import os
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -263,6 +264,51 @@ def test_a_hostile_extended_header_is_refused(
     info.pax_headers = headers
     archive = write_archive(tmp_path / "a.tar.gz", (info, data), tar_format=tarfile.PAX_FORMAT)
     assert refusals(archive, tmp_path) == (code, code)
+
+
+def header(kind: bytes, data: bytes, **fields: Any) -> bytes:
+    """A header block of that kind, with its data."""
+    info, _ = member("x", data, type=kind, **fields)
+    block = info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+    return block + data + bytes(-len(data) % 512)
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        b"",
+        b"x a=b\n",
+        b"6a=bc\n",
+        b"9" * 5000 + b" a=b\n",
+        b"20 a=b\n",
+        b"7 abcd\n",
+        b"7 a=bcd",
+        b"6 a=b\n7 a=bcd",
+    ],
+)
+def test_records_that_do_not_add_up_are_refused(tmp_path: Path, records: bytes) -> None:
+    good = header(tarfile.XHDTYPE, b"6 a=b\n") + header(tarfile.REGTYPE, b"1") + bytes(1024)
+    unpack(write_raw(tmp_path / "g.tar.gz", good), tmp_path / "good", **PLENTY)
+    bad = header(tarfile.XHDTYPE, records) + header(tarfile.REGTYPE, b"1") + bytes(1024)
+    archive = write_raw(tmp_path / "a.tar.gz", bad)
+    assert refusals(archive, tmp_path) == ("bad-header", "bad-header")
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        header(tarfile.XGLTYPE, b"10 path=y\n") + header(tarfile.REGTYPE, b"1"),
+        header(tarfile.XGLTYPE, b"10 size=9\n") + header(tarfile.REGTYPE, b"1"),
+        header(tarfile.REGTYPE, b"", size=-1),
+        header(tarfile.XHDTYPE, b"", size=-1) + header(tarfile.REGTYPE, b"1"),
+        header(tarfile.DIRTYPE, b"hidden"),
+    ],
+)
+def test_headers_that_speak_for_others_or_of_no_size_are_refused(
+    tmp_path: Path, blocks: bytes
+) -> None:
+    archive = write_raw(tmp_path / "a.tar.gz", blocks + bytes(1024))
+    assert refusals(archive, tmp_path) == ("bad-header", "bad-header")
 
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -150,8 +150,8 @@ def _extended(header: tarfile.TarInfo, reader: ContentReader) -> tuple[str, int 
 def _pax_records(data: bytes) -> Iterator[tuple[str, str]]:
     """POSIX.1-2001 extended header records: `LENGTH KEY=VALUE\\n`."""
     while data:
-        digits, space, _ = data.partition(b" ")
-        if not space or not digits.isdigit() or len(digits) > 6:
+        digits = data.partition(b" ")[0]
+        if not digits.isdigit() or len(digits) > 6:
             raise Refused("bad-header", "extended header")
         length = int(digits)
         record = data[len(digits) + 1 : length]
