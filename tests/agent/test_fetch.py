@@ -16,7 +16,7 @@ from tests.agent.downloads import (
     whole,
 )
 from tests.agent.misbehaving import Exchange, Misbehaving
-from towline.agent.fetch import MARGIN_BYTES, Fetcher, Stopped
+from towline.agent.fetch import MARGIN_BYTES, Fetcher, FetchLimits, Stopped
 from towline.agent.transfer import FetchFailed, Wanted
 from towline.schemas.hosts import Hosts
 
@@ -124,9 +124,21 @@ def test_a_file_that_is_not_there_is_asked_for_only_once(
     assert len(rogue.requests) == 1
 
 
-def test_a_server_that_fails_for_a_while_is_asked_again(rogue: Misbehaving, tmp_path: Path) -> None:
-    rogue.behaviours = [lambda exchange: exchange.head("503 Busy"), whole]
+@pytest.mark.parametrize("status", [408, 416, 425, 429, 500, 503])
+def test_what_may_be_otherwise_later_is_asked_again(
+    rogue: Misbehaving, tmp_path: Path, status: int
+) -> None:
+    rogue.behaviours = [lambda exchange: exchange.head(f"{status} Later"), whole]
     fetcher(rogue, tmp_path).fetch(wanted(rogue.url))
+    assert len(rogue.requests) == 2
+
+
+def test_when_no_time_is_left_nothing_more_is_asked(rogue: Misbehaving, tmp_path: Path) -> None:
+    rogue.behaviours = [lambda exchange: exchange.drip(b"HTTP/1.1 200 OK\r\nX: " * 99, 0.05)]
+    limits = FetchLimits(deadline_s=0.3, floor_bytes_per_s=0, tries=5, backoff_s=0)
+    with pytest.raises(FetchFailed, match="no time is left"):
+        fetcher(rogue, tmp_path, limits).fetch(wanted(rogue.url))
+    assert len(rogue.requests) == 1
 
 
 def test_without_room_nothing_is_asked_for(rogue: Misbehaving, tmp_path: Path) -> None:

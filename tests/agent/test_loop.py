@@ -15,7 +15,7 @@ from towline.agent import durable, identity, loop
 from towline.agent.clock import Timekeeper
 from towline.agent.device import Device
 from towline.agent.layout import Layout
-from towline.agent.loop import BACKOFF_LIMIT_S, LEAST_PAUSE_S, Polled, Rhythm, renew_at
+from towline.agent.rhythm import BACKOFF_LIMIT_S, LEAST_PAUSE_S, Polled, Rhythm, renew_at
 from towline.agent.stop import Stop
 
 

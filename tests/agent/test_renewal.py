@@ -13,7 +13,7 @@ from tests.agent.test_crashes import Crash, crash_at
 from towline.agent import identity, loop, renewal
 from towline.agent.device import Device
 from towline.agent.layout import Layout
-from towline.agent.loop import Polled, Rhythm
+from towline.agent.rhythm import Polled, Rhythm
 from towline.agent.stop import Stop
 from towline.schemas.keys import PublicKey
 

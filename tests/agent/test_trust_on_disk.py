@@ -17,6 +17,7 @@ from towline.agent.actions import Hold
 from towline.agent.clock import system_clock
 from towline.agent.device import Device
 from towline.agent.layout import Layout
+from towline.agent.rhythm import Polled, renew_at
 from towline.agent.server import Answer as ServerAnswer
 from towline.agent.stop import Stop
 from towline.agent.trust_store import TrustStore
@@ -60,7 +61,7 @@ def test_a_false_root_is_told_and_the_one_at_hand_goes_on_to_count(
     stranger = Keys()
     server.roots.append(stranger.make_root(2).sign(stranger.root))
     server.want("pi-1", publish(server, tmp_path, "1.0.0"))
-    assert loop.poll(device, 0) is loop.Polled.CHANGED
+    assert loop.poll(device, 0) is Polled.CHANGED
     assert [r.rejected for _, r in server.reports if r.rejected] == ["threshold"]
     assert device.trust.root.version == 1
     assert not (device.layout.trust / "root" / "2.json").exists()
@@ -181,15 +182,15 @@ def test_an_answer_of_nothing_new_is_believed_until_the_document_expires_and_no_
     """Row 11: who answers 304 for ever freezes nothing beyond the document's own end."""
     device.layout.make()
     server.want("pi-1", publish(server, tmp_path, "1.0.0", action=ComponentAction.KEEP))
-    assert loop.poll(device, 0) is loop.Polled.CHANGED
+    assert loop.poll(device, 0) is Polled.CHANGED
     document = device.trust.recall(device.identity.claims(), Clock(int(time.time()), True))
     assert document is not None
     monkeypatch.setattr(server, "document", lambda *_: Answer(304))
-    assert loop.poll(device, 0) is loop.Polled.UNCHANGED
-    device.timekeeper.raise_floor(loop.renew_at(document.document))
-    assert loop.poll(device, 0) is loop.Polled.FAILED
+    assert loop.poll(device, 0) is Polled.UNCHANGED
+    device.timekeeper.raise_floor(renew_at(document.document))
+    assert loop.poll(device, 0) is Polled.FAILED
     device.timekeeper.raise_floor(document.document.expires)
-    assert loop.poll(device, 0) is loop.Polled.FAILED
+    assert loop.poll(device, 0) is Polled.FAILED
     (hold,) = loop.decide_now(device)
     assert isinstance(hold, Hold)
     assert hold.reason == "WaitingForDocument"

@@ -294,6 +294,12 @@ def test_records_that_do_not_add_up_are_refused(tmp_path: Path, records: bytes) 
     assert refusals(archive, tmp_path) == ("bad-header", "bad-header")
 
 
+@pytest.mark.parametrize("records", [b"10 path=y\n", b"10 size=1\n"])
+def test_an_extended_header_without_its_member_is_refused(tmp_path: Path, records: bytes) -> None:
+    archive = write_raw(tmp_path / "a.tar.gz", header(tarfile.XHDTYPE, records) + bytes(1024))
+    assert refusals(archive, tmp_path) == ("truncated", "truncated")
+
+
 @pytest.mark.parametrize(
     "blocks",
     [

@@ -15,6 +15,7 @@ from tests.agent.packages import INSTALL, AgentProcess, again, publish, until
 from towline.agent import gate, identity, loop
 from towline.agent.device import Device
 from towline.agent.layout import Layout
+from towline.agent.rhythm import Polled
 from towline.agent.stop import Stop
 from towline.schemas.desired_state import ComponentAction, ComponentWanted
 from towline.schemas.verifier import Clock
@@ -238,7 +239,7 @@ def test_a_refused_document_is_no_fresh_answer_and_the_next_poll_still_asks_for_
     server.want("pi-1")
     server.tamper = lambda document: dataclasses.replace(document, organization="other")
     for _ in range(2):
-        assert loop.poll(device, 0) is loop.Polled.FAILED
+        assert loop.poll(device, 0) is Polled.FAILED
         assert loop.converge(device) is False
     assert agent.installed() is None
     server.want("pi-1", wanted)

@@ -165,7 +165,7 @@ class Device:
         while waiting := batch(self.journal.state.outbox, count_limit):
             try:
                 self.server.open_session(self.claims(), self.trust.state.sequence)
-                is_read = self._deliver(waiting)
+                receipt = self._deliver(waiting)
             except (Unreachable, Refused) as error:
                 self._silent_until = time.monotonic() + SILENCE_S
                 LOG.warning("reports wait: %s", error)
@@ -173,21 +173,21 @@ class Device:
             except Denied as denied:
                 LOG.warning("reports wait: %s", denied)
                 return
-            if not is_read and len(waiting) > 1:
+            if receipt is None and len(waiting) > 1:
                 count_limit = 1
                 continue
-            self.journal.write(self.journal.state.acknowledged(waiting[-1]["reportSeq"]))
+            state = self.journal.state.acknowledged(waiting[-1]["reportSeq"])
+            self.journal.write(replace(state, receipt=receipt or state.receipt))
 
-    def _deliver(self, waiting: Sequence[Mapping[str, Any]]) -> bool:
-        """Send these; False when the server has no use for such a body, now or later."""
+    def _deliver(self, waiting: Sequence[Mapping[str, Any]]) -> str | None:
+        """Send these for a receipt; None: the server has no use for such a body, now or later."""
         try:
-            self.server.report(waiting)
+            return self.server.report(waiting, self.journal.state.receipt)
         except Denied as denied:
             if denied.status not in _UNREADABLE:
                 raise
             LOG.error("the server does not take %d reports: %s", len(waiting), denied)
-            return False
-        return True
+            return None
 
     def report_facts(self) -> None:
         """Tell the server what the device is, when that has changed."""

@@ -42,6 +42,13 @@ class JournalState:
     """The code of the last document if it was refused."""
     facts: dict[str, Any] = field(default_factory=dict)
     """As last reported."""
+    receipt: str = ""
+    """The server's word of what it acknowledged last: sent back to it, and never read here."""
+
+    @property
+    def acknowledged_seq(self) -> int:
+        """Up to which number nothing waits any more."""
+        return min((report["reportSeq"] for report in self.outbox), default=self.report_seq + 1) - 1
 
     def with_report(self, report: Report) -> "JournalState":
         """With one more report to send; it gets the next number.

@@ -4,12 +4,10 @@ What a document says is acted on only after it is stored, and what has begun is 
 server is asked for more. Nothing is asked faster than the poll interval unless something changed.
 """
 
-import hashlib
 import random
 import secrets
 import time
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import replace
 from math import inf
 
 from towline.agent.actions import Action, Hold
@@ -19,58 +17,20 @@ from towline.agent.clock import system_clock
 from towline.agent.decide import decide
 from towline.agent.device import LOG, Device
 from towline.agent.fetch import Stopped
+from towline.agent.retelling import tell_again
+from towline.agent.rhythm import LEAST_PAUSE_S, LONG_POLL_S, Polled, Rhythm, renew_at
 from towline.agent.server import SHUT_OUT, Answer, Denied
 from towline.agent.wire import Unreachable
-from towline.schemas.desired_state import DesiredState
 from towline.schemas.problems import Refused
 
-LONG_POLL_S = 25
-FIRST_INTERVAL_S = 30
-"""Between polls as long as no document names an interval."""
-LEAST_PAUSE_S = 1.0
-BACKOFF_LIMIT_S = 3600
 OPENING_SPREAD_S = 30
 """A fleet whose windows open at one time does not ask at one time."""
 _ROOT_MAY_HELP = frozenset({"threshold", "root-version", "root-expired"})
-
-
 ONCE_WAIT_S = 5
 """How long `once` waits for the document that follows a completion."""
 
 
-class Polled(Enum):
-    """What came of a poll."""
-
-    CHANGED = "changed"
-    PARKED = "parked"
-    """Nothing new, and the server held the request as long as it was asked to."""
-    UNCHANGED = "unchanged"
-    FAILED = "failed"
-    REVOKED = "revoked"
-    PENDING = "pending"
-    """A person must approve this device, who may stand beside it: no pause grows."""
-
-
 _ANSWERED = frozenset({Polled.CHANGED, Polled.PARKED, Polled.UNCHANGED})
-
-
-@dataclass(slots=True)
-class Rhythm:
-    """How long to wait after a poll, in seconds."""
-
-    interval_s: int = FIRST_INTERVAL_S
-    failures: int = 0
-
-    def after(self, polled: Polled) -> float:
-        """Jitter spreads a fleet; failures in a row double the interval."""
-        self.failures = self.failures + 1 if polled is Polled.FAILED else 0
-        if polled in (Polled.CHANGED, Polled.PARKED):
-            return LEAST_PAUSE_S
-        if polled is Polled.REVOKED:
-            return BACKOFF_LIMIT_S
-        backoff = self.interval_s * 2 ** min(self.failures - 1, 6) if self.failures else 0
-        limit = max(self.interval_s, BACKOFF_LIMIT_S)
-        return min(max(self.interval_s, backoff), limit) * random.uniform(1.0, 1.3)  # noqa: S311
 
 
 def run(device: Device) -> None:
@@ -212,6 +172,7 @@ def _look_for_roots(device: Device) -> None:
 def _tell(device: Device) -> None:
     """Send what waits; what a full disk cannot forget is sent again and counts once."""
     try:
+        tell_again(device)
         device.report_facts()
         device.send_reports()
     except OSError as error:
@@ -264,13 +225,6 @@ def _etag(device: Device) -> str | None:
     if stored is None or accepted is None or not stored.etag:
         return None
     return stored.etag if device.timekeeper.now() < renew_at(accepted.document) else None
-
-
-def renew_at(document: DesiredState) -> int:
-    """When this device asks for a fresh document: at 0.4 to 0.8 of the life, by its id."""
-    spread = hashlib.sha256(document.device.encode()).digest()[0] / 255
-    life = document.expires - document.issued_at
-    return document.issued_at + int(life * (0.4 + 0.4 * spread))
 
 
 def _accept(device: Device, answer: Answer, nonce: str) -> Polled:

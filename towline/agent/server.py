@@ -70,6 +70,14 @@ class SessionClaims:
     boot_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Up to which report the server has heard of this device, by its own word."""
+
+    journal: str
+    report_seq: int
+
+
 class Server:
     """A Towline server at `https://host:port`, by its pin or by the system's authorities."""
 
@@ -93,6 +101,8 @@ class Server:
         self._renew_at = 0.0
         self._clock_offset_s = 0
         self._is_aborted = False
+        self.heard: Heard | None = None
+        """As the last session told it; None once that was looked at."""
 
     def certificate(self) -> bytes:
         """The certificate in DER that the server shows; connects if need be."""
@@ -158,6 +168,9 @@ class Server:
         if not isinstance(life_s, int):
             raise Unreachable("the session's answer is not understood")
         self._token = token
+        journal, report_seq = document.get("journal"), document.get("reportSeq")
+        if isinstance(journal, str) and isinstance(report_seq, int):
+            self.heard = Heard(journal, report_seq)
         self._renew_at = time.monotonic() + min(life_s, _LIFE_LIMIT_S) * _RENEWAL
 
     def close_session(self) -> None:
@@ -176,11 +189,15 @@ class Server:
         path = f"/api/v1/ota/desired-state?wait={wait_s}"
         return self._good(self._call("GET", path, headers=headers, wait_s=wait_s), 200, 304)
 
-    def report(self, reports: Sequence[Mapping[str, Any]]) -> None:
-        """Send reports; they are committed when this returns."""
+    def report(self, reports: Sequence[Mapping[str, Any]], receipt: str) -> str:
+        """Send reports with the last receipt; they are committed when this returns the next."""
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        if receipt:
+            headers["Towline-Receipt"] = receipt
         body = encode(reports)
-        self._good(self._call("POST", "/api/v1/ota/reports", headers=headers, body=body), 204)
+        answer = self._call("POST", "/api/v1/ota/reports", headers=headers, body=body)
+        found = self._good(answer, 204).headers.get("towline-receipt", "")
+        return found if _TOKEN.fullmatch(found) else ""
 
     def abort(self) -> None:
         """End an exchange under way, from a signal handler; none is begun any more."""

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, Select, and_, bindparam, or_, select
 
-from towline.reconciler import waiting
+from towline.reconciler import restored, waiting
 from towline.reconciler.store import dirt, grants, inventory, outbox, reporters
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.among import among
@@ -40,6 +40,7 @@ def commit_reports(
     """Take in reports in order; returns the devices whose documents may have changed."""
     because(connection, "report", now)
     known = reporters.find(connection, {device_seq for device_seq, _ in reports})
+    forgotten = [(known[seq], said) for seq, said in reports if known[seq].has_forgotten(said)]
     taken = [(known[seq], report) for seq, report in reports if known[seq].take(report)]
     _take_versions(connection, now, taken)
     intake = _Intake(connection, now, taken)
@@ -47,6 +48,8 @@ def commit_reports(
         intake.take(reporter, report)
     heard = {reporter.seq: reporter for reporter, _ in taken}
     reporters.keep(connection, heard.values(), now)
+    for reporter, report in forgotten:
+        intake.touched |= restored.notice(connection, reporter, report, now)
     outbox.ring(connection, intake.touched)
     return intake.touched
 

@@ -46,6 +46,15 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """What the server acknowledged before, by its own receipt."""
+
+    report_seq: int
+    at: int
+    """Seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """One report."""
 
@@ -58,6 +67,8 @@ class Report:
     facts: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, Installed] = field(default_factory=dict)
     """Every component that the device runs, at the time of this report."""
+    acknowledged: Acknowledged | None = None
+    """Of the same journal; it comes beside the report, and is none of the device's own words."""
 
     def document(self) -> dict[str, Any]:
         """The report as JSON carries it."""

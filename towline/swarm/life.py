@@ -14,8 +14,8 @@ import structlog
 from towline.agent.actions import Action, Hold
 from towline.agent.decide import decide
 from towline.agent.device import SILENCE_S
-from towline.agent.loop import LEAST_PAUSE_S, LONG_POLL_S, Polled, Rhythm, renew_at
 from towline.agent.report_batch import batch
+from towline.agent.rhythm import LEAST_PAUSE_S, LONG_POLL_S, Polled, Rhythm, renew_at
 from towline.agent.server import SHUT_OUT, Answer, Denied
 from towline.agent.wire import Unreachable
 from towline.reconciler.failure_model import Chance, FailureModel

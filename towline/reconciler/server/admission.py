@@ -11,7 +11,7 @@ from towline.reconciler.server.fleets import Fleets
 from towline.reconciler.server.inlet import Inlet
 from towline.reconciler.server.sessions import Session, Sessions
 from towline.reconciler.server.wire import Answer, json_answer, problem
-from towline.reconciler.store import access, enrolling, nonces, renewing
+from towline.reconciler.store import access, enrolling, nonces, renewing, reporters
 from towline.reconciler.store.access import KnownDevice
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.enrolling import Enrolled, Pending
@@ -125,29 +125,31 @@ class Admission:
             return refusal(refused)
         try:
             device, key = await asyncio.to_thread(self._authenticate, sealed, request, now)
-            token = await self._open(device, key, request, now)
+            token, heard = await self._open(device, key, request, now)
         except Refused as refused:
             if refused.code == "clock":
                 time_now = times.to_rfc3339(now)
                 return problem(401, "clock", "issuedAt is too far off", time=time_now)
             return refusal(refused, _STATUS.get(refused.code, 401))
         answer = {"token": token, "expiresIn": access.SESSION_LIFE_S}
-        return json_answer(200, answer | {"time": times.to_rfc3339(now)})
+        answer |= {"time": times.to_rfc3339(now), "journal": heard[0], "reportSeq": heard[1]}
+        return json_answer(200, answer)
 
     async def _open(
         self, device: KnownDevice, key: PublicKey, request: SessionRequest, now: int
-    ) -> str:
+    ) -> tuple[str, tuple[str, int]]:
+        """The token, and the journal and number that were last heard of."""
         who = (device.seq, device.slug, request.keyid)
         session = Session(*who, now + access.SESSION_LIFE_S, request.organization)
 
-        def write(connection: Connection) -> str:
+        def write(connection: Connection) -> tuple[str, tuple[str, int]]:
             nonces.use(connection, device.seq, request.nonce, now)
             token = access.open_session(
                 connection, request.organization, device.slug, key, request.boot_id, now
             )
             # By the one who writes: of two requests at once, the same one is last in both.
             self._sessions.open(token, session)
-            return token
+            return token, reporters.heard(connection, device.seq)
 
         return await self._inlet.write(write)
 

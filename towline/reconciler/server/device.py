@@ -8,6 +8,7 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -20,6 +21,7 @@ from towline.reconciler.server.fleets import Fleets
 from towline.reconciler.server.inlet import Full, Inlet
 from towline.reconciler.server.old_devices import STATUS_CALL, OldDevices
 from towline.reconciler.server.polls import NO_SESSION, Polls, Waiting, token_of
+from towline.reconciler.server.receipts import Receipts
 from towline.reconciler.server.sessions import Session, Sessions
 from towline.reconciler.server.wire import (
     STORE_AWAY,
@@ -34,6 +36,7 @@ from towline.reconciler.store.engine import AWAY
 from towline.reconciler.tallies import DeviceTally
 from towline.schemas import reports, strict_json
 from towline.schemas.problems import Refused
+from towline.schemas.reports import Report
 
 PREFIX = "/api/v1/ota/"
 _ROOT = re.compile(r"[1-9]\d{0,5}")
@@ -65,6 +68,7 @@ class DeviceProtocol:
         self._old_devices = old_devices
         self._fleets = fleets
         self._rates = rates
+        self._receipts = Receipts(fleets.key_if_any)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -131,7 +135,8 @@ class DeviceProtocol:
 
     async def _take_reports(self, scope: Scope, receive: Receive) -> Answer:
         body = await wire.read_body(receive, wire.DEVICE_BODY_LIMIT)
-        session = await self._session(dict(scope["headers"]))
+        headers = dict(scope["headers"])
+        session = await self._session(headers)
         if session is None:
             return NO_SESSION
         if (too_soon := self._polls.count(session, time.time())) is not None:
@@ -141,9 +146,20 @@ class DeviceProtocol:
         except Refused as refused:
             self._tally.reports[session.organization, "refused"] += 1
             return refusal(refused)
-        await self._inlet.report(session.device_seq, parsed)
+        await self._inlet.report(session.device_seq, self._proved(session, headers, parsed))
         self._tally.reports[session.organization, "accepted"] += len(parsed)
-        return Answer(204)
+        receipt = self._receipts.write(session, parsed[-1], int(time.time())) if parsed else ""
+        return Answer(204, headers=(("towline-receipt", receipt),) if receipt else ())
+
+    def _proved(
+        self, session: Session, headers: Mapping[bytes, bytes], parsed: tuple[Report, ...]
+    ) -> tuple[Report, ...]:
+        """The reports, the first with what the device can prove that was acknowledged before."""
+        receipt = headers.get(b"towline-receipt", b"").decode("latin-1")
+        if not parsed or not receipt:
+            return parsed
+        acknowledged = self._receipts.read(session, parsed[0].journal, receipt)
+        return (replace(parsed[0], acknowledged=acknowledged), *parsed[1:])
 
     async def _desired_state(self, scope: Scope, receive: Receive) -> Answer:
         """A poll; those that are plain were answered before they came here."""

@@ -93,6 +93,10 @@ class Fleets:
         fleet = self.find(organization)
         return fleet.roots() if fleet and fleet.online_key() else ()
 
+    def key_if_any(self, organization: str) -> PrivateKey | None:
+        """What signs for the organization; None while there is no such key."""
+        return self._fleets[organization].online_key()
+
     def key(self, organization: str) -> PrivateKey:
         """What signs the organization's documents; only where there is a root to sign under."""
         key = self._fleets[organization].online_key()

@@ -30,6 +30,12 @@ class Reporter:
     facts: dict[str, Any] | None = None
     """What it said of itself since; None: nothing."""
 
+    def has_forgotten(self, report: Report) -> bool:
+        """Whether more was acknowledged to the device than is known: the store was put back."""
+        known = self.journal == report.journal or self.report_seq == 0
+        said = report.acknowledged
+        return said is not None and known and said.report_seq > self.report_seq
+
     def take(self, report: Report) -> bool:
         """True once per report, which is then the last one: its number grows within its journal."""
         if self.journal == report.journal and report.report_seq <= self.report_seq:
@@ -101,3 +107,14 @@ def _keeping(engine: str) -> Update:
             **{name: given.c[name] for name in _KEPT},
         )
     )
+
+
+def heard(connection: Connection, device_seq: int) -> tuple[str, int]:
+    """The device's journal and the last number in it."""
+    row = connection.execute(_HEARD, {"of_device": device_seq}).one()
+    return row.journal or "", row.report_seq
+
+
+_HEARD = select(device_state.c.journal, device_state.c.report_seq).where(
+    device_state.c.device_seq == bindparam("of_device")
+)

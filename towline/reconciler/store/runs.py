@@ -20,7 +20,14 @@ from sqlalchemy import (
 from towline.reconciler.store import changes
 from towline.reconciler.store.tables import batches, edge_devices, holds, runs, targets
 from towline.reconciler.store.ties import OF_ALL
-from towline.schemas.states import BatchState, RunState, TargetState, move_batch, move_run
+from towline.schemas.states import (
+    LIVE_RUNS,
+    BatchState,
+    RunState,
+    TargetState,
+    move_batch,
+    move_run,
+)
 
 
 def newest_run(connection: Connection, organization: str, deployment: str) -> Row[Any] | None:
@@ -43,6 +50,16 @@ _NEWEST = (
 def get_run(connection: Connection, run_seq: int) -> Row[Any]:
     """A run by its number."""
     return connection.execute(select(runs).where(runs.c.seq == run_seq)).one()
+
+
+def live_of(connection: Connection, organization: str) -> Sequence[Row[Any]]:
+    """Every run of the organization that is not over."""
+    live = sorted(state.value for state in LIVE_RUNS)
+    return connection.execute(
+        select(runs)
+        .where(runs.c.organization == organization, runs.c.status.in_(live))
+        .order_by(runs.c.seq)
+    ).all()
 
 
 def with_offers(connection: Connection, organization: str) -> Sequence[Row[Any]]:
