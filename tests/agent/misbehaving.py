@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +28,11 @@ class Exchange:
     def head(self, status: str, **headers: object) -> None:
         lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         self.send("\r\n".join([f"HTTP/1.1 {status}", *lines, "", ""]).encode())
+
+    def reset(self) -> None:
+        """Break the connection off in the middle."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        socket.socket.close(self.connection)
 
     def drip(self, data: bytes, pause_s: float) -> None:
         for byte in data:

@@ -29,6 +29,8 @@ DOCUMENTS = "security/test_documents.py"
 PARSERS = "security/test_parsers.py"
 OVER_HTTP = "security/test_over_http.py"
 ENROLMENT = "security/test_enrolment_attacks.py"
+RESTORED = "security/test_restored.py"
+RECEIPTS = "security/test_receipts.py"
 ROOTS = "schemas/test_trust_oracles.py"
 AGENT = "agent/test_end_to_end.py"
 ON_DISK = "agent/test_trust_on_disk.py"
@@ -414,7 +416,14 @@ ATTACKS = (
     Attack(
         37,
         "a server that is restored from an old backup",
-        (),
+        (
+            Shown(
+                RESTORED,
+                "row_37_a_server_that_is_restored_is_followed_by_its_devices",
+                ('"RestoredFromBackup"', "approve"),
+            ),
+            Shown(RECEIPTS, "who_lies_proves_nothing", ()),
+        ),
     ),
     Attack(
         38,

@@ -20,7 +20,12 @@ ROOTS = "schemas/test_trust_oracles.py"
 LIMITS = "schemas/test_limits.py"
 BOUNDS = "security/test_bounds.py"
 FIELDS = "schemas/test_fields.py"
-DOWNLOADS = ("agent/test_fetch_hostile.py", "agent/test_fetch.py", "agent/test_trust_on_disk.py")
+DOWNLOADS = (
+    "agent/test_wire.py",
+    "agent/test_fetch_hostile.py",
+    "agent/test_fetch.py",
+    "agent/test_trust_on_disk.py",
+)
 
 CHECKED = (
     Checked(
