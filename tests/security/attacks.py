@@ -47,9 +47,6 @@ def _in_table(*words: str) -> Shown:
     return Shown(DOCUMENTS, _TABLE, words)
 
 
-OPEN = frozenset({37})
-"""Rows whose tests are still to be named here."""
-
 ATTACKS = (
     Attack(1, "any package, by a hacked server", (_in_table("1 own code", '"threshold"'),)),
     Attack(2, "another hash beside a true release", (_in_table("2 another", '"mix-and-match"'),)),
