@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from alembic.script import ScriptDirectory
 from psycopg import sql
 from sqlalchemy import inspect, make_url, select, text
 
@@ -262,3 +263,10 @@ def test_a_problem_tells_no_password() -> None:
     with pytest.raises(Problem) as caught:
         open_store("postgresql://u:s3cret@/nowhere?host=/nonexistent")
     assert "s3cret" not in f"{caught.value} {caught.value.remedy}"
+
+
+def test_each_migration_is_known_by_its_files_name() -> None:
+    directory = ScriptDirectory(str(migrate.SCRIPTS))
+    scripts = list(directory.walk_revisions())
+    assert all(Path(script.path).name.startswith(f"{script.revision}_") for script in scripts)
+    assert directory.get_current_head() == max(script.revision for script in scripts)

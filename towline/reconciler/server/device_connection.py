@@ -87,12 +87,13 @@ class _DeviceConnection(HttpToolsProtocol):
             and not self.flow.write_paused
             and (len(self.url) == len(PATH) or self.url[len(PATH)] == ord("?"))
             and b"#" not in self.url
-            and not any(name in _UNUSUAL for name, _ in self.headers)
         )
 
     def _take_poll(self) -> bool:
-        """True unless its session is not known, which must be looked up."""
+        """False where something is unusual, or its session is not known and must be looked up."""
         headers, now = dict(self.headers), time.time()
+        if not _UNUSUAL.isdisjoint(headers):
+            return False
         session = self.polls.sessions.find(token_of(headers), int(now))
         if session is None:
             return False
@@ -115,7 +116,9 @@ class _DeviceConnection(HttpToolsProtocol):
 
     def _send(self, answer: Answer) -> None:
         content = [STATUS_LINE[answer.status]]
-        for name, value in (*self.server_state.default_headers, *answer.wire_headers()):
+        for name, value in self.server_state.default_headers:
+            content += (name, b": ", value, b"\r\n")
+        for name, value in answer.wire_headers():
             content += (name, b": ", value, b"\r\n")
         if self._closes:
             content.append(b"connection: close\r\n")

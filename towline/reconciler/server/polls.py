@@ -41,9 +41,12 @@ _FAILED = problem(500, "internal", "the document could not be made; the server's
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asked:
-    """A poll as its device sent it, in a session that lives."""
+    """A poll as its device sent it, in a session that lives.
+
+    Not frozen: each poll makes one, and that would cost it twice as much.
+    """
 
     session: Session
     nonce: str
