@@ -96,6 +96,23 @@ def test_an_encrypted_file_opens_with_its_passphrase_alone(tmp_path: Path) -> No
         PrivateKey.load(file)
 
 
+SCRYPT = b"""\
+-----BEGIN ENCRYPTED PRIVATE KEY-----
+MIGTME8GCSqGSIb3DQEFDTBCMCEGCSsGAQQB2kcECzAUBAgDgg7y/VkvMwICQAAC
+AQgCAQEwHQYJYIZIAWUDBAEqBBAZg0qWOeJ6JN3NnvPQ2tX3BEB3nDUWI+1vdmh2
+lU6Y9mt9r6ARoENBF7Z5XddNVET8HDa6O6zWQGi/6s7pQw9JO2Ou9iW1AA9x8nv2
+/n2MAoTn
+-----END ENCRYPTED PRIVATE KEY-----
+"""
+"""By `openssl pkcs8 -topk8 -scrypt`, as docs/trust.md tells."""
+
+
+def test_a_file_that_openssl_encrypted_anew_opens(tmp_path: Path) -> None:
+    (file := tmp_path / "key.pem").write_bytes(SCRYPT)
+    key = PrivateKey.load(file, lambda: b"another one")
+    assert key.public == PrivateKey.from_raw(b"k" * 32).public
+
+
 def test_nobody_is_asked_for_the_passphrase_of_an_open_file(tmp_path: Path) -> None:
     (file := tmp_path / "key.pem").write_bytes(EVIL_KEY.pem())
     assert PrivateKey.load(file, lambda: pytest.fail("asked")).public == EVIL_KEY.public
