@@ -16,7 +16,7 @@ import uvicorn
 from sqlalchemy import event, select, update
 
 from bench.processes import commands, open_many_files
-from tests.reconciler.simulation import ORGANIZATION
+from bench.session import ORGANIZATION
 from towline.reconciler.server import inlet, tls
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import FleetView

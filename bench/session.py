@@ -11,3 +11,7 @@ def session_of(seq: int) -> str:
 def digest(token: str) -> str:
     """What is kept of a token."""
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+ORGANIZATION = "acme"
+"""Of the simulation that fills stores, which no server is to load for its name."""
