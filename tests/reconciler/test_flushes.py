@@ -93,10 +93,13 @@ def spoken(said: dict[str, Any], attempts: dict[str, Attempt]) -> Report:
 
 def everything(fleet: Simulation) -> dict[str, list[Any]]:
     with fleet.store.read() as connection:
-        return {
+        found: dict[str, list[Any]] = {
             table.name: sorted(map(tuple, connection.execute(select(table))), key=repr)
             for table in t.metadata.tables.values()
         }
+        # Which devices changed counts; those of one flush are numbered in an order of its own.
+        changed = connection.execute(select(t.dirty_devices.c.device_seq)).scalars()
+        return found | {"dirty_devices": sorted(changed)}
 
 
 @settings(
