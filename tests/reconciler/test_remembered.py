@@ -1,15 +1,20 @@
 """What a transaction remembers of its questions, and what makes it ask again."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, func, insert, select
 
+from tests.reconciler.simulation import Simulation
 from tests.stores import open_quickly
+from towline.manifests.model import Ownership
 from towline.reconciler.store import remembered
 from towline.reconciler.store.engine import Store
+from towline.reconciler.store.labelled import has_labels
+from towline.reconciler.store.labels import intern_labels
 from towline.reconciler.store.private_copy import empty_copy, overwrite
-from towline.reconciler.store.tables import label_sets, repositories
+from towline.reconciler.store.tables import edge_devices, label_sets, repositories
 
 FLEET = insert(repositories).values(
     organization="acme", url="fleet", branch="main", path="", last_error=""
@@ -107,3 +112,17 @@ def test_a_copy_that_is_written_over_is_asked_anew(tmp_path: Path) -> None:
     overwrite(copy, source)
     with copy.read() as connection:
         assert how_many(connection) == 1
+
+
+def test_a_label_set_that_was_taken_back_is_not_taken_for_the_next(tmp_path: Path) -> None:
+    """SQLite gives its number away again."""
+    fleet = Simulation(tmp_path, devices=0)
+    owner = Ownership(labels=(("store", ("s1",)),))
+    with suppress(RuntimeError), fleet.store.write() as connection:
+        intern_labels(connection, {"store": "s1"})
+        assert str(has_labels(connection, owner)) == "true"
+        raise RuntimeError
+    fleet.enrol("till-1", store="s2")
+    with fleet.store.read() as connection:
+        owned = select(edge_devices.c.slug).where(has_labels(connection, owner))
+        assert not connection.execute(owned).all()
