@@ -38,7 +38,7 @@ def test_an_admin_compares_and_admits_a_device(
     assert new.open().status_code == 200
     assert guest.get(at(new)).status == 404
     told = rows(server)[0]
-    assert (told["action"], told["device"], told["detail"]["reason"]) == (
+    assert (told["action"], told["device_id"], told["detail"]["reason"]) == (
         "device.approve", "pi-0002", "seen",
     )  # fmt: skip
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import select
 
 from tests.server.conftest import NOW, AddRun, Device, Running
 from towline.reconciler.server import inlet
-from towline.reconciler.store import people
+from towline.reconciler.store import device_keys, people
+from towline.reconciler.store import tables as t
 from towline.reconciler.store.people import Role
 from towline.reconciler.tallies import BOUNDS_S, Durations
 
@@ -67,6 +69,17 @@ def test_devices_and_runs_are_those_of_now(
     assert found["towline_runs completed"] == 1
     assert found["towline_runs failed"] == 0
     assert found["towline_leader"] == 1
+
+
+def test_who_waits_and_who_is_out_is_told(server: Running, enrolled: Device) -> None:
+    Device(server, "pi-0002").enrol()
+    found = scraped(server)
+    assert (found["towline_enrolments"], found["towline_devices_out revoked"]) == (1, 0)
+    with server.store.write() as connection:
+        seq = connection.execute(select(t.edge_devices.c.seq)).scalar_one()
+        device_keys.hold_as_duplicate(connection, "acme", seq, 1)
+    found = scraped(server)
+    assert (found["towline_devices_out duplicate"], found["towline_devices online"]) == (1, 0)
 
 
 def test_a_parked_poll_shows_while_it_waits(server: Running, enrolled: Device) -> None:

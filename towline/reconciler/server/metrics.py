@@ -22,7 +22,7 @@ from towline.reconciler.server.desk import AtDesk, Desk, Viewer, wall_clock
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import FleetView
 from towline.reconciler.server.inlet import Inlet
-from towline.reconciler.store import audit_rows, fleet_counts, leader
+from towline.reconciler.store import admissions, audit_rows, fleet_counts, leader
 from towline.reconciler.tallies import BOUNDS_S, DeviceTally, Durations
 from towline.schemas.states import RunState
 
@@ -114,6 +114,8 @@ class _Figures(Collector):
         desk = self._desk
         with desk.store.read() as connection:
             online, offline = fleet_counts.devices(connection, desk.organization, desk.seen_after())
+            out = fleet_counts.shut_out(connection, desk.organization)
+            waiting = admissions.count(connection, desk.organization, wall_clock())
             runs = fleet_counts.runs_by_status(connection, desk.organization)
             term = leader.term(connection)
             audit = audit_rows.end(connection, desk.organization)
@@ -127,6 +129,11 @@ class _Figures(Collector):
         devices.add_metric(["online"], online)
         devices.add_metric(["offline"], offline)
         yield devices
+        shut_out = GaugeMetricFamily("towline_devices_out", "Devices shut out", labels=["state"])
+        for state, n in out.items():
+            shut_out.add_metric([state], n)
+        yield shut_out
+        yield GaugeMetricFamily("towline_enrolments", "Keys that wait to be admitted", waiting)
         by_status = GaugeMetricFamily("towline_runs", "Runs of all revisions", labels=["status"])
         for state in RunState:
             by_status.add_metric([state.value], runs.get(state.value, 0))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, select
+from sqlalchemy import Connection, Row, and_, delete, func, select
 
 from towline.reconciler.store import device_keys
 from towline.reconciler.store.access import KnownDevice, find_device
@@ -86,7 +86,10 @@ def _document(row: Row[Any]) -> dict[str, Any]:
 
 def count(connection: Connection, organization: str, now: int) -> int:
     """How many wait."""
-    return len(_rows(connection, organization, None, now))
+    counted = select(func.count(enrolments.c.id)).where(
+        enrolments.c.organization == organization, enrolments.c.created_at > now - PENDING_LIFE_S
+    )
+    return connection.execute(counted).scalar_one()
 
 
 def approve(
@@ -162,15 +165,14 @@ def _asked(connection: Connection, organization: str, slug: str, said: str, now:
     raise NobodyWaits(f"no key of that fingerprint waits under the id {slug}; there is {prints}")
 
 
-def _rows(
-    connection: Connection, organization: str, slug: str | None, now: int
-) -> Sequence[Row[Any]]:
-    statement = select(enrolments).where(
-        enrolments.c.organization == organization, enrolments.c.created_at > now - PENDING_LIFE_S
-    )
-    if slug is not None:
-        statement = statement.where(enrolments.c.slug == slug)
-    return connection.execute(statement).all()
+def _rows(connection: Connection, organization: str, slug: str, now: int) -> Sequence[Row[Any]]:
+    return connection.execute(
+        select(enrolments).where(
+            enrolments.c.organization == organization,
+            enrolments.c.slug == slug,
+            enrolments.c.created_at > now - PENDING_LIFE_S,
+        )
+    ).all()
 
 
 def _fingerprint(row: Row[Any]) -> str:

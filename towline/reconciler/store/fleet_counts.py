@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, func, select
 
+from towline.reconciler.store.device_keys import DeviceState
 from towline.reconciler.store.tables import device_state, edge_devices, runs
 
 
@@ -19,6 +20,17 @@ def devices(connection: Connection, organization: str, seen_after: int) -> tuple
         .where(edge_devices.c.organization == organization, edge_devices.c.state == "active")
     ).one()
     return online, total - online
+
+
+def shut_out(connection: Connection, organization: str) -> Mapping[str, int]:
+    """Devices that are served nothing, by the word of their state; those that left are none."""
+    states = [DeviceState.REVOKED.value, DeviceState.DUPLICATE.value]
+    rows = connection.execute(
+        select(edge_devices.c.state, func.count().label("n"))
+        .where(edge_devices.c.organization == organization, edge_devices.c.state.in_(states))
+        .group_by(edge_devices.c.state)
+    )
+    return dict.fromkeys(states, 0) | {row.state: row.n for row in rows}
 
 
 def runs_by_status(connection: Connection, organization: str) -> Mapping[str, int]:
