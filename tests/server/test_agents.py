@@ -11,7 +11,7 @@ from tests.server.test_enrolments import API
 from towline.agent import identity, loop, renewal
 from towline.agent.device import Device
 from towline.agent.layout import Layout
-from towline.agent.loop import Polled
+from towline.agent.rhythm import Polled
 from towline.agent.stop import Stop
 from towline.schemas.enrolment import JoinString
 
