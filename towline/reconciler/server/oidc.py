@@ -18,7 +18,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 import orjson
-import requests
 
 from towline.reconciler.server.oidc_settings import OidcSettings
 from towline.reconciler.store.people import Person
@@ -182,6 +181,8 @@ class Provider:
         return self._told
 
     def _call(self, method: str, at: str, **sent: Any) -> tuple[int, dict[str, Any]]:
+        import requests  # noqa: PLC0415 heavy, and most servers never call a provider
+
         verify = str(self.settings.ca_file) if self.settings.ca_file else True
         try:
             with requests.request(
