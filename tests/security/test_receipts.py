@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from sqlalchemy import select, update
 
 from tests.server.conftest import AddRun, Device, Running
@@ -63,6 +64,7 @@ def test_a_store_that_forgot_what_it_acknowledged_holds_every_run_that_is_not_ov
     assert (state.journal, state.report_seq) == ("j1", 2)
 
 
+@pytest.mark.both_engines
 def test_who_approves_is_not_asked_again_for_what_was_lost_before(
     server: Running, enrolled: Device, add_run: AddRun
 ) -> None:
