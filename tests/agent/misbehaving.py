@@ -2,7 +2,6 @@
 
 import socket
 import ssl
-import struct
 import threading
 import time
 from collections.abc import Callable
@@ -29,10 +28,9 @@ class Exchange:
         lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         self.send("\r\n".join([f"HTTP/1.1 {status}", *lines, "", ""]).encode())
 
-    def reset(self) -> None:
-        """Break the connection off in the middle."""
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        socket.socket.close(self.connection)
+    def garble(self) -> None:
+        """Send what is no TLS."""
+        socket.socket.send(self.connection, b"\x17\x03\x03\x00\x20" + b"x" * 32)
 
     def drip(self, data: bytes, pause_s: float) -> None:
         for byte in data:

@@ -59,7 +59,7 @@ def test_a_connection_that_breaks_in_the_body_is_resumed(
     def breaks(exchange: Exchange) -> None:
         exchange.head("200 OK", Content_Length=len(DATA), ETag='"one"')
         exchange.send(DATA[:100_000])
-        exchange.reset()
+        exchange.garble()
 
     rogue.behaviours = [breaks, ranged]
     fetcher(rogue, tmp_path).fetch(wanted(rogue.url))
