@@ -99,6 +99,16 @@ def test_of_a_purged_device_nothing_is_left_but_its_uuid(server: Running, in_a_r
         assert code_of(Device(server, slug).enrol(server.join_token())) == (409, "id-taken")
 
 
+@pytest.mark.parametrize("is_purged", [False, True])
+def test_the_id_of_a_device_that_left_is_given_to_no_old_device(
+    server: Running, enrolled: Device, is_purged: bool
+) -> None:
+    assert post(server, "pi-0001", "delete", purge=is_purged).status_code == 200
+    url, body = f"{API}/devices/pi-0001/token", {"device_type": "raspberry_pi"}
+    answer = server.client.post(url, json=body, headers=server.admin())
+    assert (answer.status_code, "take another" in answer.text) == (409, True)
+
+
 def test_the_audit_knows_a_device_by_its_name_and_by_its_uuid(
     server: Running, enrolled: Device
 ) -> None:

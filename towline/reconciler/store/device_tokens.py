@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Select, delete, exists, func, insert, select, update
 
 from towline.reconciler.store import dirt
+from towline.reconciler.store.access import find_device
 from towline.reconciler.store.labels import intern_labels, merged
 from towline.reconciler.store.tables import (
     device_state,
@@ -84,7 +85,9 @@ def find(connection: Connection, token: str) -> OldDevice | None:
 
 
 def add_device(connection: Connection, organization: str, device: NewDevice, now: int) -> None:
-    """Put a device without a key into the inventory; its id must be free."""
+    """Put a device without a key into the inventory; raises NoToken where its id is not free."""
+    if find_device(connection, organization, device.slug) is not None:
+        raise NoToken(f"a device {device.slug} was deleted; ids are not used twice: take another")
     labels, git = dict(device.labels), dict(device.labels_git)
     seq = connection.execute(
         insert(edge_devices)
