@@ -98,7 +98,7 @@ def _free_port() -> int:
 
 
 def until(is_so: Callable[[], bool], what: str) -> None:
-    ends_at = time.monotonic() + 60
+    ends_at = time.monotonic() + 100
     while not is_so():
         assert time.monotonic() < ends_at, f"waited in vain for {what}"
         time.sleep(0.3)
@@ -117,7 +117,7 @@ def test_row_37_a_server_that_is_restored_is_followed_by_its_devices(
         def is_so() -> bool:
             fleet.work()
             found = fleet.deployment(client)
-            over = (found["status"], found["target_version"]) == ("completed", version)
+            over = (found.get("status"), found.get("target_version")) == ("completed", version)
             return over and fleet.runs() == version
 
         return is_so
@@ -135,8 +135,9 @@ def test_row_37_a_server_that_is_restored_is_followed_by_its_devices(
         fleet.store.with_name(fleet.store.name + name).unlink(missing_ok=True)
     shutil.copy(backup, fleet.store)
     with fleet.served() as client:
-        until(lambda: fleet.deployment(client)["target_version"] == "2.0.0", "git's newest")
-        until(fleet.work, "the device to be heard")
+        until(lambda: fleet.deployment(client).get("target_version") == "2.0.0", "git's newest")
+        # A report that comes too soon after others waits for the next poll.
+        until(lambda: fleet.work() and bool(fleet.reasons(client)), "the device to be heard")
         assert fleet.reasons(client) == ["RestoredFromBackup"]
         approved = client.post(
             "/api/v1/admin/ota/deployments/hello/approve",
