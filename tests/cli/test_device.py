@@ -89,3 +89,19 @@ def test_a_device_is_replaced_and_leaves(
     assert uuid in told
     assert "pi-1" not in told
     assert main.run(["audit", "verify"]) == ExitCode.OK
+
+
+def test_labels_are_given_and_taken_away(
+    server: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device = Device(server, "pi-0042")
+    device.enrol(server.join_token(labels={"site": "berlin"}))
+    label = ["device", "label", "pi-0042"]
+    assert main.run([*label, "env=prod", "model=b", "--reason", "moved"]) == ExitCode.OK
+    assert capsys.readouterr().out == "env=prod, model=b, site=berlin\n"
+    assert main.run([*label, "model-", "env=test"]) == ExitCode.OK
+    assert capsys.readouterr().out == "env=test, site=berlin\n"
+    assert main.run([*label, "model"]) == ExitCode.ERROR
+    assert "'model' is no label" in capsys.readouterr().err
+    assert main.run(["device", "label", "nobody", "a=b"]) == ExitCode.ERROR
+    assert "there is no device nobody" in capsys.readouterr().err

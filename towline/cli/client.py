@@ -4,7 +4,7 @@ Found by TOWLINE_SERVER, TOWLINE_TOKEN and TOWLINE_CA, else by the `towline.toml
 the server's own machine: its address, its certificate and its first admin token.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,13 @@ class Client:
         """PUT under the admin API."""
         return self._call("PUT", path, json=body)
 
+    def change(self, path: str, of: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+        """Read what is there, and put in its place what `of` makes of it; nobody's edit is lost."""
+        answer = self._send("GET", path)
+        wanted = of(_checked(answer))
+        held = {"If-Match": answer.headers["ETag"]}
+        return _checked(self._send("PUT", path, json=wanted, headers=held))
+
     def pages(self, path: str, key: str, **query: Any) -> Iterator[dict[str, Any]]:
         """All items of a list, page by page."""
         page = 1
@@ -84,8 +91,11 @@ class Client:
         return self.get(f"/deployments/{run_id}", devices="failing")
 
     def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+        return _checked(self._send(method, path, **arguments))
+
+    def _send(self, method: str, path: str, **arguments: Any) -> requests.Response:
         try:
-            answer = self._session.request(
+            return self._session.request(
                 method, f"{self.server}{API}{path}", timeout=TIMEOUT_S, **arguments
             )
         except requests.exceptions.SSLError:
@@ -98,7 +108,6 @@ class Client:
                 f"no server answers at {self.server}: {type(error).__name__}",
                 remedy="start it with `towline serve`, or name another with TOWLINE_SERVER",
             ) from None
-        return _checked(answer)
 
 
 def checked_id(name: str) -> str:

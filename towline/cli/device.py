@@ -6,6 +6,7 @@ import typer
 
 from towline.cli import device_token
 from towline.cli.client import checked_id, connect
+from towline.cli.join import given_labels
 from towline.cli.output import Column, Format, Kind, show_list
 from towline.cli.printing import give, tell
 
@@ -96,6 +97,26 @@ def revoke(device: Device, reason: Why) -> None:
     connect().post(f"/devices/{checked_id(device)}/revoke", reason=reason)
     give(f"{device} is revoked")
     tell("its key is good again by `towline device approve` with its fingerprint, or use a new key")
+
+
+@app.command("label")
+def label(
+    device: Device,
+    changes: Annotated[
+        list[str], typer.Argument(metavar="KEY=VALUE|KEY-…", help="give a label, or take it away")
+    ],
+    reason: Why = "",
+) -> None:
+    """Change the labels that people give a device; those that git gives are changed in git."""
+    taken = {text[:-1] for text in changes if "=" not in text and text.endswith("-")}
+    given = given_labels([text for text in changes if "=" in text or not text.endswith("-")])
+
+    def changed(found: dict[str, Any]) -> dict[str, Any]:
+        own = {key: value for key, value in found["people"].items() if key not in taken}
+        return {"labels": own | given, "reason": reason}
+
+    after = connect().change(f"/devices/{checked_id(device)}/labels", changed)
+    give(", ".join(f"{key}={value}" for key, value in sorted(after["labels"].items())))
 
 
 @app.command("replace")
