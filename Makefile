@@ -15,12 +15,12 @@ demo: $(READY)  ## the whole story on this machine; KEEP=1 leaves the server up
 	$(BIN)/towline demo $(if $(KEEP),--keep)
 
 test: $(READY)  ## every test that .ci/run needs
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 soak: $(READY)  ## the long lives: as `test` plays them, twenty times as many
 	TOWLINE_SOAK=1 $(BIN)/python -m pytest -n 2 --timeout 14400 tests/reconciler/test_invariants.py \
 		tests/reconciler/test_replay.py tests/reconciler/test_waiting.py \
-		tests/reconciler/test_both_engines.py tests/security/test_parsers.py
+		tests/reconciler/test_both_engines.py tests/reconciler/test_rehearsal.py tests/security/test_parsers.py
 
 mutants: $(READY)  ## every check of what comes from outside switched off by itself: some test must fail
 	$(BIN)/python -m tests.security.mutants

@@ -114,13 +114,13 @@ def drift_pins_and_retries(fleet: Simulation) -> None:
     fleet.commit()
 
 
-LIVES = [
-    canary_and_return,
+LIVES = [canary_and_return, budget_of_two_deployments]
+LONG_LIVES = [
     rolling_by_name_past_the_silent,
     batches_with_people,
-    budget_of_two_deployments,
+    experiment,
+    drift_pins_and_retries,
 ]
-LONG_LIVES = [experiment, drift_pins_and_retries]
 """Tried by `make soak`."""
 
 
@@ -133,6 +133,7 @@ def everything(fleet: Simulation) -> dict[str, Any]:
         found: dict[str, Any] = {
             table.name: sorted(map(tuple, connection.execute(_without_ids(table))), key=repr)
             for table in t.metadata.tables.values()
+            if table is not t.change_outbox  # a store in a file has no other processes to tell
         }
         replayed = replay_store(connection, ORGANIZATION, None, None)
         assert replayed["differences"] == 0

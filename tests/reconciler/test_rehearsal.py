@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Connection, event, select
 
 from tests.reconciler.simulation import ORGANIZATION, POLL_S, Simulation, manifest
+from tests.soaking import is_soaking
 from tests.stores import place_of
 from towline.reconciler.head import Head
 from towline.reconciler.obedient import Obedient
@@ -22,6 +23,14 @@ OWN_BATCHES = """  strategy: {type: batches, batches: [
     {name: early, size: 40%}]}
   maxConcurrent: 2
 """
+
+
+RARER = [
+    "  strategy: immediate\n",
+    "  strategy: {type: manual}\n  filters: {devices: [till-3, lab-1]}\n",
+    "  order: name\n  soak: 1h\n  strategy: {type: canary, percentage: 15}\n",
+]
+"""Tried by `make soak`."""
 
 
 @pytest.fixture
@@ -90,14 +99,7 @@ def really(fleet: Simulation, name: str = "app") -> Mapping[int, set[str]]:
 
 @pytest.mark.parametrize(
     "more",
-    [
-        "  strategy: immediate\n",
-        "  strategy: canary\n",
-        STEPS,
-        OWN_BATCHES,
-        "  strategy: {type: manual}\n  filters: {devices: [till-3, lab-1]}\n",
-        "  order: name\n  soak: 1h\n  strategy: {type: canary, percentage: 15}\n",
-    ],
+    ["  strategy: canary\n", STEPS, OWN_BATCHES, *RARER * is_soaking()],
 )
 def test_it_agrees_with_the_real_run_on_batches_and_members(
     fleet: Simulation, tmp_path: Path, more: str
