@@ -87,7 +87,9 @@ def test_who_changes_alone_does_not_stand_in_the_line() -> None:
         doorbell.is_busy = lambda: is_busy
         doorbell.ring(DEVICES)
         doorbell.ring([DEVICES[-1]])
-        assert await rung(doorbell, DEVICES) == AT_LEAST + 1
+        heard = await rung(doorbell, DEVICES)
+        assert 1 < heard < AT_ONCE
+        assert heard % AT_LEAST == 1
         is_busy = False
         while await rung(doorbell, DEVICES) < len(DEVICES):
             pass
