@@ -120,7 +120,9 @@ def _serve(folder: Path, pipe: Pipe) -> None:
     key = PrivateKey.generate()
     service = Service(
         store,
-        ServiceSettings(POLL_S, folder, tls.ensure(folder, []), True, None),
+        ServiceSettings(
+            POLL_S, folder, tls.ensure(folder, []), True, None, is_clock_accepted=True
+        ),
         Doorbell(),
         FleetView(ORGANIZATION, lambda: key, tuple, dict, lambda: None),
     )

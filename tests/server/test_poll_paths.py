@@ -19,6 +19,7 @@ from sqlalchemy import update
 from uvicorn.server import ServerState
 
 from tests.reconciler.simulation import ORGANIZATION, RELEASE_KEY, Simulation, manifest
+from towline.reconciler.server.clock_guard import ClockGuard
 from towline.reconciler.server.device import DeviceProtocol
 from towline.reconciler.server.device_connection import connections
 from towline.reconciler.server.device_rates import BURST_S, DeviceRates, RateLimits
@@ -233,6 +234,7 @@ def parts(fleet: Simulation, monkeypatch: pytest.MonkeyPatch) -> Parts:
         poll_interval_s=300,
         rates=rates,
         tally=tally,
+        clock=ClockGuard(fleet.store, is_accepted=True),
     )
     protocol = DeviceProtocol(
         admission=cast(Any, None),

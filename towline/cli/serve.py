@@ -40,6 +40,9 @@ def serve(
     role: Annotated[
         ServeRole, typer.Option(help="what this one of several processes on a Postgres does")
     ] = ServeRole.ALL,
+    accept_clock: Annotated[
+        bool, typer.Option("--accept-clock", help="the clock is right, though the store has later")
+    ] = False,
 ) -> None:
     """Serve a fleet; in a fleet repository no flag is needed."""
     flags: dict[str, Any] = {
@@ -58,7 +61,7 @@ def serve(
         if value is not None
     }
     first, *others = _fleets(repo, given)
-    _serve(first, others, is_lan=lan, role=role)
+    _serve(first, others, is_lan=lan, role=role, is_clock_accepted=accept_clock)
 
 
 def _fleets(repo: str | None, given: dict[str, Any]) -> list[Settings]:
@@ -91,7 +94,12 @@ def _own(here: Settings, repo: str | None, start: Path | None) -> Settings:
 
 
 def _serve(
-    settings: Settings, others: Sequence[Settings], *, is_lan: bool, role: ServeRole
+    settings: Settings,
+    others: Sequence[Settings],
+    *,
+    is_lan: bool,
+    role: ServeRole,
+    is_clock_accepted: bool,
 ) -> None:
     from towline.reconciler.server import serve as server  # noqa: PLC0415 heavy
     from towline.reconciler.server.device_rates import RateLimits  # noqa: PLC0415
@@ -122,6 +130,7 @@ def _serve(
             oidc=settings.oidc,
             store=settings.store,
             role=server.ProcessRole(role),
+            is_clock_accepted=is_clock_accepted,
             others=tuple(
                 FleetSettings(
                     organization=str(other.organization),

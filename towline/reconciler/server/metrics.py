@@ -18,6 +18,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from towline.reconciler.server.clock_guard import ClockGuard
 from towline.reconciler.server.desk import AtDesk, Desk, Viewer, wall_clock
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import FleetView
@@ -37,6 +38,7 @@ class Meters:
     devices: DeviceTally
     inlet: Inlet
     doorbell: Doorbell
+    clock: ClockGuard
 
 
 @router.get(PATH, include_in_schema=False)
@@ -93,6 +95,9 @@ class _Figures(Collector):
         yield _histogram("towline_flush_seconds", "Commits of reports", inlet.tally.flushes)
         failed = inlet.tally.failed_flushes
         yield CounterMetricFamily("towline_flush_failures", "Commits that failed", failed)
+        behind_s = self._meters.clock.behind_s()
+        behind = "Behind the newest time in the store; nothing is signed meanwhile"
+        yield GaugeMetricFamily("towline_clock_behind_seconds", behind, behind_s)
 
     def _of_the_loop(self, fleet: FleetView) -> Iterator[Metric]:
         tally = fleet.tally

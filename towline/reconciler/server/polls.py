@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 import structlog
 
 from towline.reconciler.server import wire
+from towline.reconciler.server.clock_guard import ClockGuard
 from towline.reconciler.server.device_rates import DeviceRates, too_many_calls
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import Fleets
@@ -72,7 +73,9 @@ class Polls:
         poll_interval_s: int,
         rates: DeviceRates,
         tally: DeviceTally,
+        clock: ClockGuard,
     ) -> None:
+        self._clock = clock
         self.sessions = sessions
         self.documents = documents
         self.doorbell = doorbell
@@ -130,6 +133,9 @@ class Polls:
         try:
             if not (roots := self._fleets.roots_to_sign_under(session.organization)):
                 return _NOT_READY  # another root came while the poll waited
+            if (refused := self._clock.refusal()) is not None:
+                self._tally.turned_away["clock"] += 1
+                return refused
             body = self.documents.sign(content, poll, len(roots))
         except Exception as error:  # noqa: BLE001 whatever it was, no poll stays without an answer
             log.error("document.unsigned", device=session.slug, error=repr(error))

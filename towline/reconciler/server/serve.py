@@ -89,6 +89,8 @@ class ServeSettings:
     others: tuple[FleetSettings, ...] = ()
     """The fleets of other organizations that are served beside this one's."""
     role: ProcessRole = ProcessRole.ALL
+    is_clock_accepted: bool = False
+    """A person vouches for the clock, though later times are recorded."""
 
     @property
     def fleets(self) -> tuple[FleetSettings, ...]:
@@ -209,10 +211,7 @@ def _run(
 
 
 def _reconciler(
-    store: Store,
-    followed: _Followed,
-    settings: ServeSettings,
-    leadership: Leadership,
+    store: Store, followed: _Followed, settings: ServeSettings, leadership: Leadership
 ) -> Reconciler:
     organization = followed.settings.organization
     loop = LoopSettings(organization, settings.poll_interval_s, settings.git_interval_s)
@@ -251,6 +250,7 @@ def _service_settings(
         trusted_proxies=settings.trusted_proxies,
         oidc=oidc_settings.load(settings.oidc, settings.organization) if settings.oidc else None,
         is_open=settings.role is not ProcessRole.RECONCILER,
+        is_clock_accepted=settings.is_clock_accepted,
     )
 
 

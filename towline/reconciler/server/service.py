@@ -13,7 +13,6 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import Depends, FastAPI
-from sqlalchemy import literal, select
 
 import towline
 from towline.reconciler.server import (
@@ -25,21 +24,23 @@ from towline.reconciler.server import (
     admin_leaving,
     admin_old_devices,
     admin_tokens,
+    health,
     metrics,
     plans,
     replays,
     streams,
 )
 from towline.reconciler.server.admission import Admission
+from towline.reconciler.server.clock_guard import ClockGuard
 from towline.reconciler.server.dashboard import web as dashboard
-from towline.reconciler.server.desk import AtDesks, Desk, Desks, count_failures, seen_after
+from towline.reconciler.server.desk import Desk, Desks, count_failures, seen_after
 from towline.reconciler.server.device import DeviceProtocol
 from towline.reconciler.server.device_connection import connections
 from towline.reconciler.server.device_rates import GENEROUS, DeviceRates, RateLimits
 from towline.reconciler.server.doorbell import AT_ONCE, Doorbell
 from towline.reconciler.server.feed import Feed
 from towline.reconciler.server.fleets import Fleets, FleetView
-from towline.reconciler.server.front import HEALTH, Application, Closed
+from towline.reconciler.server.front import Application, Closed
 from towline.reconciler.server.hearing import Hearing
 from towline.reconciler.server.inlet import Inlet
 from towline.reconciler.server.known_query import only_known
@@ -90,6 +91,8 @@ class ServiceSettings:
     """Who else may let people in; None: tokens alone do."""
     is_open: bool = True
     """Serve devices and people; else only tell how this process does."""
+    is_clock_accepted: bool = False
+    """A person vouches for the clock, though later times are recorded."""
 
 
 class Service:
@@ -117,6 +120,7 @@ class Service:
             poll_interval_s=settings.poll_interval_s,
         )
         tally = DeviceTally()
+        self._clock = ClockGuard(store, is_accepted=settings.is_clock_accepted)
         documents = ServedDocuments(store, doorbell, fleets.key, settings.poll_interval_s)
         doorbell.is_busy = lambda: documents.reading > AT_ONCE or self._inlet.waiting > BUSY
         rates = DeviceRates(settings.rate_limits)
@@ -129,6 +133,7 @@ class Service:
             poll_interval_s=settings.poll_interval_s,
             rates=rates,
             tally=tally,
+            clock=self._clock,
         )
         protocol = DeviceProtocol(
             admission=Admission(store, self._inlet, sessions, fleets),
@@ -144,7 +149,8 @@ class Service:
         application = people(self.desks, settings.poll_interval_s)
         if settings.oidc is not None:
             application.state.provider = Provider(settings.oidc)
-        application.state.meters = Meters(tally, self._inlet, doorbell)
+        application.state.meters = Meters(tally, self._inlet, doorbell, self._clock)
+        application.state.clock = self._clock
         application.state.package_look = PackageLook(
             settings.packages, is_stopping=lambda: doorbell.is_closed
         )
@@ -166,6 +172,7 @@ class Service:
             if self._feed is not None:
                 self._feed.stop()
             self._inlet.stop()
+            self._clock.close()
 
     def end(self) -> None:
         """Let `run` return; from any thread, even before it was called."""
@@ -259,25 +266,13 @@ def people(desks: Desks, poll_interval_s: int) -> FastAPI:
         app.include_router(each.router, dependencies=[Depends(only_known)])
     app.include_router(metrics.router)
     app.include_router(api_page.router)
+    app.include_router(health.router)
     dashboard.install(app)
-
-    @app.get(HEALTH)
-    def healthz(desks: AtDesks) -> dict[str, str]:
-        """The store answers."""
-        with desks.store.read() as connection:
-            connection.execute(select(literal(1)))
-        return {"status": "ok", "version": towline.__version__}
-
     document.install(app)
     return app
 
 
-def _desks(
-    store: Store,
-    settings: ServiceSettings,
-    doorbell: Doorbell,
-    fleets: Fleets,
-) -> Desks:
+def _desks(store: Store, settings: ServiceSettings, doorbell: Doorbell, fleets: Fleets) -> Desks:
     certificate = settings.certificate.fingerprint() if settings.is_certificate_pinned else None
 
     def desk(organization: str) -> Desk:
