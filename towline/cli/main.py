@@ -34,6 +34,8 @@ COMMANDS = (
     ("token", "towline.cli.token:app", "Let people in, and out.", SERVER),
     ("repo", "towline.cli.verbs:repo", "The repository that the server follows.", SERVER),
     ("swarm", "towline.cli.swarm:swarm", "Simulated devices, to load a server.", SERVER),
+    ("backup", "towline.cli.backup:backup", "Copy the store of a server.", SERVER),
+    ("restore", "towline.cli.backup:restore", "Put a backup in its place.", SERVER),
     ("doctor", "towline.cli.doctor:doctor", "Look whether the store is sound.", SERVER),
     ("demo", "towline.cli.demo:demo", "The whole story on this machine.", SERVER),
     ("get", "towline.cli.look:get", "List deployments, devices, events and more.", LOOK),

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from towline.schemas.problems import Problem
 
+OWN_FOLDER = "stop it, or give this one its own folder with --data"
+
 
 @contextmanager
-def only_on_folder(data: Path) -> Iterator[None]:
+def only_on_folder(data: Path, remedy: str = OWN_FOLDER) -> Iterator[None]:
     """Hold the data folder's lock; raises Problem when another process has it."""
     with (data / "lock").open("a+") as lock:
         try:
@@ -24,7 +26,7 @@ def only_on_folder(data: Path) -> Iterator[None]:
             pid = lock.read().strip()
             raise Problem(
                 f"another server uses the data folder {data}" + (f": pid {pid}" if pid else ""),
-                remedy="stop it, or give this one its own folder with --data",
+                remedy=remedy,
             ) from None
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from towline.reconciler.store.tables import manifests, organizations, repositories
 from towline.reconciler.store.targets import insert_ignoring
+from towline.reconciler.store.ties import OF_ALL
 from towline.schemas.identifiers import organization_uuid
 
 
@@ -25,6 +26,12 @@ def ensure(
         )
     )
     change(connection, organization, url=url, branch=branch, path=path)
+
+
+def organizations_of_all(connection: Connection) -> list[str]:
+    """The names of the organizations that the store knows."""
+    names = select(organizations.c.name).order_by(organizations.c.name)
+    return list(connection.execute(names.execution_options(**OF_ALL)).scalars())
 
 
 def get(connection: Connection, organization: str) -> Row[Any]:
