@@ -120,9 +120,7 @@ def _serve(folder: Path, pipe: Pipe) -> None:
     key = PrivateKey.generate()
     service = Service(
         store,
-        ServiceSettings(
-            POLL_S, folder, tls.ensure(folder, []), True, None, is_clock_accepted=True
-        ),
+        ServiceSettings(POLL_S, folder, tls.ensure(folder, []), True, None, is_clock_accepted=True),
         Doorbell(),
         FleetView(ORGANIZATION, lambda: key, tuple, dict, lambda: None),
     )
