@@ -46,6 +46,7 @@ from towline.reconciler.store import clocks, fleet, runs
 from towline.reconciler.store.clocks import Asked, Patience
 from towline.reconciler.store.next_clock import next_clock
 from towline.reconciler.store.targets import groups_by_batch
+from towline.reconciler.walk import next_seen
 from towline.schemas.states import BatchState
 
 SEEN_POLLS = 3
@@ -129,8 +130,13 @@ def _with_fleet(
         alone_at = world.now if plan.is_alone else None
         is_whole = plan.ownership is None and not plan.is_alone
         choice = replace(choice, since=since if is_whole else None)
-        seen = fleet_seen(connection, manifest, offer, run, choice, alone_at)
-        seen = replace(seen, is_settled=seen.is_settled and is_whole)
+        missing = 0 if is_judged else _missing(world)
+        if missing and offer and next_seen(connection, manifest, offer, run, choice, missing):
+            # All others are of no matter until these are taken.
+            seen = FleetSeen(is_owner=True, matching=missing, seen=missing, left=missing)
+        else:
+            seen = fleet_seen(connection, manifest, offer, run, choice, alone_at)
+            seen = replace(seen, is_settled=seen.is_settled and is_whole)
     batch = world.current_batch
     # After a failed gate it matters whom the release has not reached, whatever the batch was for.
     is_between = batch is None or batch.state is BatchState.FAILED
@@ -174,6 +180,14 @@ def _asks_for_more(
     if not batch.is_last:
         return batch.tally.members < batch.size
     return since is not None or fleet.has_more_than(connection, run.organization, run.seq)
+
+
+def _missing(world: Snapshot) -> int:
+    """How many devices the decision replaces in the open batch before it does anything else."""
+    batch = world.current_batch
+    if batch is None or batch.state is not BatchState.OPEN or batch.is_last or batch.is_alone:
+        return 0
+    return 0 if world.holds else max(0, batch.size - batch.tally.members)
 
 
 def _analysis(

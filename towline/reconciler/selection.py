@@ -27,7 +27,8 @@ from towline.reconciler.store import grants, runs
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.choice import Affine, Choice
 from towline.reconciler.store.condition_keys import ConditionGroup
-from towline.reconciler.store.selecting import Entry, select_devices
+from towline.reconciler.store.selecting import Entry, select_devices, select_these
+from towline.reconciler.walk import next_seen
 from towline.schemas.states import BatchState, TargetState
 
 
@@ -92,6 +93,9 @@ def admit(
     within = None if row.is_last else plan_number(plans, batch).ownership
     selection = _Selection(connection, head, manifest, run, seen_after)
     choice = selection.choice(within)
+    is_plain = only_seen and not (row.is_last or row.is_alone)
+    if is_plain and selection.select_next(choice, batch, limit, now):
+        return
     groups = selection.groups(choice)
     selection.skip_unfit(
         choice, {k: v for k, v in groups.items() if k is Fit.OWNED_BY_OTHER}, batch, now
@@ -159,6 +163,16 @@ class _Selection:
             limit=limit,
             is_everyone=len(wanted) == sum(map(len, groups.values())),
         )
+
+    def select_next(self, choice: Choice, batch: int, limit: int, now: int) -> bool:
+        """Select `limit` devices by walking; False: they must be looked for among all."""
+        found = next_seen(self.connection, self.manifest, self.offer, self.run, choice, limit)
+        if found is None or self.order is None:
+            return False
+        entry = Entry(batch, TargetState.PENDING, "Selected", now)
+        whole = for_offer(choice, self.manifest, self.offer, self.run)
+        select_these(self.connection, whole, found, entry, self.order)
+        return True
 
     def select_alone(
         self, choice: Choice, groups: Mapping[Fit, list[ConditionGroup]], batch: int, now: int

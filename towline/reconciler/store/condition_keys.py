@@ -23,6 +23,7 @@ from sqlalchemy import (
 from towline.manifests.model import Ownership
 from towline.reconciler.store.choice import Choice, Portion
 from towline.reconciler.store.ownership import claimed, owned_by
+from towline.reconciler.store.remembered import remembered
 from towline.reconciler.store.tables import (
     device_components,
     device_state,
@@ -132,7 +133,10 @@ def _activity(connection: Connection, choice: Choice) -> ColumnElement[int]:
     )
     # Of any organization: whether to ask at all is a question of time alone.
     is_any = select(exists(select(literal(1)).where(is_active))).execution_options(**OF_ALL)
-    if not connection.execute(is_any).scalar_one():
+    about = (choice.component, choice.run_seq)
+    if not remembered(
+        connection, "active", about, [targets], lambda: connection.execute(is_any).scalar_one()
+    ):
         return literal(0)
     weight = case((other.c.granted_at.is_(None), _BUSY), else_=_BUSY + _INSTALLING)
     found = select(weight).where(other.c.device_seq == edge_devices.c.seq, is_active)

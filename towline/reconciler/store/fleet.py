@@ -48,18 +48,24 @@ def has_more_than(connection: Connection, organization: str, run_seq: int) -> bo
         [edge_devices],
         lambda: connection.execute(devices).scalar_one(),
     )
-    in_run = select(sum_of(deployment_counts.c.n)).where(
+    return bool(total > in_run(connection, run_seq))
+
+
+def in_run(connection: Connection, run_seq: int) -> int:
+    """How many devices the run has a target for that will not come back as a new one."""
+    statement = select(sum_of(deployment_counts.c.n)).where(
         deployment_counts.c.run_seq == run_seq, deployment_counts.c.reason != OWNED_BY_OTHER
     )
-    return bool(total > connection.execute(in_run).scalar_one())
+    found: int = connection.execute(statement).scalar_one()
+    return found
 
 
 def conditions(connection: Connection, choice: Choice) -> list[ConditionGroup]:
     """The devices of a choice without a target in the run, grouped by condition."""
-    return remembered(connection, "conditions", choice, _MADE_OF, lambda: _ask(connection, choice))
+    return remembered(connection, "conditions", choice, MADE_OF, lambda: _ask(connection, choice))
 
 
-_MADE_OF = (
+MADE_OF = (
     edge_devices, label_sets, device_state, device_components, component_versions, targets,
 )  # fmt: skip
 """Of a run only what never changes is asked."""
@@ -81,11 +87,12 @@ def _ask(connection: Connection, choice: Choice) -> list[ConditionGroup]:
     if choice.since is not None:
         statement = changed_devices.only(statement, choice.since)
     rows = connection.execute(statement).all()
-    names = _versions(connection, choice.component)
+    names = versions(connection, choice.component)
     return [group_of(choice, names, key, n) for key, n in rows]
 
 
-def _versions(connection: Connection, component: str) -> dict[int, str]:
+def versions(connection: Connection, component: str) -> dict[int, str]:
+    """The component's versions by their numbers."""
     versions = component_versions
     rows = connection.execute(
         select(versions.c.id, versions.c.version).where(versions.c.component == component)

@@ -21,7 +21,8 @@ from sqlalchemy import (
     true,
 )
 
-from towline.reconciler.store import changed_devices, changes, counters
+from towline.reconciler.store import changed_devices, changes, counters, hints
+from towline.reconciler.store.among import among
 from towline.reconciler.store.causes import is_recorded
 from towline.reconciler.store.choice import OWNED_BY_OTHER, Affine, Choice, is_new, owned
 from towline.reconciler.store.condition_keys import (
@@ -78,6 +79,28 @@ def select_devices(
     chosen = fitting if limit is None else _first(connection, choice, fitting, order, limit)
     if only is not None:
         chosen = chosen.where(edge_devices.c.seq == only)
+    return _enter(connection, choice, chosen, entry)
+
+
+def select_these(
+    connection: Connection, choice: Choice, devices: Sequence[int], entry: Entry, order: Affine
+) -> int:
+    """Give these devices a target, who were all just found to be new; returns how many got one."""
+    key = key_of(connection, choice)
+    chosen = (
+        select(
+            edge_devices.c.seq,
+            _position(order).label("position"),
+            release_index(choice, key).label("release"),
+        )
+        .select_from(joined(choice))
+        .where(among(connection, edge_devices.c.seq, devices))
+    )
+    return _enter(connection, choice, hints.by_number(chosen, edge_devices), entry)
+
+
+def _enter(connection: Connection, choice: Choice, chosen: Select[Any], entry: Entry) -> int:
+    """Give the chosen devices a target, and count them."""
     if entry.reason != OWNED_BY_OTHER:
         _forget_claims(connection, choice, chosen)
     columns, rows = _rows(choice, chosen, entry)
