@@ -104,7 +104,8 @@ def test_all_are_looked_at_where_a_walk_cannot_tell(
     n = len(in_order(fleet))
     assert walked(fleet, n) is not None
     assert walked(fleet, n + 1) is None, "there are not so many"
-    rival = manifest("1.0.0", BATCH).replace("name: app", "name: rival", 1)
+    one = "  strategy: immediate\n  filters: {devices: [till-2]}\n"
+    rival = manifest("1.0.0", one).replace("name: app", "name: rival", 1)
     fleet.commit(manifest("1.0.0", BATCH + OWNED), rival)
     assert walked(fleet, 1) is None, "whom another Deployment owns is told so"
     fleet.commit(manifest("1.0.0", f"{BATCH}{OWNED}  order: name\n"))
