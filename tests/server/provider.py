@@ -21,7 +21,11 @@ class Provider:
 
     issuer: str = ""
     claims: dict[str, Any] = field(
-        default_factory=lambda: {"sub": "1", "email": "ada@acme.example"}
+        default_factory=lambda: {
+            "sub": "1",
+            "email": "ada@acme.example",
+            "email_verified": True,
+        }
     )
     """Over those that are right; None leaves one out."""
     key: ec.EllipticCurvePrivateKey = field(

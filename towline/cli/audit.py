@@ -16,6 +16,8 @@ from towline.schemas import audit_chain
 from towline.schemas.problems import Problem, Refused
 
 PAGE_SIZE = 500
+HEAD_LEAST = 12
+"""Fewer digits of a hash would fit some act by chance."""
 ACT = Kind(
     "Act",
     "id",
@@ -119,6 +121,8 @@ def _problem_of(
         return f"the audit of {organization} is not as it was written: {refused.detail}"
     if is_whole and acts and acts[-1]["number"] != 1:
         return f"the audit of {organization} begins with act {acts[-1]['number']}: some are gone"
+    if head is not None and len(head) < HEAD_LEAST:
+        return f"--head takes a hash, at least {HEAD_LEAST} digits of it"
     if head is not None and not any(act["hash"].startswith(head) for act in acts):
         return f"no act has the hash {head}: some were cut off since it was noted"
     return None

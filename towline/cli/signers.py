@@ -30,7 +30,7 @@ def load(key: str, known: Sequence[PublicKey] = ()) -> Signer:
     """
     uri = _uri(key)
     if uri is None:
-        file = _path(key)
+        file = path_of(key)
         _refuse_public(file)
         return PrivateKey.load(file, lambda: passphrase_of(str(file)))
     scheme, rest, mark = uri
@@ -45,7 +45,7 @@ def is_uri(key: str) -> bool:
 def public_key(key: str) -> PublicKey:
     """The public key that `key` names: a FILE, public or private, or a URI with `#FILE`."""
     uri = _uri(key)
-    file = Path(uri[2]) if uri and uri[2] else _path(key)
+    file = Path(uri[2]) if uri and uri[2] else path_of(key)
     if uri and not uri[2]:
         raise Problem(
             f"{key} says nothing of its public key", remedy=f"write {key}#FILE, its public PEM"
@@ -138,7 +138,8 @@ def _uri(key: str) -> tuple[str, str, str] | None:
     return found[1], found[2], found[3] or ""
 
 
-def _path(key: str) -> Path:
+def path_of(key: str) -> Path:
+    """The file of a key that is one."""
     return Path(key.removeprefix(f"{FILE_SCHEME}:")).expanduser()
 
 

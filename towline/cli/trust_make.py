@@ -124,7 +124,9 @@ def rotate_online_command(
 def rotate_release_command(
     new: New = None,
     keep: Annotated[bool, typer.Option("--keep", help="The old keys stay, too.")] = False,
-    threshold: Annotated[int, typer.Option(min=1, help="Release keys that must sign.")] = 1,
+    threshold: Annotated[
+        int | None, typer.Option(min=1, help="Release keys that must sign; default: as it is.")
+    ] = None,
     no_passphrase: Plain = False,
     expires: Life = LIFE,
     repository: Repository = None,
@@ -137,7 +139,7 @@ def rotate_release_command(
     root = _next_root(settings)
     keys = _taken(new, is_plain=no_passphrase)
     role = _other(root.release, keys, keep, "release")
-    role = _role(role.keys, threshold, "release")
+    role = _role(role.keys, threshold or root.release.threshold, "release")
     _draft(settings, replace(root, release=role), expires)
     tell("next: towline release resign --all-live --key KEY, so that the new key vouches")
 
@@ -239,7 +241,7 @@ def _tell_draft(settings: Settings, chain: Chain | None) -> None:
 
 def _taken(new: Sequence[str] | None, *, is_plain: bool) -> list[PublicKey]:
     """Public keys as they were named; a file that is missing is made."""
-    missing = [Path(key) for key in new or () if _is_missing(key)]
+    missing = [signers.path_of(key) for key in new or () if _is_missing(key)]
     secret = None if is_plain or not missing else new_passphrase(", ".join(map(str, missing)))
     with AllOrNothing() as files:
         for file in missing:
@@ -250,7 +252,7 @@ def _taken(new: Sequence[str] | None, *, is_plain: bool) -> list[PublicKey]:
 
 
 def _is_missing(key: str) -> bool:
-    return not signers.is_uri(key) and not Path(key).exists()
+    return not signers.is_uri(key) and not signers.path_of(key).exists()
 
 
 def _other(role: Role, keys: list[PublicKey], keep: bool, name: str) -> Role:

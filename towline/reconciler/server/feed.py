@@ -64,7 +64,6 @@ class Feed:
     def _leave(self) -> None:
         session, self._session = self._session, None
         if session is not None:
-            self._last = session.last
             session.close()
 
     def _follow(self) -> None:
@@ -84,6 +83,8 @@ class Feed:
                 self._prune()
             if told:
                 self._hearing.of_others(told)
+            # Not before it was passed on: what failed on the way is read again.
+            self._last = session.last
             # What comes thick and fast is read together.
             self._stopping.wait(REST_S)
 

@@ -109,7 +109,10 @@ class Provider:
             "client_id": self.settings.client_id,
             "code_verifier": attempt.verifier,
         }
-        secret = self.settings.secret()
+        try:
+            secret = self.settings.secret()
+        except Problem as problem:
+            raise ProviderAway(problem.what) from None
         if secret:
             sent["client_secret"] = secret
         at = self._endpoint("token_endpoint")
@@ -181,7 +184,9 @@ class Provider:
         return self._told
 
     def _call(self, method: str, at: str, **sent: Any) -> tuple[int, dict[str, Any]]:
-        import requests  # noqa: PLC0415 heavy, and most servers never call a provider
+        # Heavy, and most servers never call a provider.
+        import requests  # noqa: PLC0415
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
         verify = str(self.settings.ca_file) if self.settings.ca_file else True
         try:
@@ -200,7 +205,7 @@ class Provider:
             if len(text) > _DOCUMENT_LIMIT:
                 raise ProviderAway(f"{at} answers more than it should")
             document = orjson.loads(text or b"{}")
-        except (requests.RequestException, OSError, ValueError) as error:
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             raise ProviderAway(
                 f"{at} does not answer as it should: {type(error).__name__}"
             ) from None
@@ -209,7 +214,7 @@ class Provider:
 
 def _name(claims: Mapping[str, Any]) -> str:
     """What the record calls the person: an address that the provider vouches for, else a name."""
-    names = ["email"] if claims.get("email_verified") is not False else []
+    names = ["email"] if claims.get("email_verified") is True else []
     names += ["preferred_username", "sub"]
     found = next(str(claims[name]) for name in names if claims.get(name))
     return "".join(c for c in found if c.isprintable())[:NAME_LIMIT] or "?"
