@@ -64,7 +64,9 @@ def main() -> None:
     key = PrivateKey.generate()
     service = PlainService(
         store,
-        ServiceSettings(POLL_S, Path(folder), tls.ensure(Path(folder), []), True, None),
+        ServiceSettings(
+            POLL_S, Path(folder), tls.ensure(Path(folder), []), True, None, is_clock_accepted=True
+        ),
         doorbell,
         FleetView(ORGANIZATION, lambda: key, lambda: (b"{}",), dict, wake=lambda: None),
     )

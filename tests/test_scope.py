@@ -14,22 +14,25 @@ PROJECT = Path(__file__).parents[1]
 SERVER = PROJECT / "towline" / "reconciler" / "server"
 STORE = PROJECT / "towline" / "reconciler" / "store"
 
-WHOLE_STORE = {"desk.py", "service.py"}
-"""They recognise whoever asks, and make the desks."""
-SQL = {"sessions.py", "service.py"}
+WHOLE_STORE = {"desk.py", "health.py", "service.py"}
+"""They recognise whoever asks, make the desks, and tell whether the store answers."""
+SQL = {"health.py", "sessions.py"}
 """Devices' sessions at the start, and whether the store answers at all."""
 OF_ALL = {
     "bound.py",
     "changed_devices.py",
     "condition_keys.py",
     "device_parts.py",
+    "events.py",
     "reading_live.py",
+    "repositories.py",
     "runs.py",
     "ties.py",
 }
 """Statements that are meant to look at every organization: whether there is any activity at all,
-the number of the newest event, of the newest device and of its newest change, what triggers wrote
-of parts of ids, and the guard's own look."""
+which organizations are followed, the number and the time of the newest event, the number of the
+newest device and of its newest change, what triggers wrote of parts of ids, and the guard's own
+look."""
 TYPES = {"Connection", "Row"}
 
 

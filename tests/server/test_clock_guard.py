@@ -1,9 +1,11 @@
 """A server whose clock is behind what its store has recorded signs no document."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from tests.server.conftest import NOW, ORGANIZATION, Device, Running
 from tests.server.test_clock_back import go_back  # noqa: F401 the clock that is set
@@ -41,11 +43,18 @@ def test_a_clock_was_set_back_when_less_passed_on_it(passed_s: int, stepped: boo
     assert stepped_back(NOW + passed_s, NOW) is stepped
 
 
+@pytest.fixture
+def told() -> Iterator[list[EventDict]]:
+    """What the log is told, however another test had set it up."""
+    with capture_logs() as entries:
+        yield entries
+
+
 def test_no_document_is_signed_until_the_clock_is_right_again(
     server: Running,
     enrolled: Device,
     go_back: SetBack,  # noqa: F811
-    capsys: pytest.CaptureFixture[str],
+    told: list[EventDict],
 ) -> None:
     first = enrolled.poll()
     assert first.status_code == 200
@@ -66,8 +75,10 @@ def test_no_document_is_signed_until_the_clock_is_right_again(
     assert enrolled.poll().status_code == 200
     assert server.client.get("/healthz").status_code == 200
     assert scraped(server)["towline_clock_behind_seconds"] == 0
-    logged = capsys.readouterr().out
-    assert (logged.count("clock.behind"), logged.count("clock.right")) == (1, 1)
+    assert [each["event"] for each in told if each["event"].startswith("clock.")] == [
+        "clock.behind",
+        "clock.right",
+    ]
 
 
 def record(store: Store, at: int) -> None:

@@ -5,7 +5,7 @@ const QUIET_MS = 350;
 let waiting = 0;
 let asked = 0;
 
-async function count() {
+async function count(again = true) {
   const mine = ++asked;
   const sent = new URLSearchParams(new FormData(form));
   sent.set("go", "count");
@@ -13,7 +13,9 @@ async function count() {
   try {
     answer = await fetch(form.action, { method: "POST", body: sent });
   } catch {
-    return; // the button still counts
+    // A kept connection may end just then; and else the button still counts.
+    if (again && mine === asked) waiting = setTimeout(count, QUIET_MS, false);
+    return;
   }
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("matching");
   // Whoever typed on meanwhile is waited for.
