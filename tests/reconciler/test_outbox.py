@@ -1,14 +1,21 @@
 """What a transaction tells reaches its own process and all others: once, and in order."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from queue import Queue
+from threading import Event
 
 import pytest
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, insert, select, text, update
 
 from tests.stores import open_fresh, place_of
+from towline.reconciler.server import feed as feeds
+from towline.reconciler.server.feed import Feed
+from towline.reconciler.server.fleets import Fleets
+from towline.reconciler.server.hearing import Hearing
 from towline.reconciler.store import outbox, postgres
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store, open_store
@@ -87,7 +94,7 @@ def test_a_notification_wakes_the_others_at_once_and_not_its_sender(
     with ThreadPoolExecutor(2) as waiting:
         began = time.monotonic()
         parked = waiting.submit(there.wait, LONG_S)
-        own = waiting.submit(here.wait, 1.0)
+        own = waiting.submit(here.wait, 0.3)
         tell(store, 1, works=True)
         assert parked.result() == {ROWS, WORK}
         assert time.monotonic() - began < LONG_S / 2
@@ -116,20 +123,95 @@ def test_a_session_that_was_lost_goes_on_where_it_stopped(store: Store, other: S
     again.close()
 
 
-@on_postgres
-def test_who_was_away_for_so_long_that_rows_are_gone_knows_it(store: Store, other: Store) -> None:
-    there = Subscription(other, 0)
-    tell(store, 1)
-    there.read()
-    tell(store, 2)
+def let_go(store: Store) -> None:
+    """All that was told is old, and is pruned but for the newest."""
     with store.write() as connection:
         connection.execute(update(t.change_outbox).values(at=t.change_outbox.c.at - 3600))
         outbox.prune(connection)
         assert len(connection.execute(select(t.change_outbox)).all()) == 1, "the newest one stays"
-    assert there.has_missed()
-    there.read()
-    assert not there.has_missed()
+
+
+@on_postgres
+@pytest.mark.parametrize("read_before", [0, 1], ids=["nothing", "some"])
+def test_who_was_away_for_so_long_that_rows_are_gone_knows_it(
+    store: Store, other: Store, read_before: int
+) -> None:
+    there = Subscription(other, 0)
+    for device in range(read_before):
+        tell(store, device)
+        assert there.read() == Told({device})
+    tell(store, 2)
+    tell(store, 3)
+    let_go(store)
+    assert there.read() is None
+    tell(store, 4)
+    assert there.read() == Told({4})
     there.close()
+
+
+@on_postgres
+def test_who_has_read_all_misses_nothing_when_it_is_let_go(store: Store, other: Store) -> None:
+    there = Subscription(other, 0)
+    tell(other, 1)
+    tell(store, 2)
+    assert there.read() == Told({2})
+    let_go(store)
+    assert there.read() == Told()
+    there.close()
+
+
+class Heard(Hearing):
+    """What a feed passes on; `pause` is what it takes to hear."""
+
+    def __init__(self, pause: Callable[[], object]) -> None:
+        self.told: Queue[Told | None] = Queue()
+        self._pause = pause
+
+    def of_others(self, told: Told) -> None:
+        self.told.put(told)
+        self._pause()
+
+    def of_anything(self) -> None:
+        self.told.put(None)
+
+
+@contextmanager
+def feed(store: Store, hearing: Hearing) -> Iterator[None]:
+    running = Feed(store, hearing, Fleets([]))
+    running.start()
+    try:
+        yield
+    finally:
+        running.stop()
+
+
+@on_postgres
+def test_a_process_that_stood_still_while_rows_were_let_go_begins_anew(
+    store: Store, other: Store
+) -> None:
+    going_on = Event()
+    heard = Heard(lambda: going_on.wait(LONG_S))
+    with feed(other, heard):
+        tell(store, 1)
+        assert heard.told.get(timeout=LONG_S) == Told({1})
+        tell(store, 2)
+        tell(store, 3)
+        let_go(store)
+        going_on.set()
+        assert heard.told.get(timeout=LONG_S) is None
+
+
+@on_postgres
+def test_what_nobody_notified_is_read_all_the_same(
+    store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "READ_EVERY_S", 0.1)
+    heard = Heard(lambda: None)
+    with feed(other, heard), store.write() as connection:
+        row = {"sender": store.sender, "kind": "devices", "payload": [1]}
+        connection.execute(insert(t.change_outbox), row)
+        connection.commit()
+        assert heard.told.get(timeout=LONG_S) == Told({1})
 
 
 @on_postgres

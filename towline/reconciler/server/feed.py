@@ -1,7 +1,8 @@
 """The feed of what other processes on the same Postgres write, read in a thread of its own.
 
 It reads at each notification, and every second without one, so that a notification that was missed
-is repaired then; after an outage it goes on with the row that it read last.
+is repaired then; after an outage it goes on with the row that it read last. Whoever did not read
+for so long that rows were let go meanwhile, as a process that was suspended, begins anew.
 """
 
 import threading
@@ -69,20 +70,21 @@ class Feed:
     def _follow(self) -> None:
         """Until the session is lost or the server ends."""
         session = self._session = self._session or Subscription(self._store, self._last)
-        if session.has_missed():
-            log.warning("feed.begins-anew", missed_behind=session.last)
-            self._hearing.of_anything()
-        read_at = 0.0
+        due_at = time.monotonic()
         while not self._stopping.is_set():
-            words = session.wait(READ_EVERY_S if read_at else 0)
-            is_due = time.monotonic() >= read_at + READ_EVERY_S
+            words = session.wait(due_at - time.monotonic())
+            is_due = time.monotonic() >= due_at
             told = session.read() if is_due or outbox.ROWS in words else Told()
-            told.is_work = outbox.WORK in words or (is_due and self._is_work_left(session))
             if is_due:
-                read_at = time.monotonic()
+                due_at = time.monotonic() + READ_EVERY_S
                 self._prune()
-            if told:
-                self._hearing.of_others(told)
+            if told is None:
+                log.warning("feed.begins-anew", missed_behind=self._last)
+                self._hearing.of_anything()
+            else:
+                told.is_work = outbox.WORK in words or (is_due and self._is_work_left(session))
+                if told:
+                    self._hearing.of_others(told)
             # Not before it was passed on: what failed on the way is read again.
             self._last = session.last
             # What comes thick and fast is read together.

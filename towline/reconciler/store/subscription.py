@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import Connection, literal, select
+from sqlalchemy import Connection, and_, case, literal, select
 from sqlalchemy import text as plain_text
 
 from towline.reconciler.store import outbox
@@ -62,31 +62,27 @@ class Subscription:
                 return words
         return set()
 
-    def read(self) -> Told:
-        """What others told since the last call."""
+    def read(self) -> Told | None:
+        """What others told since the last call; None where some of it was let go before that."""
         columns = change_outbox.c
-        whole = Told()
+        whole, is_whole = Told(), True
         while True:
+            is_news = and_(columns.id > self.last, columns.sender != self._sender)
             rows = self._connection.execute(
-                select(columns.id, columns.sender, columns.kind, columns.payload)
-                .where(columns.id > self.last)
+                select(columns.id, columns.kind, case((is_news, columns.payload)).label("news"))
+                .where(columns.id >= self.last)
                 .order_by(columns.id)
                 .limit(_ROWS_AT_ONCE)
             ).all()
+            # The newest row always stays: where the one that was read last is gone, or the very
+            # first one, so may be others behind it. One statement looks at both.
+            is_whole = is_whole and (rows[0].id == (self.last or 1) if rows else not self.last)
             for row in rows:
-                if row.sender != self._sender:
-                    outbox.add_row(whole, row.kind, row.payload)
-                self.last = row.id
+                if row.news is not None:
+                    outbox.add_row(whole, row.kind, row.news)
+            self.last = rows[-1].id if rows else 0
             if len(rows) < _ROWS_AT_ONCE:
-                return whole
-
-    def has_missed(self) -> bool:
-        """Whether rows were let go before they were read here: the last one is gone, too."""
-        if not self.last:
-            return False
-        is_last = change_outbox.c.id == self.last
-        found = self._connection.execute(select(change_outbox.c.id).where(is_last))
-        return found.first() is None
+                return whole if is_whole else None
 
     def is_work_left(self, organizations: Iterable[str]) -> bool:
         """Whether Deployments of these wait for a pass, told or not."""
