@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,16 +11,19 @@ from hypothesis import strategies as st
 
 from tests.agent.fleet_server import Answer, FleetServer
 from tests.agent.packages import AgentProcess
-from towline.agent import identity
+from towline.agent import identity, journal
 from towline.agent.attempt import Key, Outcome
 from towline.agent.device import Device
 from towline.agent.layout import Layout
 from towline.agent.outcome import told
 from towline.agent.report_batch import BATCH_LIMIT_BYTES, batch, encode
-from towline.agent.server import Denied, Server
+from towline.agent.retelling import tell_again
+from towline.agent.server import Denied, Heard, Server
 from towline.agent.stop import Stop
 from towline.schemas import reports, strict_json
 from towline.schemas.states import TargetState
+
+KEY = Key("app", "d" * 8, "0" * 64, 1, "c" * 40)
 
 
 @pytest.fixture
@@ -55,8 +59,7 @@ def test_a_name_that_is_no_text_can_be_sent() -> None:
 
 @given(st.text(st.characters(exclude_categories=[])))
 def test_whatever_a_message_holds_the_server_can_read_it(message: str) -> None:
-    key = Key("app", "d" * 8, "0" * 64, 1, "c" * 40)
-    shown = told(Outcome(key, "1", "f" * 64, TargetState.FAILED, "InstallFailed", message)).message
+    shown = told(Outcome(KEY, "1", "f" * 64, TargetState.FAILED, "InstallFailed", message)).message
     assert strict_json.parse(json.dumps([shown]).encode()) == [shown]
 
 
@@ -95,3 +98,20 @@ def test_only_the_report_that_the_server_does_not_take_is_dropped(
     device.send_reports()
     assert [r.attempt.message for _, r in server.reports if r.attempt] == ["first", "last"]
     assert device.journal.state.outbox == ()
+
+
+def test_only_what_a_server_acknowledged_and_does_not_know_is_told_again(device: Device) -> None:
+    ended = Outcome(KEY, "1", "f" * 64, TargetState.COMPLETED)
+    written = journal.JournalState("own", 3, outcomes={"app": ended}, receipt="of 3")
+    heard = {
+        Heard("own", 3): False,
+        Heard("own", 2): True,
+        Heard("", 0): True,
+        Heard("of before the device was wiped", 9): True,
+    }
+    for receipt in ("of 3", ""):
+        for device.server.heard, is_forgotten in heard.items():
+            device.journal.write(replace(written, receipt=receipt))
+            tell_again(device)
+            told_again = [each["state"] for each in device.journal.state.outbox]
+            assert told_again == ["completed"] * (is_forgotten and receipt != ""), receipt

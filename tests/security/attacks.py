@@ -420,6 +420,11 @@ ATTACKS = (
                 ('"RestoredFromBackup"', "approve"),
             ),
             Shown(RECEIPTS, "who_lies_proves_nothing", ()),
+            Shown(
+                RECEIPTS,
+                "no_receipt_that_a_device_ever_got_proves_that_its_server_forgot",
+                ("journal_begun_anew", "enrolled_anew"),
+            ),
         ),
     ),
     Attack(

@@ -1,7 +1,8 @@
 """Telling a server again what it has forgotten: one that was put back to an older copy of itself.
 
 It says with each session up to which report it has heard of this device. What it acknowledged and
-does not know any more is told once more; the rest it learns from git and from the next reports.
+does not know any more is told once more; the rest it learns from git and from the next reports. One
+that knows another journal knows nothing of this one.
 """
 
 from dataclasses import replace
@@ -16,7 +17,8 @@ def tell_again(device: Device) -> None:
     if heard is None:
         return
     device.server.heard = None
-    if heard.journal not in (state.journal, "") or heard.report_seq >= state.acknowledged_seq:
+    known = heard.report_seq if heard.journal == state.journal else 0
+    if not state.receipt or known >= state.acknowledged_seq:
         return
     LOG.warning("the server has forgotten reports that it acknowledged: it is told again")
     for outcome in state.outcomes.values():

@@ -4,8 +4,8 @@ A report moves its target by the table of reported moves, updates what the devic
 the Deployments that must be looked at. Repeats and old numbers are dropped without harm.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -26,7 +26,7 @@ from towline.reconciler.verification import (
     compare_versions,
     completed_after_all,
 )
-from towline.schemas.reports import Attempt, Report
+from towline.schemas.reports import Attempt, Heard, Report
 from towline.schemas.states import ACTIVE_TARGETS, LATE_MOVES, REPORTED_MOVES, TargetState
 
 ENDED = (TargetState.COMPLETED, TargetState.FAILED, TargetState.ROLLED_BACK)
@@ -38,9 +38,24 @@ def commit_reports(
     connection: Connection, now: int, reports: Sequence[tuple[int, Report]]
 ) -> set[int]:
     """Take in reports in order; returns the devices whose documents may have changed."""
+    return take_in(connection, now, reports).touched
+
+
+@dataclass(frozen=True, slots=True)
+class TakenIn:
+    """What came of reports."""
+
+    touched: set[int]
+    """The devices whose documents may have changed."""
+    heard: Mapping[int, Heard]
+    """Up to where each device is heard now."""
+
+
+def take_in(connection: Connection, now: int, reports: Sequence[tuple[int, Report]]) -> TakenIn:
+    """Take in reports in order."""
     because(connection, "report", now)
     known = reporters.find(connection, {device_seq for device_seq, _ in reports})
-    forgotten = [(known[seq], said) for seq, said in reports if known[seq].has_forgotten(said)]
+    forgotten = [(known[seq], said) for seq, said in reports if known[seq].is_ahead(said)]
     taken = [(known[seq], report) for seq, report in reports if known[seq].take(report)]
     _take_versions(connection, now, taken)
     intake = _Intake(connection, now, taken)
@@ -51,7 +66,7 @@ def commit_reports(
     for reporter, report in forgotten:
         intake.touched |= restored.notice(connection, reporter, report, now)
     outbox.ring(connection, intake.touched)
-    return intake.touched
+    return TakenIn(intake.touched, {seq: reporter.heard for seq, reporter in known.items()})
 
 
 def _take_versions(connection: Connection, now: int, taken: Sequence[_Taken]) -> None:

@@ -6,7 +6,7 @@ number is acknowledged and dropped, so that a report may be sent again without h
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from towline.schemas import fields
 from towline.schemas.identifiers import is_id
@@ -45,11 +45,19 @@ class Attempt:
     """Percent of the download."""
 
 
+class Heard(NamedTuple):
+    """Up to where a server has heard a device: it only grows, unless something is forgotten."""
+
+    journals: int
+    """How many journals were begun, and one that is come back to is begun anew."""
+    report_seq: int
+
+
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
     """What the server acknowledged before, by its own receipt."""
 
-    report_seq: int
+    heard: Heard
     at: int
     """Seconds since the epoch."""
 
@@ -68,7 +76,7 @@ class Report:
     versions: dict[str, Installed] = field(default_factory=dict)
     """Every component that the device runs, at the time of this report."""
     acknowledged: Acknowledged | None = None
-    """Of the same journal; it comes beside the report, and is none of the device's own words."""
+    """It comes beside the report, and is none of the device's own words."""
 
     def document(self) -> dict[str, Any]:
         """The report as JSON carries it."""

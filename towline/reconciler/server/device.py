@@ -146,9 +146,12 @@ class DeviceProtocol:
         except Refused as refused:
             self._tally.reports[session.organization, "refused"] += 1
             return refusal(refused)
-        await self._inlet.report(session.device_seq, self._proved(session, headers, parsed))
+        if not parsed:
+            return Answer(204)
+        proved = self._proved(session, headers, parsed)
+        heard = await self._inlet.report(session.device_seq, proved)
         self._tally.reports[session.organization, "accepted"] += len(parsed)
-        receipt = self._receipts.write(session, parsed[-1], int(time.time())) if parsed else ""
+        receipt = self._receipts.write(session, heard, int(time.time()))
         return Answer(204, headers=(("towline-receipt", receipt),) if receipt else ())
 
     def _proved(
@@ -156,9 +159,7 @@ class DeviceProtocol:
     ) -> tuple[Report, ...]:
         """The reports, the first with what the device can prove that was acknowledged before."""
         receipt = headers.get(b"towline-receipt", b"").decode("latin-1")
-        if not parsed or not receipt:
-            return parsed
-        acknowledged = self._receipts.read(session, parsed[0].journal, receipt)
+        acknowledged = self._receipts.read(session, receipt) if receipt else None
         return (replace(parsed[0], acknowledged=acknowledged), *parsed[1:])
 
     async def _desired_state(self, scope: Scope, receive: Receive) -> Answer:

@@ -22,7 +22,7 @@ from towline.reconciler.store.engine import AWAY, Store
 from towline.reconciler.store.trouble import is_of_all, while_serving
 from towline.reconciler.tallies import InletTally
 from towline.schemas.problems import Refused
-from towline.schemas.reports import Report
+from towline.schemas.reports import Heard, Report
 
 LETTERS_PER_FLUSH = 500
 LETTERS_LIMIT = 10_000
@@ -58,9 +58,12 @@ class _Letter:
     refused: Refused | None = None
     error: Exception | None = None
 
-    def run(self, connection: Connection) -> None:
-        """Do the errand, if there is one; whoever is refused is told so, and spoils nothing."""
-        self.result, self.refused = None, None
+    def run(self, connection: Connection, heard: Mapping[int, Heard]) -> None:
+        """Do the errand, if there is one; whoever is refused is told so, and spoils nothing.
+
+        Who brought reports gets to know up to where the device is heard.
+        """
+        self.result, self.refused = heard.get(self.device_seq), None
         if self.errand is not None:
             try:
                 self.result = self.errand(connection)
@@ -129,8 +132,11 @@ class Inlet:
         """How many requests wait to be written."""
         return len(self._next.letters)
 
-    def report(self, device_seq: int, reports: Sequence[Report]) -> "asyncio.Future[None]":
-        """Hand in reports; the future ends once they are committed. Raises Full."""
+    def report(self, device_seq: int, reports: Sequence[Report]) -> "asyncio.Future[Heard]":
+        """Hand in reports; once they are committed, the future has what is heard of the device.
+
+        Raises Full.
+        """
         answered = asyncio.get_running_loop().create_future()
         return self._post(_Letter(answered, device_seq, reports))
 
@@ -247,9 +253,9 @@ class Inlet:
         now = int(time.time())
         reports = [(each.device_seq, report) for each in letters for report in each.reports]
         with self._store.write() as connection:
-            ingest.commit_reports(connection, now, reports)
+            heard = ingest.take_in(connection, now, reports).heard
             for letter in letters:
-                letter.run(connection)
+                letter.run(connection, heard)
             ingest.mark_fetched(connection, now, fetched)
 
     def _commit_seen(self, seen: Mapping[int, int]) -> None:

@@ -1,7 +1,9 @@
 """Receipts: what the server acknowledged, in its own hand, kept by the devices.
 
 A store that is put back to an older copy of itself has forgotten what came since. The devices bring
-their receipts along, and only the server could have written one: who lies proves nothing.
+their receipts along, and only the server could have written one: who lies proves nothing. A receipt
+says up to where a device was heard, which grows whatever the device does: who shows an old one
+proves nothing either, whichever journal and key it has now.
 """
 
 import hashlib
@@ -12,10 +14,10 @@ from collections.abc import Callable
 from towline.reconciler.server.sessions import Session
 from towline.schemas import envelope
 from towline.schemas.keys import PrivateKey
-from towline.schemas.reports import Acknowledged, Report
+from towline.schemas.reports import Acknowledged, Heard
 
-RECEIPT_TYPE = "application/vnd.towline.receipt.v1"
-_RECEIPT = re.compile(r"([1-9]\d{0,18})\.(\d{1,12})\.([0-9a-f]{64})")
+RECEIPT_TYPE = "application/vnd.towline.receipt.v2"
+_RECEIPT = re.compile(r"(\d{1,18})\.([1-9]\d{0,18})\.(\d{1,12})\.([0-9a-f]{64})")
 
 
 class Receipts:
@@ -26,25 +28,25 @@ class Receipts:
         self._key_of = key_of
         self._secrets: dict[tuple[str, bytes], bytes] = {}
 
-    def write(self, session: Session, report: Report, now: int) -> str:
-        """A receipt for the device's reports up to this one; empty where no key can write one."""
-        mark = self._mark(session, report.journal, report.report_seq, now)
-        return f"{report.report_seq}.{now}.{mark}" if mark else ""
+    def write(self, session: Session, heard: Heard, now: int) -> str:
+        """A receipt for what was heard of the device; empty where no key can write one."""
+        mark = self._mark(session, heard, now)
+        return f"{heard.journals}.{heard.report_seq}.{now}.{mark}" if mark else ""
 
-    def read(self, session: Session, journal: str, text: str) -> Acknowledged | None:
-        """What was acknowledged; None for what is no receipt of this device and journal."""
+    def read(self, session: Session, text: str) -> Acknowledged | None:
+        """What was acknowledged; None for what is no receipt of this device."""
         found = _RECEIPT.fullmatch(text)
         if found is None:
             return None
-        report_seq, at = int(found[1]), int(found[2])
-        mark = self._mark(session, journal, report_seq, at)
-        return Acknowledged(report_seq, at) if hmac.compare_digest(found[3], mark) else None
+        heard, at = Heard(int(found[1]), int(found[2])), int(found[3])
+        mark = self._mark(session, heard, at)
+        return Acknowledged(heard, at) if hmac.compare_digest(found[4], mark) else None
 
-    def _mark(self, session: Session, journal: str, report_seq: int, at: int) -> str:
+    def _mark(self, session: Session, heard: Heard, at: int) -> str:
         secret = self._secret(session.organization)
         if secret is None:
             return ""
-        said = "\0".join((session.slug, session.keyid, journal, str(report_seq), str(at)))
+        said = "\0".join((session.slug, *map(str, heard), str(at)))
         return hmac.digest(secret, said.encode(), "sha256").hex()
 
     def _secret(self, organization: str) -> bytes | None:

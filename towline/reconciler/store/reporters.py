@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Select, Update, bindparam, func, select, upda
 
 from towline.reconciler.store.given import among_given, rows_given
 from towline.reconciler.store.tables import device_state, edge_devices
-from towline.schemas.reports import Report
+from towline.schemas.reports import Heard, Report
 
 
 @dataclass(slots=True)
@@ -24,17 +24,26 @@ class Reporter:
     organization: str
     time_zone: str | None
     journal: str
+    journals: int
     report_seq: int
     last_sequence: int
     rejected: str
     facts: dict[str, Any] | None = None
     """What it said of itself since; None: nothing."""
 
-    def has_forgotten(self, report: Report) -> bool:
-        """Whether more was acknowledged to the device than is known: the store was put back."""
-        known = self.journal == report.journal or self.report_seq == 0
+    @property
+    def heard(self) -> Heard:
+        """Up to where."""
+        return Heard(self.journals, self.report_seq)
+
+    def is_ahead(self, report: Report) -> bool:
+        """Whether more was acknowledged to the device than is known: the store was put back.
+
+        Nothing that a device does makes less of what is known of it, so no receipt that it ever got
+        is ahead of a store that forgot nothing.
+        """
         said = report.acknowledged
-        return said is not None and known and said.report_seq > self.report_seq
+        return said is not None and said.heard > self.heard
 
     def take(self, report: Report) -> bool:
         """True once per report, which is then the last one: its number grows within its journal."""
@@ -43,6 +52,8 @@ class Reporter:
         # A refusal is told once and stands until a newer document was accepted.
         still = "" if report.last_sequence > self.last_sequence else self.rejected
         self.rejected = report.rejected or still
+        if self.journal != report.journal:
+            self.journals += 1
         self.journal, self.report_seq = report.journal, report.report_seq
         self.last_sequence = max(self.last_sequence, report.last_sequence)
         self.facts = report.facts or self.facts
@@ -64,6 +75,7 @@ def _known(engine: str) -> Select[Any]:
             edge_devices.c.organization,
             edge_devices.c.time_zone,
             device_state.c.journal,
+            device_state.c.journals,
             device_state.c.report_seq,
             device_state.c.last_sequence,
             device_state.c.rejected,
@@ -82,6 +94,7 @@ def keep(connection: Connection, reporters: Collection[Reporter], now: int) -> N
             "device_seq": each.seq,
             "facts": each.facts,
             "journal": each.journal,
+            "journals": each.journals,
             "report_seq": each.report_seq,
             "last_sequence": each.last_sequence,
             "rejected": each.rejected,
@@ -91,7 +104,7 @@ def keep(connection: Connection, reporters: Collection[Reporter], now: int) -> N
     connection.execute(_keeping(connection.dialect.name), {"reporters": rows, "now": now})
 
 
-_KEPT = ("journal", "report_seq", "last_sequence", "rejected")
+_KEPT = ("journal", "journals", "report_seq", "last_sequence", "rejected")
 
 
 @lru_cache

@@ -78,6 +78,7 @@ device_state = Table(
     Column("report_seq", Number, nullable=False, server_default="0"),
     Column("last_sequence", Number, nullable=False, server_default="0"),
     Column("rejected", Word, nullable=False, server_default=""),
+    Column("journals", Number, nullable=False, server_default="0"),
     postgresql_with={"fillfactor": 70},
 )
 
