@@ -101,9 +101,11 @@ def _row(slug: str, key: PublicKey, source: str) -> dict[str, Any]:
     }
 
 
-def _outcome(connection: Any, asked: EnrolmentRequest, source: str) -> str:
+def _outcome(
+    connection: Any, asked: EnrolmentRequest, source: str, token: str | None = None
+) -> str:
     try:
-        enrolling.enrol(connection, asked, git=None, join_token=None, source=source, now=wall())
+        enrolling.enrol(connection, asked, git=None, join_token=token, source=source, now=wall())
     except Refused as refused:
         return refused.code
     return "pending"
@@ -255,3 +257,21 @@ def test_a_key_is_used_up_by_nobody_who_waits_already(store: Store) -> None:
         with pytest.raises(Refused, match="join-token"):
             enrolling.enrol(connection, other, git=None, join_token=token, source="x", now=wall())
         assert not connection.execute(select(t.edge_devices)).all()
+
+
+@pytest.mark.both_engines
+def test_who_finds_no_room_to_wait_in_has_used_nothing_up(store: Store) -> None:
+    key = PrivateKey.generate().public
+    asked = EnrolmentRequest(ORGANIZATION, "e-1", key, "generic", "1")
+    crowd = [_row(f"d-{number}", key, "10.0.0.1") for number in range(PENDING_PER_SOURCE)]
+    with store.write() as connection:
+        terms = JoinTerms(to_pending=True)
+        token = join_tokens.create(connection, ORGANIZATION, terms, author="t", now=wall())
+        connection.execute(insert(t.enrolments), crowd)
+    outcomes = []
+    for source in ("10.0.0.1", "10.0.0.1", "10.0.0.2"):
+        with store.write() as connection:
+            outcomes.append(_outcome(connection, asked, source, token))
+    assert outcomes == ["too-many-pending", "too-many-pending", "pending"]
+    with store.read() as connection:
+        assert connection.execute(select(t.join_tokens.c.uses_left)).scalar() == 0

@@ -88,12 +88,26 @@ def enrol(
     if known is not None:
         return _note_pending(connection, who, source, now, is_key_change=True)
     if join_token is not None:
-        waits = _waits(connection, who, now)
+        return _join(connection, who, git, join_token, source, now)
+    return _note_pending(connection, who, source, now, is_key_change=False)
+
+
+def _join(
+    connection: Connection,
+    who: Applicant,
+    git: GitDevice | None,
+    join_token: str,
+    source: str,
+    now: int,
+) -> Enrolled | Pending:
+    """Let in, or to the door, who brings a join token; whoever is refused has used nothing up."""
+    waits = _waits(connection, who, now)
+    with connection.begin_nested():
         joined = join_tokens.use(connection, who.organization, join_token, now, waits_already=waits)
         who = replace(who, labels=joined.labels)
-        if not joined.to_pending:
-            return admit(connection, who, known, git, KeyFrom.JOIN, now)
-    return _note_pending(connection, who, source, now, is_key_change=False)
+        if joined.to_pending:
+            return _note_pending(connection, who, source, now, is_key_change=False)
+        return admit(connection, who, None, git, KeyFrom.JOIN, now)
 
 
 def _demand_free(known: KnownDevice | None, who: Applicant, git: GitDevice | None) -> None:
