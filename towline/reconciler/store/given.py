@@ -46,11 +46,16 @@ class _Rows(TypeDecorator[Sequence[Mapping[str, Any]]]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str:
-        try:
-            return orjson.dumps(value).decode()
-        except orjson.JSONEncodeError:
-            # A whole number beyond 64 bits, or nesting that orjson does not go into.
-            return json.dumps(value)
+        return written(value)
+
+
+def written(value: Any) -> str:
+    """The value as JSON."""
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        # A whole number beyond 64 bits, or nesting that orjson does not go into.
+        return json.dumps(value)
 
 
 def among_given(of: str, numbers: ColumnElement[int], parameter: str) -> ColumnElement[bool]:

@@ -19,7 +19,7 @@ _ANSWERS, _WRITES, _FIRSTS = "remembered", "writes", "firsts"
 def watch(engine: Engine) -> None:
     """Count what the engine's connections write.
 
-    Statements of text alone are not seen: whoever writes by them calls `forget`.
+    Statements of text alone are not seen: whoever writes by them calls `forget` or `wrote`.
     """
     event.listen(engine, "before_execute", _count_write)
 
@@ -62,8 +62,13 @@ def remembered(
     return answer
 
 
+def wrote(connection: Connection, table: Table) -> None:
+    """The table was written by a statement that is not seen here."""
+    writes: Counter[str] = connection.info.setdefault(_WRITES, Counter())
+    writes[table.name] += 1
+
+
 def _count_write(connection: Connection, statement: Any, *_: Any) -> None:
     if isinstance(statement, UpdateBase):
         assert isinstance(statement.table, Table)
-        writes: Counter[str] = connection.info.setdefault(_WRITES, Counter())
-        writes[statement.table.name] += 1
+        wrote(connection, statement.table)

@@ -13,6 +13,8 @@ from towline.reconciler.store.hints import understood
 from towline.schemas.problems import Problem
 
 BUSY_TIMEOUT_MS = 5000
+LOG_PAGES = 4000
+"""The log is written back into the file once it is so long: not for each flush of reports."""
 
 
 def open_engine(path: Path) -> Engine:
@@ -37,5 +39,6 @@ def _prepare_connection(connection: Any, _record: Any) -> None:
         "foreign_keys=ON",
         f"busy_timeout={BUSY_TIMEOUT_MS}",
         "cache_size=-65536",
+        f"wal_autocheckpoint={LOG_PAGES}",
     ):
         connection.execute(f"PRAGMA {pragma}")
