@@ -11,8 +11,10 @@ from towline.reconciler.server.device_rates import (
     FAILURES_BURST_S,
     DeviceRates,
     RateLimits,
+    is_counted,
 )
 from towline.reconciler.server.wire import Answer, problem
+from towline.schemas.keys import PrivateKey
 
 PER_S = 4
 BURST = PER_S * BURST_S
@@ -54,7 +56,7 @@ def test_a_clock_that_jumps_locks_nobody_out(jump_s: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "is_counted"),
+    ("answer", "expected"),
     [
         (problem(401, "unknown-device"), True),
         (problem(403, "revoked"), True),
@@ -65,17 +67,50 @@ def test_a_clock_that_jumps_locks_nobody_out(jump_s: float) -> None:
         (Answer(202), False),
     ],
 )
-def test_only_refusals_are_counted_of_an_address(answer: Answer, is_counted: bool) -> None:
+def test_only_refusals_are_counted(answer: Answer, expected: bool) -> None:
+    assert is_counted(answer) is expected
+
+
+def test_refusals_of_an_address_and_of_a_known_device_there_are_counted_apart() -> None:
     counted = rates()
+    known = ("acme", "pi-0001", "ab")
+    others = [("acme", "pi-0002", "ab"), ("acme", "pi-0001", "cd"), ("other", "pi-0001", "ab")]
     for _ in range(FAILURES_BURST_S):
-        assert counted.wait_s("10.0.0.1", 7.0) == 0
-        counted.note("10.0.0.1", answer, 7.0)
-    assert counted.wait_s("10.0.0.1", 7.0) == is_counted
+        assert not counted.wait_of_known_s("10.0.0.1", known, 7.0)
+        counted.note_refused("10.0.0.1", known, 7.0)
+    assert counted.wait_of_known_s("10.0.0.1", known, 7.0) == 1
+    assert counted.wait_of_known_s("10.0.0.1", known, 8.0) == 0
+    assert not any(counted.wait_of_known_s("10.0.0.1", other, 7.0) for other in others)
+    assert counted.wait_of_known_s("10.0.0.2", known, 7.0) == 0
+    for _ in range(FAILURES_BURST_S):
+        assert not counted.wait_s("10.0.0.1", 7.0)
+        counted.note_refused("10.0.0.1", None, 7.0)
+    assert counted.wait_s("10.0.0.1", 7.0) == 1
     assert counted.wait_s("10.0.0.2", 7.0) == 0
     assert counted.wait_s("10.0.0.1", 8.0) == 0
+    assert not counted.wait_of_known_s("10.0.0.1", others[0], 7.0)
 
 
-def test_an_address_that_was_refused_too_often_is_not_looked_at(
+def test_a_device_that_is_refused_for_ever_makes_nobody_wait_but_itself(
+    server: Running, enrolled: Device
+) -> None:
+    """Its key is known, and another one signs; so does a clone, or one that was revoked."""
+    neighbour = Device(server, "pi-0002")
+    assert neighbour.enrol(server.join_token()).status_code == 201
+    broken = enrolled.session_request().sign(PrivateKey.generate()).to_bytes()
+    answers = [
+        code_of(server.client.post("/api/v1/ota/session", content=broken))
+        for _ in range(2 * FAILURES_BURST_S)
+    ]
+    assert answers[0] == (401, "threshold")
+    assert answers[-1] == (429, "too-many-failures")
+    assert neighbour.open().status_code == 200
+    assert Device(server, "pi-0003").enrol(server.join_token()).status_code == 201
+    assert code_of(Device(server, "pi-0004").open()) == (401, "unknown-device")
+    assert code_of(enrolled.open()) == (429, "too-many-failures")
+
+
+def test_a_flood_from_an_address_keeps_nobody_out_who_is_known(
     server: Running, enrolled: Device
 ) -> None:
     call, body = "/api/v1/ota/session", b"{}"
@@ -86,5 +121,8 @@ def test_an_address_that_was_refused_too_often_is_not_looked_at(
     assert code_of(answer) == (429, "too-many-failures")
     assert 1 <= int(answer.headers["retry-after"]) <= 60
     assert code_of(Device(server, "pi-0002").enrol()) == (429, "too-many-failures")
+    assert code_of(Device(server, "pi-0002").open()) == (429, "too-many-failures")
+    assert code_of(Device(server, enrolled.id).open()) == (429, "too-many-failures"), "another key"
     assert enrolled.poll().status_code == 200
     assert enrolled.report(enrolled.facts()).status_code == 204
+    assert enrolled.open().status_code == 200

@@ -153,6 +153,14 @@ class Admission:
 
         return await self._inlet.write(write)
 
+    def knows(self, organization: str, device: str, keyid: str) -> bool:
+        """Whether a device is known by that id and that key; blocks."""
+        if self._fleets.find(organization) is None:
+            return False
+        with self._store.read() as connection:
+            found = access.find_device(connection, organization, device)
+        return found is not None and found.key is not None and found.key.keyid == keyid
+
     def _authenticate(
         self, sealed: Envelope, request: SessionRequest, now: int
     ) -> tuple[KnownDevice, PublicKey]:

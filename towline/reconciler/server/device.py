@@ -15,14 +15,14 @@ from urllib.parse import parse_qs
 import structlog
 
 from towline.reconciler.server import wire
-from towline.reconciler.server.admission import Admission, refusal
-from towline.reconciler.server.device_rates import DeviceRates, too_many_failures
+from towline.reconciler.server.admission import refusal
 from towline.reconciler.server.fleets import Fleets
 from towline.reconciler.server.inlet import Full, Inlet
 from towline.reconciler.server.old_devices import STATUS_CALL, OldDevices
 from towline.reconciler.server.polls import NO_SESSION, Polls, Waiting, token_of
 from towline.reconciler.server.receipts import Receipts
 from towline.reconciler.server.sessions import Session, Sessions
+from towline.reconciler.server.strangers import Strangers
 from towline.reconciler.server.wire import (
     STORE_AWAY,
     Answer,
@@ -51,23 +51,21 @@ class DeviceProtocol:
     def __init__(
         self,
         *,
-        admission: Admission,
+        strangers: Strangers,
         sessions: Sessions,
         polls: Polls,
         inlet: Inlet,
         old_devices: OldDevices,
         fleets: Fleets,
-        rates: DeviceRates,
         tally: DeviceTally,
     ) -> None:
         self._tally = tally
-        self._admission = admission
+        self._strangers = strangers
         self._sessions = sessions
         self._polls = polls
         self._inlet = inlet
         self._old_devices = old_devices
         self._fleets = fleets
-        self._rates = rates
         self._receipts = Receipts(fleets.key_if_any)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -114,16 +112,10 @@ class DeviceProtocol:
     async def _admit(self, scope: Scope, receive: Receive, call: str) -> Answer:
         body = await wire.read_body(receive, wire.DEVICE_BODY_LIMIT)
         source = scope["client"][0] if scope.get("client") else ""
-        if wait_s := self._rates.wait_s(source, time.time()):
-            self._tally.turned_away["failures"] += 1
-            return too_many_failures(source, wait_s)
         if call == "session":
-            answer = await self._admission.open_session(body)
-        else:
-            token = _credential(wire.headers_of(scope), "Join ")
-            answer = await self._admission.enrol(body, token, source)
-        self._rates.note(source, answer, time.time())
-        return answer
+            return await self._strangers.open_session(source, body)
+        token = _credential(wire.headers_of(scope), "Join ")
+        return await self._strangers.enrol(source, body, token)
 
     async def _session(self, headers: Mapping[bytes, bytes]) -> Session | None:
         """Whose call it is; the session may have been opened at another process."""

@@ -1,10 +1,11 @@
-"""How often devices may call: each in its session, and from each address those who are refused.
+"""How often devices may call: each in its session, and without one those who are refused.
 
 Whoever is in a session is known, so that others at the same address never slow it down. Whoever is
-not costs a signature to be looked at; an address that was refused too often waits before that.
+not costs a signature to be looked at; who was refused too often waits before that.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from towline.reconciler.server.buckets import Buckets
@@ -13,6 +14,8 @@ from towline.reconciler.server.wire import Answer, come_later
 BURST_S = 10
 """So many seconds' calls of a device may come at once."""
 FAILURES_BURST_S = 60
+KNOWN_FAILURES_PER_S = 1
+"""Refusals of one known device at one address: an agent asks far more rarely."""
 _LAWFUL = frozenset({"clock"})
 """Refusals of those who have shown who they are."""
 
@@ -24,7 +27,7 @@ class RateLimits:
     of_device: int = 50
     """Calls of one device in a second: polls, and requests with reports."""
     failures: int = 10
-    """Refused enrolments and sessions of one address in a second."""
+    """Refused enrolments and sessions of one address in a second, known devices' left out."""
 
 
 GENEROUS = RateLimits()
@@ -38,6 +41,8 @@ class DeviceRates:
         self._next_s: dict[int, float] = {}
         """When a device's calls would all be due, had they come at their rate: one number each."""
         self._failures = Buckets(limits.failures * FAILURES_BURST_S, limits.failures)
+        known_burst = KNOWN_FAILURES_PER_S * FAILURES_BURST_S
+        self._failures_of_known = Buckets(known_burst, KNOWN_FAILURES_PER_S)
 
     def take(self, device_seq: int, now: float) -> int:
         """Count a call: 0 when it may be served, else the whole seconds until one may."""
@@ -50,13 +55,29 @@ class DeviceRates:
         return 0
 
     def wait_s(self, source: str, now: float) -> int:
-        """For how long nobody who has no session is looked at from an address; 0: they are."""
+        """For how long nobody unknown is looked at from an address; 0: they are."""
         return self._failures.wait_s(source, now)
 
-    def note(self, source: str, answer: Answer, now: float) -> None:
-        """What somebody without a session was answered."""
-        if answer.status in range(400, 500) and answer.code not in _LAWFUL:
+    def wait_of_known_s(self, source: str, claim: Sequence[str], now: float) -> int:
+        """For how long those who claim to be this device are not looked at from an address."""
+        return self._failures_of_known.wait_s(_place(source, claim), now)
+
+    def note_refused(self, source: str, known: Sequence[str] | None, now: float) -> None:
+        """Somebody without a session was refused: a known device, or anybody else."""
+        if known is None:
             self._failures.take(source, now)
+        else:
+            self._failures_of_known.take(_place(source, known), now)
+
+
+def is_counted(answer: Answer) -> bool:
+    """Whether somebody without a session was refused who should not have asked."""
+    return answer.status in range(400, 500) and answer.code not in _LAWFUL
+
+
+def _place(source: str, claim: Sequence[str]) -> str:
+    """A device at an address; nothing in it has a space."""
+    return " ".join((source, *claim))
 
 
 def too_many_calls(wait_s: int) -> Answer:
@@ -65,6 +86,6 @@ def too_many_calls(wait_s: int) -> Answer:
 
 
 def too_many_failures(source: str, wait_s: int) -> Answer:
-    """To whoever calls from an address."""
-    words = f"too many calls from {source} were refused: come again in {wait_s} s"
+    """To whoever calls without a session."""
+    words = f"too many such calls from {source} were refused: come again in {wait_s} s"
     return come_later(429, "too-many-failures", words, wait_s)

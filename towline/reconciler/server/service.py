@@ -59,6 +59,7 @@ from towline.reconciler.server.problem_answers import install_problems
 from towline.reconciler.server.request_ids import RequestIds
 from towline.reconciler.server.served_documents import ServedDocuments
 from towline.reconciler.server.sessions import Sessions
+from towline.reconciler.server.strangers import Strangers
 from towline.reconciler.server.tls import Certificate
 from towline.reconciler.store.bound import bound_to
 from towline.reconciler.store.engine import Store, is_postgres
@@ -136,13 +137,12 @@ class Service:
             clock=self._clock,
         )
         protocol = DeviceProtocol(
-            admission=Admission(store, self._inlet, sessions, fleets),
+            strangers=Strangers(Admission(store, self._inlet, sessions, fleets), rates, tally),
             sessions=sessions,
             polls=self._polls,
             inlet=self._inlet,
             old_devices=OldDevices(store, doorbell, self._inlet, fleets),
             fleets=fleets,
-            rates=rates,
             tally=tally,
         )
         self.desks = _desks(store, settings, doorbell, fleets)
