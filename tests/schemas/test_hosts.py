@@ -56,12 +56,18 @@ def test_what_is_listed_may_be_anything_and_nothing_else_is_asked() -> None:
         ("::ffff:127.0.0.1", True),
         ("::ffff:169.254.169.254", True),
         ("ff02::1", True),
+        ("64:ff9b::127.0.0.1", True),
+        ("64:ff9b::169.254.169.254", True),
+        ("64:ff9b::10.1.2.3", True),
+        ("64:ff9b::224.0.0.1", True),
+        ("64:ff9b:0:0:0:1:5db8:d822", True),
         ("10.1.2.3", False),
         ("192.168.1.1", False),
         ("93.184.216.34", False),
         ("::ffff:93.184.216.34", False),
         ("2606:2800:220:1::1", False),
         ("fd00::1", False),
+        ("64:ff9b::93.184.216.34", False),
     ],
 )
 def test_neighbours_are_known_by_their_addresses(address: str, expected: bool) -> None:

@@ -37,11 +37,19 @@ class Hosts:
             raise Refused("host", f"{host} leads to {address}")
 
 
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""Where networks without IPv4 see all of it: the IPv4 address is in the last four bytes."""
+
+
 def is_near(address: str) -> bool:
     """Whether an address is this machine's or of its own link: no place for packages."""
     found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
+    if isinstance(found, ipaddress.IPv6Address):
+        if found in _NAT64:
+            # Through a translator, which leads to public addresses and to no others (RFC 6052).
+            inside = ipaddress.IPv4Address(found.packed[-4:])
+            return inside.is_multicast or not inside.is_global
+        found = found.ipv4_mapped or found
     return (
         found.is_loopback
         or found.is_link_local
