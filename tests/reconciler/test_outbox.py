@@ -10,6 +10,7 @@ from threading import Event
 
 import pytest
 from sqlalchemy import func, insert, select, text, update
+from structlog.testing import capture_logs
 
 from tests.stores import open_fresh, place_of
 from towline.reconciler.server import feed as feeds
@@ -66,6 +67,22 @@ def test_the_process_itself_hears_what_was_committed_and_nothing_else(store: Sto
         outbox.tell_repository(connection, "acme")
     tell(store, works=True)
     assert heard == [Told({2, 3, 4}, {"acme"}, {2: "ab"}, {"acme"}), Told(is_work=True)]
+
+
+@pytest.mark.both_engines
+def test_what_was_committed_was_written_whoever_fails_to_hear_of_it(store: Store) -> None:
+    """Else the writer would say that it was not, and others would not hear."""
+    heard: list[Told] = []
+
+    def fails(_: Told) -> None:
+        raise RuntimeError("a bug")
+
+    store.hear(fails)
+    store.hear(heard.append)
+    with capture_logs() as logged:
+        tell(store, 1)
+    assert heard == [Told({1})]
+    assert [(line["event"], line["log_level"]) for line in logged] == [("listener.failed", "error")]
 
 
 @on_postgres

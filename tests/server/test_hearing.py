@@ -2,15 +2,19 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import delete
+from sqlalchemy.exc import OperationalError
 
 from tests.reconciler.simulation import ORGANIZATION, Simulation
+from towline.reconciler.server import hearing as hearings
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import Fleets, FleetView
 from towline.reconciler.server.hearing import Hearing
 from towline.reconciler.server.sessions import Session, Sessions
+from towline.reconciler.store import outbox
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.outbox import Told
 
@@ -80,6 +84,36 @@ def test_who_knows_nothing_looks_at_all_of_it_anew(tmp_path: Path) -> None:
     assert process.rung(is_anything=True) == [1, 2]
     assert process.woken
     assert process.sessions.find(b"t1", 0) is None
+
+
+def test_a_bell_that_cannot_ring_now_rings_as_soon_as_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was committed stands, and who is at the bells must hear of it."""
+    monkeypatch.setattr(hearings, "AGAIN_S", 0.01)
+    process = Process(tmp_path)
+    store = process.fleet.store
+    read, tries = store.read, iter(range(3))
+
+    def away() -> Any:
+        if next(tries, None) is None:
+            return read()
+        raise OperationalError("SELECT", {}, Exception("the database is away"))
+
+    monkeypatch.setattr(store, "read", away)
+    store.hear(process.hearing.of_own)
+
+    async def story() -> None:
+        process.doorbell.open()
+        with store.write() as connection:
+            outbox.ring_everyone(connection, ORGANIZATION)
+            outbox.wake(connection)
+        assert process.woken
+        while not all(map(process.doorbell.count, process.devices)):
+            await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(story(), 20))
+    assert next(tries, None) is None
 
 
 def test_a_process_that_only_reconciles_keeps_nothing_of_devices(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -31,6 +32,8 @@ from towline.schemas.problems import Problem
 AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
 """What a transaction raises while the store cannot be used: a database that is away, a locked file,
 a full disk. Nothing of the transaction is kept, and it may go well later."""
+
+log = structlog.get_logger()
 
 
 class Store:
@@ -70,8 +73,16 @@ class Store:
                 labelled.forget(self.engine)
                 raise
             connection.commit()
-        for listener in self._listeners if told else ():
-            listener(told)
+        if told:
+            self._tell(told)
+
+    def _tell(self, told: Told) -> None:
+        """What is committed stands, whoever fails to hear of it."""
+        for listener in self._listeners:
+            try:
+                listener(told)
+            except Exception:
+                log.exception("listener.failed")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
