@@ -17,6 +17,13 @@ from tests.server.provider import Provider
 from tests.server.test_serve import client_of, serving, settings
 from tests.server.visiting import PAGE
 from towline.reconciler.server import oidc_settings
+from towline.reconciler.server.dashboard.provider_door import (
+    ATTEMPT_LIFE_S,
+    COOKIE,
+    ONWARD_LIMIT,
+    Attempts,
+)
+from towline.reconciler.server.oidc import Attempt
 from towline.reconciler.server.oidc_settings import OidcSettings
 from towline.reconciler.server.serve import ServeSettings
 from towline.reconciler.store.people import Role
@@ -146,12 +153,28 @@ def test_only_the_browser_that_set_out_comes_back_and_once(
     cookies = dict(browser.cookies)
     browser.cookies.clear()
     assert "out of date" in come_back(browser, at).text
-    browser.cookies.update(cookies)
-    assert "out of date" in come_back(browser, at).text
+    set_out(browser)
+    assert "out of date" in come_back(browser, at).text, "another attempt"
     browser.cookies.clear()
-    back = httpx.get(set_out(browser)).headers["location"].partition("?")[2]
+    browser.cookies.update(cookies)
+    back = httpx.get(at).headers["location"].partition("?")[2]
     assert browser.get(f"{DOOR}/back?{back}").status_code == 200
     assert browser.get(f"{DOOR}/back?{back}").status_code == 403
+
+
+def test_however_many_set_out_an_attempt_holds_until_its_end_and_no_longer() -> None:
+    attempts, attempt, now = Attempts(), Attempt(f"{PAGE}/fleet"), int(time.time())
+    sealed = attempts.seal(attempt, now)
+    for _ in range(100):
+        attempts.seal(Attempt(PAGE), now)
+    assert attempts.open(sealed, attempt.state) == attempt
+    assert len(vars(attempts)) == 1, "nothing is kept of any"
+    assert attempts.open(sealed, attempt.state + "x") is None
+    assert Attempts().open(sealed, attempt.state) is None, "another server's"
+    late = attempts.seal(attempt, now - ATTEMPT_LIFE_S - 1)
+    assert attempts.open(late, attempt.state) is None
+    longest = attempts.seal(Attempt(PAGE + "/" * (ONWARD_LIMIT - len(PAGE))), now)
+    assert len(f"{COOKIE}={longest}") <= 4096, "a browser keeps no longer one"
 
 
 def test_nobody_is_sent_on_to_another_site(browser: httpx.Client, provider: Provider) -> None:

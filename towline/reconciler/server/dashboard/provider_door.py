@@ -1,21 +1,21 @@
 """The door beside the sign-in form: people come in by an OpenID Connect provider.
 
-The browser that comes back must be the one that set out: a cookie of its own says so, which is
+The browser that comes back must be the one that set out: it keeps the attempt in a cookie that only
+this process can have sealed, so that nobody who sets out crowds out another. The cookie is
 `SameSite=Lax`, because the way back begins at the provider's site.
 """
 
 import hmac
 import secrets
-import threading
-from collections import OrderedDict
-from typing import Annotated, NamedTuple
+from dataclasses import asdict
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from towline.reconciler.server.dashboard.page import PATH, page, see_other
 from towline.reconciler.server.dashboard.reception import begin_visit, inside, sign_in_page
-from towline.reconciler.server.desk import AtDesks, Declined, remember, wall_clock
+from towline.reconciler.server.desk import AtDesks, Declined, Desks, remember, wall_clock
 from towline.reconciler.server.oidc import Attempt, NotLetIn, Provider, ProviderAway
 
 COOKIE = "__Secure-towline-provider"
@@ -23,43 +23,38 @@ DOOR = f"{PATH}/sign-in/provider"
 ATTEMPT_LIFE_S = 600
 VISIT_LIFE_S = 3600
 """So soon a group that was taken away ends a visit; the provider lets in again without a word."""
-MOST = 10_000
+ONWARD_LIMIT = 2000
+"""It is part of the cookie, and a browser keeps none above 4096 bytes."""
 
 router = APIRouter(prefix="/sign-in/provider")
 Words = Annotated[str, Query(max_length=4000)]
-
-
-class _Waiting(NamedTuple):
-    attempt: Attempt
-    browser: str
-    until: int
+Onward = Annotated[str, Query(max_length=ONWARD_LIMIT)]
 
 
 class Attempts:
-    """Attempts that the provider has not answered yet; safe to use from any thread."""
+    """Attempts that the provider has not answered yet; none is kept here."""
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[str, _Waiting] = OrderedDict()
-        self._changing = threading.Lock()
+        self._key = secrets.token_bytes(32)
 
-    def begin(self, attempt: Attempt, browser: str, now: int) -> None:
-        """Remember one; the oldest are forgotten where there are too many."""
-        with self._changing:
-            while self._waiting:
-                oldest = next(iter(self._waiting.values()))
-                if oldest.until > now and len(self._waiting) < MOST:
-                    break
-                self._waiting.popitem(last=False)
-            self._waiting[attempt.state] = _Waiting(attempt, browser, now + ATTEMPT_LIFE_S)
+    def seal(self, attempt: Attempt, now: int) -> str:
+        """What its browser keeps of it."""
+        import jwt  # noqa: PLC0415 an extra
 
-    def take(self, state: str, browser: str, now: int) -> Attempt | None:
-        """The attempt of that state, once, and only for the browser that began it."""
-        with self._changing:
-            found = self._waiting.pop(state, None)
-        if found is None or found.until <= now:
+        claims = asdict(attempt) | {"exp": now + ATTEMPT_LIFE_S}
+        return jwt.encode(claims, self._key, algorithm="HS256")
+
+    def open(self, sealed: str, state: str) -> Attempt | None:
+        """The attempt of that state, if it was sealed here and is not out of date."""
+        import jwt  # noqa: PLC0415 an extra
+
+        try:
+            claims = jwt.decode(sealed, self._key, ["HS256"], options={"require": ["exp"]})
+        except jwt.PyJWTError:
             return None
-        is_same = hmac.compare_digest(found.browser.encode(), browser.encode())
-        return found.attempt if is_same else None
+        del claims["exp"]
+        attempt = Attempt(**claims)
+        return attempt if hmac.compare_digest(attempt.state.encode(), state.encode()) else None
 
 
 def _provider(request: Request) -> Provider:
@@ -70,18 +65,17 @@ def _provider(request: Request) -> Provider:
 
 
 @router.get("")
-def set_out(request: Request, onward: Words = "") -> Response:
+def set_out(request: Request, onward: Onward = "") -> Response:
     """Send the browser to the provider."""
     provider = _provider(request)
-    attempt, browser = Attempt(inside(onward)), secrets.token_urlsafe(24)
+    attempt = Attempt(inside(onward))
     try:
         answer = see_other(provider.address(attempt))
     except ProviderAway as away:
         return sign_in_page(request, onward, f"{provider.settings.host}: {away}.", 502)
-    request.app.state.attempts.begin(attempt, browser, wall_clock())
     answer.set_cookie(
         COOKIE,
-        browser,
+        request.app.state.attempts.seal(attempt, wall_clock()),
         max_age=ATTEMPT_LIFE_S,
         path=DOOR,
         secure=True,
@@ -96,11 +90,18 @@ def come_back(
     request: Request, desks: AtDesks, code: Words = "", state: Words = "", error: Words = ""
 ) -> Response:
     """The provider's answer."""
-    provider = _provider(request)
-    browser = request.cookies.get(COOKIE, "")
-    attempt = request.app.state.attempts.take(state, browser, wall_clock())
+    _provider(request)
+    attempt = request.app.state.attempts.open(request.cookies.get(COOKIE, ""), state)
     if attempt is None:
         return sign_in_page(request, "", "This attempt to sign in was out of date; try again.", 403)
+    answer = _receive(request, desks, attempt, code, error)
+    answer.delete_cookie(COOKIE, path=DOOR, secure=True, httponly=True, samesite="lax")
+    return answer
+
+
+def _receive(request: Request, desks: Desks, attempt: Attempt, code: str, error: str) -> Response:
+    """Let somebody in, or say why not."""
+    provider = _provider(request)
     try:
         if error or not code:
             raise NotLetIn(f"the provider said {error[:80] or 'nothing'}")
@@ -114,5 +115,4 @@ def come_back(
     answer = page(request, "signed_in.html", {"onward": attempt.onward})
     with desks.of(person.organization).doing(person, "dashboard.sign-in"):
         begin_visit(request, answer, person, VISIT_LIFE_S, by_token=False)
-    answer.delete_cookie(COOKIE, path=DOOR, secure=True, httponly=True, samesite="lax")
     return answer
