@@ -1,15 +1,20 @@
 """The chain of acts: whatever is done to it shows, and acts from before there was one are in it."""
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import IntegrityError
 
 from tests.postgres import Databases
+from tests.stores import open_fresh
 from towline.reconciler.store import audit_rows, migrate, postgres, reading_audit, sqlite_file
 from towline.reconciler.store.engine import open_store
 from towline.schemas import audit_chain
@@ -63,9 +68,37 @@ def test_one_that_was_cut_off_at_the_beginning_cannot_be_hidden(contents: Any) -
         audit_chain.check([*acts[:-1], forged], "acme")
 
 
+MIGRATION = "towline.reconciler.store.migrations.versions.0018_one_act_for_each_number"
 OLD_ACT = """INSERT INTO audit (at, organization, person, token_id, role, action, object, detail,
 result, request) VALUES (:at, :organization, 'Ada', 'x', 'admin', 'deployment.pause', '', :detail,
 'done', '')"""
+
+
+@pytest.mark.both_engines
+def test_no_number_is_given_to_two_acts_and_two_that_have_it_are_told(
+    engine: str, tmp_path: Path
+) -> None:
+    """Of a store from before that."""
+    act = text(OLD_ACT), {"at": 1, "organization": "acme", "detail": "{}"}
+    migration = importlib.import_module(MIGRATION)
+    triggers = {
+        "postgres": ["audit_keeps ON audit"],
+        "sqlite": ["audit_keeps_numbers_on_insert", "audit_keeps_on_delete"],
+    }
+    store = open_fresh(tmp_path / "towline.db")
+    with store.write() as connection:
+        for trigger in triggers[engine]:
+            connection.execute(text(f"DROP TRIGGER {trigger}"))
+        connection.execute(text("DROP INDEX ix_audit_organization_number"))
+        connection.execute(*act)
+        connection.execute(*act)
+        with Operations.context(MigrationContext.configure(connection)):
+            with pytest.raises(migration.ActsWithOneNumber, match=r"2 acts of acme .* number 0"):
+                migration.upgrade()
+            connection.execute(text("DELETE FROM audit WHERE id = 2"))
+            migration.upgrade()
+    with pytest.raises(IntegrityError), store.write() as connection:
+        connection.execute(*act)
 
 
 @pytest.mark.both_engines

@@ -164,8 +164,12 @@ def test_an_act_and_its_row_are_one_transaction(busy: Running) -> None:
             id=1, at=0, organization="acme", person="x", token_id="", role="", action="",
             object="", detail="{}", result="", request="",
         ),
+        insert(t.audit).prefix_with("OR REPLACE").values(
+            id=99, number=1, at=0, organization="acme", person="x", token_id="", role="",
+            action="", object="", detail="{}", result="", request="",
+        ),
     ],
-    ids=["update", "delete", "replace"],
+    ids=["update", "delete", "replace", "replace by number"],
 )  # fmt: skip
 def test_nothing_changes_a_row(busy: Running, statement: Any) -> None:
     call(busy, ACTS[0])

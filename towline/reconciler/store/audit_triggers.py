@@ -14,6 +14,14 @@ WHEN NEW.id IN (SELECT id FROM audit)
 BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END""",
 )
 
+SQLITE_BY_NUMBER = (
+    # Nor does it ask for one that has the same number.
+    """CREATE TRIGGER audit_keeps_numbers_on_insert BEFORE INSERT ON audit
+WHEN EXISTS (SELECT 1 FROM audit WHERE organization = NEW.organization AND number = NEW.number)
+BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END""",
+)
+"""From the schema on in which each act has a number of its own."""
+
 POSTGRES = (
     """CREATE FUNCTION audit_keeps() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN RAISE EXCEPTION 'the audit is append-only'; END $$""",

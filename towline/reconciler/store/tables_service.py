@@ -123,6 +123,7 @@ audit = Table(
     Column("previous", String(64), server_default="", nullable=False),
     Column("hash", String(64), server_default="", nullable=False),
     Index(None, "organization", "id"),
+    Index(None, "organization", "number", unique=True),
     Index(None, "organization", "deployment", "id"),
 )
 """What people did, one row for each act; triggers refuse to change or remove one.
