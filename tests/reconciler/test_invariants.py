@@ -234,7 +234,11 @@ class FleetLife(RuleBasedStateMachine):
                     )
                     worlds.append(replace(world, fleet=replace(world.fleet, is_owner=True)))
                     raise Undone
-            assert worlds[0] == worlds[1]
+            kept, anew = worlds
+            assert kept.next_clock is None or kept.next_clock > self.fleet.now
+            if anew.next_clock is not None:
+                assert kept.next_clock is not None and kept.next_clock <= anew.next_clock
+            assert replace(kept, next_clock=anew.next_clock, silence=anew.silence) == anew
 
     @invariant()
     def what_waits_has_a_clock_ahead_and_only_the_newest_run_has_one(self) -> None:

@@ -138,6 +138,7 @@ def test_a_batch_is_filled_up_without_a_look_at_all(fleet: Simulation) -> None:
         excuse = update(t.device_state).where(t.device_state.c.device_seq == first)
         connection.execute(excuse.values(last_seen=fleet.now - 10 * POLL_S))
         connection.execute(update(t.targets).values(created_at=fleet.now - 10 * POLL_S))
+        connection.execute(update(t.runs).values(heard_since=None))  # that was another life
     with statements(fleet) as asked:
         fleet.pass_over_all()
     names = {device.name for device in fleet.devices.values() if device.seq in following}

@@ -155,11 +155,10 @@ class Performer:
                 self._record(run, Event("batch.opened", message=message))
                 self.touched |= grants.to_prepare(connection, run.seq, action.number)
             case Admit(batch, limit, only_seen):
-                selection.admit(
+                self.touched |= selection.admit(
                     connection, self.head, self._manifest, run, batch, limit,
                     now=now, seen_after=self.seen_after, only_seen=only_seen,
                 )  # fmt: skip
-                self.touched |= grants.to_prepare(connection, run.seq, batch)
             case Grant(devices):
                 self.touched |= grants.grant(connection, run.seq, devices, now)
                 slugs = grants.slugs(connection, devices)

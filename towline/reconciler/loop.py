@@ -27,6 +27,7 @@ from towline.reconciler.leadership import Deposed, FencedStore, Leadership
 from towline.reconciler.observe import observe, patience_of
 from towline.reconciler.store import audit_rows, changed_devices, dirt, repositories, sweeps
 from towline.reconciler.store.engine import AWAY, Store
+from towline.reconciler.store.silence import keep_silence
 from towline.reconciler.store.trouble import while_serving
 from towline.reconciler.tallies import LoopTally
 from towline.reconciler.watching import watching_thread
@@ -81,6 +82,8 @@ def pass_over(
         with store.write() as connection:
             over = with_overrides(connection, head, deployment)
             world = observe(connection, over, deployment, now=now, poll_interval_s=poll_interval_s)
+            if world.run is not None:
+                keep_silence(connection, world.run.seq, world.silence)
             actions = decide(world)
             seen_after = now - patience_of(world.manifest, poll_interval_s).seen_s
             performer = Performer(connection, over, deployment, now=now, seen_after=seen_after)

@@ -45,6 +45,7 @@ from towline.reconciler.snapshot import (
 from towline.reconciler.store import clocks, fleet, runs
 from towline.reconciler.store.clocks import Asked, Patience
 from towline.reconciler.store.next_clock import next_clock
+from towline.reconciler.store.silence import silence
 from towline.reconciler.store.targets import groups_by_batch
 from towline.reconciler.walk import next_seen
 from towline.schemas.states import BatchState
@@ -79,15 +80,17 @@ def observe(
         is_recheck=run.checked_commit != head.commit.sha,
         swept_at=run.swept_at,
     )
+    early = silence(connection, run.seq, run.heard_since, now=now, seen_s=patience.seen_s)
     world = replace(
         world,
         run=run_seen(run, opened, gate_cleared_at(connection, run.seq)),
         is_retry_requested=is_retry_requested(connection, run.seq),
         holds=holds_seen(connection, run),
         batches=tuple(batch_seen(row, groups.get(row.number, ())) for row in opened),
-        lapsed=clocks.lapsed(connection, asked, is_owned),
-        next_clock=next_clock(connection, asked),
+        lapsed=clocks.lapsed(connection, asked, is_owned, early),
+        next_clock=next_clock(connection, asked, early),
         is_swept=asked.is_sweep,
+        silence=early,
     )
     if manifest is None or manifest.revision != run.revision:
         return world

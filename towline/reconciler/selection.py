@@ -1,6 +1,6 @@
 """Selecting devices into batches, in the run's order, by the conditions that fit its release."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -85,8 +85,11 @@ def admit(
     now: int,
     seen_after: int,
     only_seen: bool,
-) -> None:
-    """Select more devices into a batch: replacements for excused ones, or latecomers."""
+) -> set[int]:
+    """Select more devices into a batch: replacements for excused ones, or latecomers.
+
+    Returns those that are to prepare.
+    """
     opened = runs.batches_of(connection, run.seq)
     row = next(row for row in opened if row.number == batch)
     plans = plans_of(manifest, run, opened)
@@ -94,18 +97,19 @@ def admit(
     selection = _Selection(connection, head, manifest, run, seen_after)
     choice = selection.choice(within)
     is_plain = only_seen and not (row.is_last or row.is_alone)
-    if is_plain and selection.select_next(choice, batch, limit, now):
-        return
+    if is_plain and (found := selection.select_next(choice, batch, limit, now)):
+        return set(found)
     groups = selection.groups(choice)
     selection.skip_unfit(
         choice, {k: v for k, v in groups.items() if k is Fit.OWNED_BY_OTHER}, batch, now
     )
     if row.is_alone:
         selection.select_alone(choice, groups, batch, now)
-        return
+        return grants.to_prepare(connection, run.seq, batch)
     added = selection.select(choice, groups, batch, limit, now, only_seen=only_seen)
     if row.is_last:
         runs.grow_batch(connection, run.seq, batch, added)
+    return grants.to_prepare(connection, run.seq, batch)
 
 
 class _Selection:
@@ -164,15 +168,15 @@ class _Selection:
             is_everyone=len(wanted) == sum(map(len, groups.values())),
         )
 
-    def select_next(self, choice: Choice, batch: int, limit: int, now: int) -> bool:
-        """Select `limit` devices by walking; False: they must be looked for among all."""
+    def select_next(self, choice: Choice, batch: int, limit: int, now: int) -> Sequence[int]:
+        """Select `limit` devices by walking; nobody: they must be looked for among all."""
         found = next_seen(self.connection, self.manifest, self.offer, self.run, choice, limit)
         if found is None or self.order is None:
-            return False
+            return ()
         entry = Entry(batch, TargetState.PENDING, "Selected", now)
         whole = for_offer(choice, self.manifest, self.offer, self.run)
         select_these(self.connection, whole, found, entry, self.order)
-        return True
+        return found
 
     def select_alone(
         self, choice: Choice, groups: Mapping[Fit, list[ConditionGroup]], batch: int, now: int

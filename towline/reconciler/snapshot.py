@@ -10,6 +10,7 @@ from uuid import UUID
 
 from towline.manifests.model import BatchPlan, Deployment
 from towline.reconciler.store.clocks import Lapsed
+from towline.reconciler.store.silence import NOBODY, Silence
 from towline.reconciler.verdict import Tally
 from towline.schemas.states import PASSED_BATCHES, BatchState, RunState
 
@@ -215,6 +216,8 @@ class Snapshot:
     aftercare: Aftercare = Aftercare()
     is_swept: bool = False
     """Who of the last batch is silent for offline.after was asked this time."""
+    silence: Silence = NOBODY
+    """Of those who wait before the last batch."""
     next_clock: int | None = None
     """The next time at which a device's clock runs out."""
 

@@ -62,10 +62,17 @@ def settle(connection: Connection, run_seq: int, change: int, what_for: str) -> 
     connection.execute(_SETTLING, named)
 
 
+_LOOKS = (runs.c.settled_for, runs.c.walked_for, runs.c.heard_since)
+"""What a run need not look at again, as far as they say."""
+
+
 def unsettle(connection: Connection, organization: str) -> None:
     """Every run looks at all devices once more: a safety net, now and then."""
     connection.execute(
         update(runs)
-        .where(runs.c.organization == organization, runs.c.settled_for.is_not(None))
-        .values(settled_for=None)
+        .where(
+            runs.c.organization == organization,
+            or_(*(column.is_not(None) for column in _LOOKS)),
+        )
+        .values(dict.fromkeys(_LOOKS))
     )

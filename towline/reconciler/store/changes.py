@@ -22,6 +22,7 @@ _UNTOLD = {
     "runs": {
         "metadata", "offer", "filter_id", "cursor_pos", "next_due", "progress_from", "updated_at",
         "swept_at", "checked_commit", "let_go_at", "settled_change", "settled_for",
+        "heard_since", "walked_change", "walked_for",
     },
     "batches": {"last_verdict_at"},
     "holds": set(),

@@ -18,16 +18,16 @@ from sqlalchemy import (
     and_,
     bindparam,
     exists,
-    func,
+    literal_column,
     or_,
     select,
 )
 
 from towline.reconciler.store import hints
+from towline.reconciler.store.silence import LAST_SEEN, NOT_LAST, UNGRANTED, Silence, is_in
 from towline.reconciler.store.sweeps import sweep_s
 from towline.reconciler.store.tables import (
     IS_AWAY,
-    batches,
     deployment_counts,
     device_state,
     edge_devices,
@@ -103,6 +103,11 @@ class Asked:
         return self.now if self.swept_at is None else self.swept_at + every_s
 
     @property
+    def unseen_since(self) -> int:
+        """Who was not heard of since then is silent."""
+        return self.now - self.patience.seen_s
+
+    @property
     def named(self) -> dict[str, object]:
         """What the statements ask with."""
         now, patience = self.now, self.patience
@@ -113,7 +118,7 @@ class Asked:
             "now": now,
             "seen_s": patience.seen_s,
             "offline_s": patience.offline_s,
-            "unseen_since": now - patience.seen_s,
+            "unseen_since": self.unseen_since,
             "silent_since": now - patience.offline_s,
         }
 
@@ -143,6 +148,10 @@ def by_deadline(statement: Select[Any]) -> Select[Any]:
     return hints.by("ix_targets_deadline", statement, targets)
 
 
+def _by_who_goes_back(statement: Select[Any]) -> Select[Any]:
+    return hints.by("ix_targets_back", statement, targets)
+
+
 def awaits_verdict() -> ColumnElement[bool]:
     """Active, or completed and not verified yet."""
     return or_(
@@ -154,17 +163,8 @@ def awaits_verdict() -> ColumnElement[bool]:
     )
 
 
-LAST_SEEN: ColumnElement[int] = func.coalesce(device_state.c.last_seen, 0)
 STANDS = targets.c.waits == ""
 """Its clock runs: it does not wait for a window or a lock."""
-UNGRANTED = and_(
-    targets.c.run_seq == bindparam("newest"),
-    targets.c.status == TargetState.PENDING.value,
-    targets.c.granted_at.is_(None),
-)
-NOT_LAST = select(batches.c.number).where(
-    batches.c.run_seq == bindparam("newest"), batches.c.is_last.is_(False)
-)
 
 _IS_NEWEST = targets.c.run_seq == bindparam("newest", type_=Integer)
 _IS_DUE = targets.c.deadline <= bindparam("now")
@@ -210,41 +210,36 @@ _NOT_FETCHED = away(
         targets.c.fetched_at.is_(None),
     )
 )
-_EARLY_BATCHES = (
-    select(_COUNTS.batch)
-    .where(
-        _COUNTS.run_seq == bindparam("newest"),
-        _COUNTS.status == TargetState.PENDING.value,
-        _COUNTS.is_granted.is_(False),
-        _COUNTS.batch.in_(NOT_LAST),
-    )
-    .distinct()
+_DEFERRED = select(_COUNTS.n).where(
+    _COUNTS.run_seq == bindparam("newest"), _COUNTS.reason == "OfflineDeferred"
 )
-_HAS_DEFERRED = select(
-    exists(
-        select(_COUNTS.n).where(
-            _COUNTS.run_seq == bindparam("newest"), _COUNTS.reason == "OfflineDeferred"
-        )
-    )
+_GOES_BACK = targets.c.goes_back.is_(literal_column("true"))
+_ASKED_FOR = select(
+    exists(_DEFERRED.where(_COUNTS.batch.not_in(NOT_LAST))),
+    and_(
+        exists(_DEFERRED),
+        exists(_by_who_goes_back(select(targets.c.run_seq).where(_IS_NEWEST, _GOES_BACK))),
+    ),
 )
+"""Whether a deferred device may return into the last batch, or onto its way back."""
 
 
 def lapsed(
-    connection: Connection, asked: Asked, still_owned: ColumnElement[bool]
+    connection: Connection, asked: Asked, still_owned: ColumnElement[bool], early: Silence
 ) -> tuple[Lapsed, ...]:
     """At most 500 targets of each kind of lapse.
 
     `still_owned` is the manifest's filter over `edge_devices`.
     """
     found: list[Lapsed] = []
-    for lapse, statement in _statements(connection, asked, still_owned):
+    for lapse, statement in _statements(connection, asked, still_owned, early):
         rows = connection.execute(statement, asked.named)
         found += [Lapsed(run, device, batch, lapse) for run, device, batch in rows]
     return tuple(sorted(set(found), key=lambda each: (each.run_seq, each.device_seq)))
 
 
 def _statements(
-    connection: Connection, asked: Asked, still_owned: ColumnElement[bool]
+    connection: Connection, asked: Asked, still_owned: ColumnElement[bool], early: Silence
 ) -> Iterator[tuple[Lapse, Select[Any]]]:
     if asked.is_recheck or asked.is_sweep:
         yield Lapse.LEFT, _lapsing(UNGRANTED, targets.c.goes_back.is_(False), ~still_owned)
@@ -252,38 +247,39 @@ def _statements(
     yield Lapse.UNPREPARED, _UNPREPARED
     yield Lapse.NOT_FETCHED, _NOT_FETCHED
     # Before the last batch a silent device is replaced at once.
-    if early := early_batches(connection, asked):
-        is_early = and_(targets.c.batch.in_(early), targets.c.goes_back.is_(False))
+    if early.heard_since is not None and early.heard_since <= asked.unseen_since:
+        is_early = is_in(early.batches)
         yield Lapse.OFFLINE, _lapsing(UNGRANTED, still_owned, is_early, _silent("unseen_since"))
     if asked.is_sweep:
         is_late = or_(targets.c.batch.not_in(NOT_LAST), targets.c.goes_back)
         may_wait = or_(still_owned, targets.c.goes_back)
         yield Lapse.OFFLINE, _lapsing(UNGRANTED, may_wait, is_late, _silent("silent_since"))
-    if connection.execute(_HAS_DEFERRED, asked.named).scalar_one():
-        yield Lapse.RETURNED, _has_returned(still_owned)
-
-
-def early_batches(connection: Connection, asked: Asked) -> list[int]:
-    """Batches before the last in which a device waits for its grant."""
-    return sorted(connection.execute(_EARLY_BATCHES, asked.named).scalars())
+    into_last, on_way_back = connection.execute(_ASKED_FOR, asked.named).one()
+    if into_last:
+        yield Lapse.RETURNED, _returned(_may_enter(still_owned))
+    if on_way_back:
+        yield Lapse.RETURNED, _by_who_goes_back(_returned(_GOES_BACK))
 
 
 def _silent(since: str) -> ColumnElement[bool]:
     return and_(targets.c.created_at <= bindparam(since), bindparam(since) >= LAST_SEEN)
 
 
-def _has_returned(still_owned: ColumnElement[bool]) -> Select[Any]:
+def _may_enter(still_owned: ColumnElement[bool]) -> ColumnElement[bool]:
     takes = select(runs.c.seq).where(
         runs.c.seq == bindparam("newest"),
         runs.c.goes_back == "",
         runs.c.status.in_(("in_progress", "completed")),
     )
-    may_enter = and_(targets.c.batch.not_in(NOT_LAST), targets.c.run_seq.in_(takes), still_owned)
+    return and_(targets.c.batch.not_in(NOT_LAST), targets.c.run_seq.in_(takes), still_owned)
+
+
+def _returned(may: ColumnElement[bool]) -> Select[Any]:
     return _lapsing(
         targets.c.run_seq == bindparam("newest"),
         targets.c.status == TargetState.SKIPPED.value,
         targets.c.reason == "OfflineDeferred",
         bindparam("unseen_since") <= LAST_SEEN,
-        or_(targets.c.goes_back, may_enter),
+        may,
         has_no_other_active(),
     )

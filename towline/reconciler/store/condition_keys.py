@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     and_,
+    bindparam,
     case,
     exists,
     func,
@@ -25,9 +26,11 @@ from towline.reconciler.store.choice import Choice, Portion
 from towline.reconciler.store.ownership import claimed, owned_by
 from towline.reconciler.store.remembered import remembered
 from towline.reconciler.store.tables import (
+    deployment_counts,
     device_components,
     device_state,
     edge_devices,
+    runs,
     targets,
 )
 from towline.reconciler.store.ties import OF_ALL
@@ -122,6 +125,22 @@ def _flags(connection: Connection, choice: Choice) -> ColumnElement[int]:
     return flags + _activity(connection, choice)
 
 
+_IS_ANY_ACTIVE = select(
+    exists(
+        select(literal(1))
+        .select_from(runs)
+        .join(deployment_counts, deployment_counts.c.run_seq == runs.c.seq)
+        .where(
+            runs.c.component == bindparam("of_component"),
+            runs.c.seq != bindparam("of_run"),
+            deployment_counts.c.status.in_([state.value for state in ACTIVE_TARGETS]),
+        )
+    )
+).execution_options(**OF_ALL)
+"""Whether another run of the component is at work, of any organization: to ask at all is a question
+of time alone."""
+
+
 def _activity(connection: Connection, choice: Choice) -> ColumnElement[int]:
     """What another run does with the device; there is at most one such target."""
     other = targets.alias("other")
@@ -131,11 +150,13 @@ def _activity(connection: Connection, choice: Choice) -> ColumnElement[int]:
         other.c.status.in_([literal_column(f"'{state}'") for state in ACTIVE_TARGETS]),
         other.c.run_seq != choice.run_seq,
     )
-    # Of any organization: whether to ask at all is a question of time alone.
-    is_any = select(exists(select(literal(1)).where(is_active))).execution_options(**OF_ALL)
-    about = (choice.component, choice.run_seq)
+    about = {"of_component": choice.component, "of_run": choice.run_seq}
     if not remembered(
-        connection, "active", about, [targets], lambda: connection.execute(is_any).scalar_one()
+        connection,
+        "active",
+        about,
+        [targets],
+        lambda: connection.execute(_IS_ANY_ACTIVE, about).scalar_one(),
     ):
         return literal(0)
     weight = case((other.c.granted_at.is_(None), _BUSY), else_=_BUSY + _INSTALLING)

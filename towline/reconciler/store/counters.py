@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from towline.reconciler.store.tables import deployment_counts, targets
+from towline.schemas.states import TargetState
 
 
 class Standing(NamedTuple):
@@ -35,6 +36,11 @@ class Standing(NamedTuple):
     is_granted: bool = False
     is_verified: bool = False
     is_set_aside: bool = False
+
+    @property
+    def is_waiting(self) -> bool:
+        """For its grant."""
+        return self.status == TargetState.PENDING.value and not self.is_granted
 
     def changed(self, values: Mapping[str, Any]) -> "Standing":
         """What it counts as once columns of the target got these plain values."""

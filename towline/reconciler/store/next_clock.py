@@ -8,7 +8,6 @@ from sqlalchemy import (
     Connection,
     Select,
     bindparam,
-    case,
     exists,
     func,
     or_,
@@ -16,16 +15,14 @@ from sqlalchemy import (
 )
 
 from towline.reconciler.store.clocks import (
-    LAST_SEEN,
     RUNS_OF_DEPLOYMENT,
     STANDS,
-    UNGRANTED,
     Asked,
     awaits_verdict,
     away,
     by_deadline,
-    early_batches,
 )
+from towline.reconciler.store.silence import LAST_SEEN, Silence, later
 from towline.reconciler.store.tables import (
     IS_AWAY,
     deployment_counts,
@@ -45,10 +42,6 @@ def _soonest(clock: ColumnElement[Any], *where: ColumnElement[bool]) -> Select[A
         .join(device_state, device_state.c.device_seq == targets.c.device_seq)
         .where(clock > bindparam("now"), *where)
     )
-
-
-def _later(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[Any]:
-    return case((one > other, one), else_=other)
 
 
 _OF_DEPLOYMENT = targets.c.run_seq.in_(RUNS_OF_DEPLOYMENT)
@@ -71,7 +64,7 @@ _DEADLINE = select(func.min(_DEADLINE_OF_RUN.scalar_subquery())).where(
 )
 _SILENT_WAITER = away(
     _soonest(
-        _later(LAST_SEEN + bindparam("offline_s"), targets.c.deadline),
+        later(LAST_SEEN + bindparam("offline_s"), targets.c.deadline),
         _OF_DEPLOYMENT,
         ~STANDS,
         IS_AWAY,
@@ -89,19 +82,13 @@ _UNFETCHED = away(
 _TIMES = select(*(each.scalar_subquery() for each in (_DEADLINE, _SILENT_WAITER, _UNFETCHED)))
 
 
-def next_clock(connection: Connection, asked: Asked) -> int | None:
+def next_clock(connection: Connection, asked: Asked, early: Silence) -> int | None:
     """The next time after `now` at which a clock of a target can run out.
 
     Whoever waits silently in the last batch is looked at with the next sweep.
     """
-    early = early_batches(connection, asked)
-    times: list[int | None] = [*connection.execute(_TIMES, asked.named).one()]
-    if early:
-        since = _later(LAST_SEEN, targets.c.created_at)
-        is_early = targets.c.batch.in_(early)
-        statement = _soonest(since + bindparam("seen_s"), UNGRANTED, is_early)
-        times.append(connection.execute(statement, asked.named).scalar_one())
-    if _waits_late(connection, asked, early):
+    times = [*connection.execute(_TIMES, asked.named).one(), early.next_at]
+    if _waits_late(connection, asked, early.batches):
         times.append(asked.sweep_after)
     return min((time for time in times if time is not None), default=None)
 

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Select,
     String,
     and_,
+    bindparam,
     case,
     delete,
     exists,
@@ -34,7 +35,7 @@ from towline.reconciler.store.condition_keys import (
     release_index,
 )
 from towline.reconciler.store.counters import Standing
-from towline.reconciler.store.tables import edge_devices, targets
+from towline.reconciler.store.tables import deployment_counts, edge_devices, targets
 from towline.reconciler.store.targets import insert_ignoring
 from towline.schemas.states import TargetState
 
@@ -190,15 +191,25 @@ def _number(release: int | None) -> int:
     return NO_RELEASE if release is None else release
 
 
+_TELLS_CLAIMS = select(
+    exists(
+        select(deployment_counts.c.n).where(
+            deployment_counts.c.run_seq == bindparam("of_run"),
+            deployment_counts.c.reason == OWNED_BY_OTHER,
+        )
+    )
+)
+
+
 def _forget_claims(connection: Connection, choice: Choice, chosen: Select[Any]) -> None:
     """The rows that said who else owns the chosen devices go: they enter the run anew."""
+    if not connection.execute(_TELLS_CLAIMS, {"of_run": choice.run_seq}).scalar_one():
+        return
     told = and_(
         targets.c.run_seq == choice.run_seq,
         targets.c.status == _SKIPPED.value,
         targets.c.reason == OWNED_BY_OTHER,
     )
-    if not connection.execute(select(exists(select(literal(1)).where(told)))).scalar_one():
-        return
     devices = select(chosen.subquery().c.seq)
     forgotten = connection.execute(
         delete(targets)

@@ -46,6 +46,7 @@ from towline.reconciler.store.tables_service import (
     join_tokens,
     leader_epoch,
     merge_requests,
+    passed_over,
     session_nonces,
     sessions,
 )
@@ -84,6 +85,7 @@ __all__ = [
     "old_device_leaves",
     "organizations",
     "overrides",
+    "passed_over",
     "plans",
     "repositories",
     "revisions",

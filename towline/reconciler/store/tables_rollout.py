@@ -105,12 +105,16 @@ runs = Table(
     Column("let_go_at", Number),
     Column("settled_change", Number),
     Column("settled_for", Version),
+    Column("heard_since", Number),
+    Column("walked_change", Number),
+    Column("walked_for", Version),
     Column("started_at", Number),
     Column("completed_at", Number),
     Column("created_at", Number, nullable=False),
     Column("updated_at", Number, nullable=False),
     UniqueConstraint("organization", "deployment", "revision", "turn"),
     Index(None, "organization", "deployment", "seq"),
+    Index(None, "component"),
 )
 Index(
     "ix_runs_next_due",
@@ -121,7 +125,9 @@ Index(
 """`swept_at`: when it was last asked who of the last batch is silent for long. `checked_commit`: by
 which commit it was last asked who is still owned. `let_go_at`: when git ceased to want what had
 ended before. `settled_change`: up to which change of a device nobody was left to be taken, asked
-for `settled_for`."""
+for `settled_for`. `heard_since`: since then everyone who waits before the last batch was heard of.
+`cursor_pos`: whoever stands before it in the order enters the run by a change after `walked_change`
+or out of `passed_over`; asked for `walked_for`."""
 
 batches = Table(
     "batches",
@@ -231,6 +237,7 @@ IS_READY = and_(
 )
 """Waits for nothing but its grant."""
 _of_run("ready", IS_READY, targets.c.batch, targets.c.position)
+_of_run("back", targets.c.goes_back.is_(literal_column("true")), targets.c.device_seq)
 """`sha256` and `arm`: which package of the run's offer it gets. `waits`: what the device says that
 its install waits for (a window, a lock); its deadline stands still meanwhile. `goes_back`: its
 grant is for `from_version`."""

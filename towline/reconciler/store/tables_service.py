@@ -172,6 +172,15 @@ dirty_devices = Table(
 )
 """A device's last change; triggers write it, and no row is ever removed."""
 
+passed_over = Table(
+    "passed_over",
+    metadata,
+    Column("run_seq", Number, ForeignKey("runs.seq"), primary_key=True),
+    Column("device_seq", Number, ForeignKey("edge_devices.seq"), primary_key=True),
+    sqlite_with_rowid=False,
+)
+"""Devices before a run's `cursor_pos` that fit, and were silent or busy: time brings them back."""
+
 dirty_deployments = Table(
     "dirty_deployments",
     metadata,

@@ -5,6 +5,7 @@ transaction: `deployment_counts` equals a GROUP BY at any time. Whatever of targ
 rebuilds is recorded here, and where devices are selected.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,9 +15,10 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, select, 
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from towline.reconciler.store import changes, counters
+from towline.reconciler.store import changes, counters, silence
 from towline.reconciler.store.among import among
 from towline.reconciler.store.causes import is_recorded
+from towline.reconciler.store.counters import Standing
 from towline.reconciler.store.tables import deployment_counts, targets
 from towline.schemas.states import ACTIVE_TARGETS, TargetState, move_target
 
@@ -96,7 +98,7 @@ def _update_one(connection: Connection, target: Row[Any], values: dict[str, Any]
     if is_counted and after:
         moved = counters.standings(after)
         moved.subtract(counters.standings([target]))
-        counters.add(connection, target.run_seq, moved)
+        _count(connection, target.run_seq, moved)
     if told and after and is_recorded(connection):
         changes.targets_changed(connection, target.run_seq, [target], after)
 
@@ -139,10 +141,17 @@ def _update(
     if is_counted:
         moved = counters.standings(after)
         moved.subtract(counters.standings(before))
-        counters.add(connection, run_seq, moved)
+        _count(connection, run_seq, moved)
     if told and is_recorded(connection):
         changes.targets_changed(connection, run_seq, before, after)
     return before
+
+
+def _count(connection: Connection, run_seq: int, moved: Counter[Standing]) -> None:
+    counters.add(connection, run_seq, moved)
+    # A change leaves all that it is of in one state, so that no others hide who waits anew.
+    if sum(n for standing, n in moved.items() if standing.is_waiting) > 0:
+        silence.forget(connection, run_seq)
 
 
 def has_no_other_active() -> ColumnElement[bool]:
