@@ -148,7 +148,9 @@ class Simulation:
                 statements[path] = word.sign(RELEASE_KEY).to_bytes()
         self.head = replace(
             self.head,
-            commit=CommitSeen(f"{self.commits:040x}", "Ada", "ada@acme.example", self.subject),
+            commit=CommitSeen(
+                f"{self.commits:040x}", "Ada", "ada@acme.example", self.subject, self.now
+            ),
             deployments=loaded.deployments,
             groups=loaded.groups,
             statements=statements,

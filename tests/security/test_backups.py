@@ -15,7 +15,9 @@ from towline.reconciler import restored
 from towline.reconciler.server.only_server import only_on_folder
 from towline.reconciler.store import runs, sqlite_file
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.causes import because
 from towline.reconciler.store.engine import Store, open_existing
+from towline.schemas.states import Verb
 
 SLOW = "  strategy: immediate\n  maxConcurrent: 1\n"
 
@@ -43,6 +45,13 @@ def holds_of(store: Store) -> list[str]:
         (run,) = runs.live_of(connection, ORGANIZATION)
         holds = runs.holds_of(connection, ORGANIZATION, run.deployment, run.seq)
     return [each.reason for each in holds]
+
+
+def lose(fleet: Simulation, at: int) -> None:
+    """See that the store was put back."""
+    with fleet.store.write() as connection:
+        because(connection, "restore", at)
+        restored.hold_runs(connection, ORGANIZATION, at, "put back")
 
 
 def test_a_backup_holds_what_was_committed_and_nothing_of_what_is_under_way(
@@ -106,6 +115,24 @@ def test_a_restore_holds_each_run_and_keeps_the_former_store(
     assert newest.target_version == "2.0.0"
     kept.close()
     assert not list(tmp_path.glob(".restoring*"))
+
+
+@pytest.mark.parametrize(("lost_after_s", "held"), [(0, [restored.REASON]), (-1, [])])
+def test_what_git_wanted_before_the_loss_is_held_when_it_begins_anew(
+    fleet: Simulation, lost_after_s: int, held: list[str]
+) -> None:
+    lose(fleet, fleet.now + lost_after_s)
+    assert holds_of(fleet.store) == [restored.REASON], "that under way, whatever wants it"
+    fleet.commit(manifest("2.0.0", SLOW))
+    assert holds_of(fleet.store) == held
+
+
+def test_what_a_person_asks_for_again_after_the_loss_is_not_held(fleet: Simulation) -> None:
+    fleet.verb(Verb.CANCEL)
+    lose(fleet, fleet.now)
+    fleet.verb(Verb.RETRY)
+    fleet.settle()
+    assert holds_of(fleet.store) == []
 
 
 def test_the_log_of_the_former_store_never_meets_the_restored_one(

@@ -125,8 +125,7 @@ def test_row_37_a_server_that_is_restored_is_followed_by_its_devices(
     with fleet.served() as client:
         fleet.enrol(client)
         until(has(client, "1.0.0"), "1.0.0")
-    shutil.copy(fleet.store, backup)
-    with fleet.served() as client:
+        fleet.run("backup", str(backup), "--store", str(fleet.store))
         fleet.publish("2.0.0")
         until(has(client, "2.0.0"), "2.0.0")
     before = Device(fleet.layout, identity.load(fleet.layout), Stop())

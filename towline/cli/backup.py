@@ -54,8 +54,8 @@ def restore(
         tell(f"whatever happened after {times.to_rfc3339(done.newest)} is forgotten")
     for name in done.held:
         tell(f"{name} is held as RestoredFromBackup")
-    if done.held:
-        tell("start the server, look at them, and let each go on: towline approve NAME --reason T")
+    tell("what git's commits until now begin anew will be held, too: a pause may be forgotten")
+    tell("start the server, look at them, and let each go on: towline approve NAME --reason T")
 
 
 def _database(what: str, command: str) -> Problem:

@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from towline.manifests.model import Deployment, Ownership
+from towline.reconciler import restored
 from towline.reconciler.actions import BeginRun
 from towline.reconciler.cohort import order_for
 from towline.reconciler.head import Head
@@ -69,6 +70,8 @@ def begin_run(
         commit=head.commit.sha,
     )
     record(connection, head.organization, now, event)
+    if not action.is_retry:
+        restored.hold_begun(connection, head, manifest.name, now)
     return touched
 
 

@@ -127,7 +127,7 @@ class Follower:
         # Git sets no limit to who somebody is; a database does.
         name = shortened(commit.author_name, AUTHOR_LIMIT)
         email = shortened(commit.author_email, AUTHOR_LIMIT)
-        seen = CommitSeen(sha, name, email, commit.subject)
+        seen = CommitSeen(sha, name, email, commit.subject, commit.time)
         return Candidate(seen, read_head(files, seen, self.organization))
 
     def _judge(self, candidate: Candidate, row: Any, now: int) -> bool:

@@ -16,6 +16,8 @@ class CommitSeen:
     author_name: str = ""
     author_email: str = ""
     subject: str = ""
+    time: int = 0
+    """Of the committer, seconds since the epoch; 0: not known."""
 
     @property
     def author(self) -> str:

@@ -66,13 +66,6 @@ def happened_since(connection: Connection, organization: str, kind: str, since: 
     return found.first() is not None
 
 
-def newest_of(connection: Connection, organization: str, kind: str) -> int:
-    """When something of this kind was last recorded; 0: never."""
-    of = events.c.organization == organization, events.c.kind == kind
-    newest = select(events.c.at).where(*of).order_by(events.c.id.desc()).limit(1)
-    return connection.execute(newest).scalar_one_or_none() or 0
-
-
 LOOKED_AT = 1000
 """So many of the last events are asked for their time."""
 

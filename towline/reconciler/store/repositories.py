@@ -41,6 +41,12 @@ def get(connection: Connection, organization: str) -> Row[Any]:
     ).one()
 
 
+def restored_at(connection: Connection, organization: str) -> int:
+    """When it was seen last that the store was put back to an older copy of itself; 0: never."""
+    asked = select(repositories.c.restored_at).where(repositories.c.organization == organization)
+    return connection.execute(asked).scalar_one_or_none() or 0
+
+
 def change(connection: Connection, organization: str, **values: Any) -> None:
     """Set columns of the repository's row."""
     connection.execute(

@@ -36,7 +36,9 @@ repositories = Table(
     Column("hold_reason", Text, nullable=False, server_default=""),
     Column("last_error", Text, nullable=False, server_default=""),
     Column("last_fetch_at", Number),
+    Column("restored_at", Number),
 )
+"""`restored_at`: when it was seen last that the store was put back to an older copy of itself."""
 
 manifests = Table(
     "manifests",

@@ -1,4 +1,7 @@
-"""How many journals a device has begun, so that what it was told of a former one is known as old."""
+"""What tells a store that was put back: how many journals each device began, and when it was seen.
+
+What a device was told of a former journal is known as old by their number.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,6 +15,7 @@ depends_on = None
 def upgrade() -> None:
     number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     op.add_column("device_state", sa.Column("journals", number, nullable=False, server_default="0"))
+    op.add_column("repositories", sa.Column("restored_at", number))
 
 
 def downgrade() -> None:
