@@ -26,7 +26,7 @@ from towline.reconciler.server.device_rates import BURST_S, DeviceRates, RateLim
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import Fleets, FleetView
 from towline.reconciler.server.inlet import Inlet
-from towline.reconciler.server.polls import Polls
+from towline.reconciler.server.polls import Asked, Polls, Waiting
 from towline.reconciler.server.served_documents import ServedDocuments
 from towline.reconciler.server.sessions import Session, Sessions
 from towline.reconciler.server.wire import Receive, Scope, Send
@@ -224,7 +224,6 @@ def parts(fleet: Simulation, monkeypatch: pytest.MonkeyPatch) -> Parts:
     view = FleetView(ORGANIZATION, lambda: RELEASE_KEY, lambda: (b"{}",), dict, lambda: None)
     fleets = Fleets([view])
     documents = ServedDocuments(fleet.store, doorbell, fleets.key, 300)
-    rates = DeviceRates(RateLimits())
     polls = Polls(
         sessions=sessions,
         documents=documents,
@@ -232,18 +231,17 @@ def parts(fleet: Simulation, monkeypatch: pytest.MonkeyPatch) -> Parts:
         inlet=inlet,
         fleets=fleets,
         poll_interval_s=300,
-        rates=rates,
+        rates=DeviceRates(RateLimits()),
         tally=tally,
         clock=ClockGuard(fleet.store, is_accepted=True),
     )
     protocol = DeviceProtocol(
-        admission=cast(Any, None),
+        strangers=cast(Any, None),
         sessions=sessions,
         polls=polls,
         inlet=inlet,
         old_devices=cast(Any, None),
         fleets=fleets,
-        rates=rates,
         tally=tally,
     )
     return Parts(polls, tally, seen, protocol)
@@ -387,6 +385,49 @@ def test_a_session_that_ends_is_told_to_who_waits(way: str, parts: Parts) -> Non
 
     (answer,) = parked(parts, way, end)
     assert answer.startswith(b"HTTP/1.1 401 ")
+
+
+@both_ways
+def test_a_connection_goes_on_after_a_session_that_ended_just_as_its_poll_came(
+    way: str, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread may end it at any moment."""
+    find = parts.polls.sessions.find
+
+    def find_and_end(token: bytes, now: int) -> Session | None:
+        found = find(token, now)
+        parts.polls.sessions.replace({DEVICE: ""})
+        return found
+
+    async def story() -> None:
+        etag = await etag_of(parts)
+        client = await parts.connect(way)
+        monkeypatch.setattr(parts.polls.sessions, "find", find_and_end)
+        waiting = request(start=f"GET {PATH}?wait=60 HTTP/1.1").replace(b"ETAG", etag)
+        for number in (1, 2):
+            await client.send(waiting)
+            await client.read(number)
+        assert client.got.count(b"HTTP/1.1 401 ") == 2
+
+    run(story())
+
+
+def test_who_leaves_at_once_is_not_waited_for(parts: Parts) -> None:
+    async def story() -> None:
+        etag = await etag_of(parts)
+        asked = parts.polls.judge(
+            parts.polls.sessions.find(b"right", 0) or pytest.fail("no session"),
+            {b"host": b"towline", b"towline-nonce": b"A" * 22, b"towline-sequence": b"17"}
+            | {b"if-none-match": etag},
+            b"wait=60",
+            time.time(),
+        )
+        assert isinstance(asked, Asked)
+        Waiting(parts.polls, asked, lambda _: pytest.fail("nobody is there")).give_up()
+        await asyncio.sleep(0.01)
+        assert parts.polls.doorbell.parked == 0
+
+    run(story())
 
 
 @both_ways

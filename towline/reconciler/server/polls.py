@@ -164,9 +164,15 @@ class Waiting:
         self._polls = polls
         self._asked = asked
         self._tell: Callable[[Answer], None] | None = tell
-        self._until = asyncio.get_running_loop().time() + asked.wait_s
+        loop = asyncio.get_running_loop()
+        self._until = loop.time() + asked.wait_s
         self._timer: asyncio.TimerHandle | None = None
-        self._look()
+        # Whoever made this has to know of it before it tells: a session may end just now.
+        loop.call_soon(self._begin)
+
+    def _begin(self) -> None:
+        if self._tell is not None:
+            self._look()
 
     def give_up(self) -> None:
         """Whoever asked is gone."""
