@@ -20,11 +20,11 @@ from tests.server.changing import (
     rows,
 )
 from tests.server.conftest import NOW, AddRun, Device, Running, wall
+from tests.server.described import application_at
 from tests.server.test_admin_create import Fleet, fleet
 from tests.server.test_serve import settings
 from tests.server.visiting import PAGE, Guest
 from towline.reconciler.server.desk import Desks
-from towline.reconciler.server.service import people as people_application
 from towline.reconciler.store import people
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store
@@ -117,7 +117,7 @@ def test_the_tables_here_know_every_changing_route(store: Store) -> None:
     }
     changing = {
         str(route.path)
-        for route in iter_route_contexts(people_application(desks, 300).routes)
+        for route in iter_route_contexts(application_at(desks).routes)
         if route.methods and route.methods - {"GET", "HEAD"}
     }
     assert changing == known, "a route that changes something belongs into ACTS here"

@@ -12,7 +12,7 @@ from tests.server.changing import waiting
 from tests.server.conftest import NOW, ORGANIZATION, AddRun, Device, Running, add_target
 from tests.server.test_admin import API
 from tests.server.visiting import Guest
-from towline.reconciler.server import desk
+from towline.reconciler.server import callers
 from towline.reconciler.store import people
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.labels import intern_labels
@@ -91,7 +91,7 @@ def theirs(server: Running, add_run: AddRun) -> dict[str, str]:
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server counts many wrong tokens before it answers otherwise."""
-    monkeypatch.setattr(desk, "FAILURES_AT_ONCE", 10_000)
+    monkeypatch.setattr(callers, "FAILURES_AT_ONCE", 10_000)
 
 
 def test_without_a_token_every_call_is_401(patience: None, server: Running) -> None:
@@ -111,7 +111,7 @@ def test_wrong_tokens_are_counted_by_address_and_lock_out_nobody_who_has_a_right
     wrong = {"Authorization": "Bearer tow_1a2b3c4d5e6f_" + "0" * 64}
     url = f"{API}/devices"
     said = [server.client.get(url, headers=wrong).status_code for _ in range(22)]
-    assert said == [401] * desk.FAILURES_AT_ONCE + [429] * 2
+    assert said == [401] * callers.FAILURES_AT_ONCE + [429] * 2
     refused = server.client.get(url, headers=wrong)
     assert (refused.status_code, refused.json()["code"]) == (429, "too-many-failures")
     assert 1 <= int(refused.headers["retry-after"]) <= 180

@@ -8,12 +8,12 @@ import pytest
 
 from tests.server.changing import prepare
 from tests.server.conftest import AddRun, Device, Running
+from tests.server.described import application_at
 from tests.server.test_admin import API
 from tests.server.test_admin_shapes import put_in_force
 from tests.server.visiting import Page
 from towline.reconciler.server.desk import Desk, Desks
 from towline.reconciler.server.openapi.document import CALLS, EXAMPLES
-from towline.reconciler.server.service import people as people_application
 from towline.reconciler.store.engine import Store
 
 JSON, PROBLEM = "application/json", "application/problem+json"
@@ -26,7 +26,7 @@ def document() -> dict[str, Any]:
     """It needs no store."""
     store: Any = Store.__new__(Store)
     desks = Desks(store, lambda name: Desk(name, store, 300, lambda: None, tuple, None, None))
-    made: dict[str, Any] = people_application(desks, 300).openapi()
+    made: dict[str, Any] = application_at(desks).openapi()
     return made
 
 

@@ -14,9 +14,9 @@ from sqlalchemy import Connection, insert, select
 
 from tests.server.changing import ACTS, call, prepare, waiting
 from tests.server.conftest import NOW, AddRun, Device, Running, run_values, wall
+from tests.server.described import application_at
 from tests.server.visiting import Guest
 from towline.reconciler.server.desk import Desk, Desks
-from towline.reconciler.server.service import people as application
 from towline.reconciler.store import counters, enrolling, join_tokens, people
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.audit import Deed, DeedStore
@@ -53,7 +53,7 @@ def reads() -> list[str]:
     desks = Desks(Store.__new__(Store), lambda _: Desk.__new__(Desk))
     return [
         str(route.path)
-        for route in iter_route_contexts(application(desks, 300).routes)
+        for route in iter_route_contexts(application_at(desks).routes)
         if "GET" in (route.methods or ()) and not NOT_ASKED.search(str(route.path))
     ]
 

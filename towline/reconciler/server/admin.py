@@ -14,9 +14,10 @@ from towline.reconciler import acts, groups, showing, standing, unmerged
 from towline.reconciler.explain_deployment import explain_deployment
 from towline.reconciler.explain_unmerged import explain_unmerged
 from towline.reconciler.server import admin_acts, admin_unmerged
-from towline.reconciler.server.desk import Administrator, AtDesk, Declined, Viewer, wall_clock
+from towline.reconciler.server.desk import Declined, wall_clock
 from towline.reconciler.server.etags import etag_of
 from towline.reconciler.server.large_answers import large_answer
+from towline.reconciler.server.receiving import Administrator, AtDesk, Viewer
 from towline.reconciler.server.sight import sight
 from towline.reconciler.store import reading, reading_devices, reading_events
 from towline.reconciler.store.reading import Page

@@ -26,15 +26,9 @@ from towline.reconciler import acts, device_acts, showing, standing, unmerged, w
 from towline.reconciler.consequences import COUNTED, consequences
 from towline.reconciler.head import Head
 from towline.reconciler.server import admin_unmerged
-from towline.reconciler.server.desk import (
-    AtDesk,
-    Declined,
-    Desk,
-    DeviceOperator,
-    Operator,
-    wall_clock,
-)
+from towline.reconciler.server.desk import Declined, Desk, wall_clock
 from towline.reconciler.server.etags import GuardedStore, IfMatch, demand, etag_of
+from towline.reconciler.server.receiving import AtDesk, DeviceOperator, Operator
 from towline.reconciler.server.sight import sight
 from towline.reconciler.store import reading, reading_devices, runs
 from towline.reconciler.store.approvals import approvals_of

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from towline.reconciler.server.desk import Administrator, AtDesk
+from towline.reconciler.server.receiving import Administrator, AtDesk
 from towline.reconciler.store import reading_audit
 from towline.reconciler.store.reading_audit import AuditFilter
 from towline.schemas.fields import MOST

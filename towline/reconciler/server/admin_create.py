@@ -13,8 +13,9 @@ from sqlalchemy import Row
 
 from towline.reconciler.creating import DeploymentBody
 from towline.reconciler.creation_site import Created
-from towline.reconciler.server.desk import AtDesk, Declined, Desk, Operator, wall_clock
+from towline.reconciler.server.desk import Declined, Desk, wall_clock
 from towline.reconciler.server.making import make
+from towline.reconciler.server.receiving import AtDesk, Operator
 from towline.reconciler.store import answers, reading
 from towline.reconciler.store.people import Person
 from towline.reconciler.store.reading_batches import when

@@ -8,17 +8,11 @@ from sqlalchemy import Connection
 
 from towline.reconciler import standing
 from towline.reconciler.explain_device import explain_device
-from towline.reconciler.server.desk import (
-    AtDesk,
-    Declined,
-    DeviceViewer,
-    Operator,
-    Viewer,
-    wall_clock,
-)
+from towline.reconciler.server.desk import Declined, wall_clock
 from towline.reconciler.server.etags import IfMatch, demand_given, etag_of
 from towline.reconciler.server.given_labels import GivenLabels
 from towline.reconciler.server.large_answers import large_answer
+from towline.reconciler.server.receiving import AtDesk, DeviceViewer, Operator, Viewer
 from towline.reconciler.server.sight import sight
 from towline.reconciler.store import device_parts, labels, reading_devices
 from towline.reconciler.store.device_lists import BadCursor, DeviceOrder, FleetFilter, Presence

@@ -12,15 +12,9 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from towline.reconciler.device_entries import git_device
-from towline.reconciler.server.desk import (
-    Administrator,
-    AtDesk,
-    Declined,
-    Desk,
-    Viewer,
-    wall_clock,
-)
+from towline.reconciler.server.desk import Declined, Desk, wall_clock
 from towline.reconciler.server.given_labels import GivenLabels
+from towline.reconciler.server.receiving import Administrator, AtDesk, Viewer
 from towline.reconciler.store import admissions, audit, reading_devices
 from towline.reconciler.store.admissions import NobodyWaits, StateForbids
 from towline.reconciler.store.events import Event, record

@@ -8,7 +8,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from towline.reconciler import naming
-from towline.reconciler.server.desk import Administrator, AtDesk, Declined, Desk, wall_clock
+from towline.reconciler.server.desk import Declined, Desk, wall_clock
+from towline.reconciler.server.receiving import Administrator, AtDesk
 from towline.reconciler.store import leaving, reading_devices
 from towline.reconciler.store.admissions import StateForbids
 from towline.reconciler.store.events import Event, record

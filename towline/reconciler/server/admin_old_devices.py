@@ -11,15 +11,9 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
-from towline.reconciler.server.desk import (
-    Administrator,
-    AtDesk,
-    Declined,
-    Desk,
-    Viewer,
-    wall_clock,
-)
+from towline.reconciler.server.desk import Declined, Desk, wall_clock
 from towline.reconciler.server.given_labels import GivenLabels
+from towline.reconciler.server.receiving import Administrator, AtDesk, Viewer
 from towline.reconciler.store import audit, device_tokens, reading_devices
 from towline.reconciler.store.device_tokens import NewDevice, NoToken
 from towline.reconciler.store.events import Event, record

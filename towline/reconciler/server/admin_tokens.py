@@ -10,8 +10,9 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
-from towline.reconciler.server.desk import Administrator, AtDesk, Declined, wall_clock
+from towline.reconciler.server.desk import Declined, wall_clock
 from towline.reconciler.server.given_labels import GivenLabels
+from towline.reconciler.server.receiving import Administrator, AtDesk
 from towline.reconciler.store import audit, people
 from towline.reconciler.store.events import Event, record
 from towline.reconciler.store.people import Role

@@ -1,4 +1,4 @@
-"""The desk where people are received: who they are, what they may do, and how they are refused.
+"""The desk where people are received: what they may act on, what is told of it, how it is refused.
 
 Each organization has a desk of its own, and whoever asks is served at the desk of theirs.
 """
@@ -7,30 +7,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Annotated, Any
-
-from fastapi import Depends, FastAPI
-from starlette.requests import HTTPConnection
+from typing import Any
 
 from towline.manifests.repository import Repository
 from towline.reconciler.head import Head
 from towline.reconciler.observe import SEEN_POLLS
-from towline.reconciler.server.buckets import Buckets
 from towline.reconciler.server.fleets import FleetView
 from towline.reconciler.server.manifest_texts import ManifestTexts
-from towline.reconciler.server.request_ids import request_id
 from towline.reconciler.store import join_tokens, people
 from towline.reconciler.store.audit import Deed, DeedStore
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.join_tokens import JoinTerms
-from towline.reconciler.store.people import Person, Role
+from towline.reconciler.store.people import Person
 from towline.schemas.enrolment import JoinString
 from towline.schemas.verifier import root_fingerprint
-
-FAILURES_AT_ONCE, FAILURES_PER_S = 20, 20 / 3600
-"""Wrong tokens that are answered as such, for each address that they come from."""
 
 
 def wall_clock() -> int:
@@ -170,95 +162,3 @@ class Desks:
         """Whom the token of that id speaks for, who has shown it before."""
         with self.store.read() as connection:
             return people.find_person_by_id(connection, token_id, wall_clock())
-
-
-def desks_of(connection: HTTPConnection) -> Desks:
-    """The application's desks."""
-    desks: Desks = connection.app.state.desks
-    return desks
-
-
-AtDesks = Annotated[Desks, Depends(desks_of)]
-
-
-def remember(connection: HTTPConnection, person: Person) -> Person:
-    """Whoever asks was recognised: they are served at the desk of their organization."""
-    found = replace(person, request=request_id(connection))
-    connection.state.person = found
-    return found
-
-
-def person_of(connection: HTTPConnection) -> Person:
-    """Whoever asks, by their token unless they were recognised otherwise; raises Declined."""
-    if not hasattr(connection.state, "person"):
-        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-        person = desks_of(connection).recognise(token) if scheme == "Bearer" else None
-        if person is None and token:
-            refuse_too_many_failures(connection)
-            raise Declined(401, "token", "this admin token is unknown, expired or revoked")
-        if person is None:
-            raise Declined(401, "token", "an admin token is needed: Authorization: Bearer TOKEN")
-        remember(connection, person)
-    found: Person = connection.state.person
-    return found
-
-
-def count_failures(app: FastAPI) -> None:
-    """From now on; of each address."""
-    app.state.failures = Buckets(FAILURES_AT_ONCE, FAILURES_PER_S)
-
-
-def refuse_too_many_failures(connection: HTTPConnection) -> None:
-    """Somebody could not say who they are; raises Declined when that came too often from there.
-
-    Whoever has a token is let in all the same: others at the same address lock nobody out.
-    """
-    failures: Buckets = connection.app.state.failures
-    source = connection.client.host if connection.client else ""
-    if wait_s := failures.take(source, time.monotonic()):
-        words = f"too many wrong tokens came from {source}: come again in {wait_s} s"
-        raise Declined(429, "too-many-failures", words, retry_after_s=wait_s)
-
-
-def desk_of(connection: HTTPConnection) -> Desk:
-    """The desk of the organization of whoever asks; raises Declined."""
-    return desks_of(connection).of(person_of(connection).organization)
-
-
-AtDesk = Annotated[Desk, Depends(desk_of)]
-
-
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """A call's demand for a role; what it finds is the person.
-
-    Whose token is limited to some devices is refused, unless the call says that it keeps to them.
-    """
-
-    role: Role
-    keeps_to_devices: bool = False
-    """It shows and changes nothing but devices with the labels of whoever asks."""
-
-    def __call__(self, connection: HTTPConnection) -> Person:
-        """Raises Declined for who lacks it."""
-        person = person_of(connection)
-        if not person.role.may_act_as(self.role):
-            words = f"this needs the role {self.role}; the token has {person.role}"
-            raise Declined(403, "role", words)
-        if person.labels and not self.keeps_to_devices:
-            raise Declined(403, "labels", beyond(person))
-        return person
-
-
-def beyond(person: Person) -> str:
-    """Why somebody is refused whose token is limited to some devices."""
-    given = ", ".join(f"{key}={value}" for key, value in sorted(person.labels.items()))
-    return f"this reaches beyond the devices with {given}, which the token is limited to"
-
-
-Viewer = Annotated[Person, Depends(Needs(Role.VIEWER))]
-Planner = Annotated[Person, Depends(Needs(Role.PLANNER))]
-Operator = Annotated[Person, Depends(Needs(Role.OPERATOR))]
-Administrator = Annotated[Person, Depends(Needs(Role.ADMIN))]
-DeviceViewer = Annotated[Person, Depends(Needs(Role.VIEWER, keeps_to_devices=True))]
-DeviceOperator = Annotated[Person, Depends(Needs(Role.OPERATOR, keeps_to_devices=True))]

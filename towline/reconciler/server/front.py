@@ -1,13 +1,15 @@
-"""Where each request goes: to the devices' protocol, the files of packages, or people's desk."""
+"""Where each request goes: to the devices' protocol, packages' files, monitoring, or to people."""
 
-from fastapi import FastAPI
+import asyncio
+from collections.abc import Callable
 
-from towline.reconciler.server import device, kept_texts, metrics, packages, wire
+from starlette.types import ASGIApp
+
+from towline.reconciler.server import device, kept_texts, monitoring, packages, wire
 from towline.reconciler.server.device import DeviceProtocol
 from towline.reconciler.server.packages import Packages
 from towline.reconciler.server.wire import Receive, Scope, Send
 
-HEALTH = "/healthz"
 _NOT_HERE = wire.problem(
     404, "not-here", "this process only reconciles: ask one with --role api or all"
 )
@@ -16,35 +18,56 @@ _NOT_HERE = wire.problem(
 class Closed:
     """Tells of its health and its figures; everything else is asked of another process."""
 
-    def __init__(self, desk: FastAPI) -> None:
-        self._desk = desk
+    def __init__(self, monitored: ASGIApp) -> None:
+        self._monitored = monitored
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
-        elif scope["path"] in (HEALTH, metrics.PATH):
-            await self._desk(scope, receive, send)
+        elif scope["path"] in monitoring.PATHS:
+            await self._monitored(scope, receive, send)
         else:
             await _NOT_HERE.send(send)
+
+
+class MadeWhenAsked:
+    """An application that is made for the first request to it; devices are served meanwhile."""
+
+    def __init__(self, make: Callable[[], ASGIApp]) -> None:
+        self._make = make
+        self._made: ASGIApp | None = None
+        self._making = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        async with self._making:
+            if self._made is None:
+                self._made = await asyncio.to_thread(self._make)
+        await self._made(scope, receive, send)
 
 
 class Application:
     """Sends each request where it belongs."""
 
-    def __init__(self, protocol: DeviceProtocol, files: Packages, desk: FastAPI) -> None:
+    def __init__(
+        self, protocol: DeviceProtocol, files: Packages, monitored: ASGIApp, people: ASGIApp
+    ) -> None:
         self._protocol = protocol
         self._files = files
-        self._desk = desk
+        self._monitored = monitored
+        self._people = people
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] == "websocket":
-            await self._desk(scope, receive, send)
+            await self._people(scope, receive, send)
         elif scope["path"].startswith(device.PREFIX):
             await self._protocol(scope, receive, send)
         elif scope["path"].startswith(packages.PREFIX):
             await self._files(scope, receive, send)
+        elif scope["path"] in monitoring.PATHS:
+            await self._monitored(scope, receive, send)
         else:
             await self._receive_person(scope, receive, send)
 
@@ -66,4 +89,4 @@ class Application:
             part = next(parts, None)
             return part if part is not None else await receive()
 
-        await self._desk(scope, replay, send)
+        await self._people(scope, replay, send)

@@ -7,7 +7,6 @@ own figures, beside those of the one process: queue, flushes, memory, processor.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -17,18 +16,22 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import Response
 
+from towline.reconciler.server.callers import Needs, desk_of
 from towline.reconciler.server.clock_guard import ClockGuard
-from towline.reconciler.server.desk import AtDesk, Desk, Viewer, wall_clock
+from towline.reconciler.server.desk import Desk, wall_clock
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import FleetView
 from towline.reconciler.server.inlet import Inlet
 from towline.reconciler.store import admissions, audit_rows, fleet_counts, leader
+from towline.reconciler.store.people import Role
 from towline.reconciler.tallies import BOUNDS_S, DeviceTally, Durations
 from towline.schemas.states import RunState
 
 PATH = "/metrics"
-router = APIRouter()
+_MAY_READ = Needs(Role.VIEWER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +44,12 @@ class Meters:
     clock: ClockGuard
 
 
-@router.get(PATH, include_in_schema=False)
-def metrics(request: Request, desk: AtDesk, person: Viewer) -> Response:
+def metrics(request: Request) -> Response:
     """The figures of the organization of whoever asks."""
+    _MAY_READ(request)
     meters: Meters = request.app.state.meters
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Figures(meters, desk))
+    registry.register(_Figures(meters, desk_of(request)))
     ProcessCollector(registry=registry)
     encode, content_type = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(registry), media_type=content_type)

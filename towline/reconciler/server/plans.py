@@ -16,7 +16,8 @@ from towline.reconciler.head import CommitSeen, Head
 from towline.reconciler.head_reading import HeadRead, read_head
 from towline.reconciler.plan import Change, Plan
 from towline.reconciler.planning import PlanOptions, make_plan
-from towline.reconciler.server.desk import AtDesk, Declined, Desk, Planner, wall_clock
+from towline.reconciler.server.desk import Declined, Desk, wall_clock
+from towline.reconciler.server.receiving import AtDesk, Planner
 from towline.reconciler.store.events import Event, record
 from towline.reconciler.store.people import Person
 from towline.reconciler.store.plans import record_plan

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from towline.reconciler.replaying import replay_store
-from towline.reconciler.server.desk import AtDesk, Declined, Viewer
+from towline.reconciler.server.desk import Declined
+from towline.reconciler.server.receiving import AtDesk, Viewer
 from towline.schemas import times
 
 router = APIRouter(prefix="/api/v1/admin/ota/replay")

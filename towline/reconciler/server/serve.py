@@ -16,8 +16,8 @@ from towline.manifests.remote import Remote
 from towline.manifests.repository import Repository
 from towline.reconciler.leadership import Leadership
 from towline.reconciler.loop import LoopSettings, Reconciler
-from towline.reconciler.server import oidc_settings, process, tls
-from towline.reconciler.server.dashboard.page import PATH as PAGE
+from towline.reconciler.server import health, oidc_settings, process, tls
+from towline.reconciler.server.dashboard import PATH as PAGE
 from towline.reconciler.server.device_rates import GENEROUS, RateLimits
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import FleetView
@@ -31,7 +31,6 @@ from towline.reconciler.server.founding import (
     prepare,
     the_server,
 )
-from towline.reconciler.server.front import HEALTH
 from towline.reconciler.server.only_server import only_on_folder
 from towline.reconciler.server.service import Service, ServiceSettings
 from towline.reconciler.server.tls import Certificate
@@ -278,7 +277,7 @@ def _lines(service: Service, settings: ServeSettings, port: int) -> list[str]:
     at = service.desks.of(settings.organization).address or own
     served = ", ".join(fleet.organization for fleet in settings.fleets)
     if settings.role is ProcessRole.RECONCILER:
-        return [f"Towline reconciles {served}", f"  health {own}{HEALTH}"]
+        return [f"Towline reconciles {served}", f"  health {own}{health.PATH}"]
     lines = [f"Towline serves {served} at {at}", f"  page   {own}{PAGE}"]
     files = (settings.token_file(fleet.organization) for fleet in settings.fleets)
     lines += [f"  token  {file}" for file in files if file.exists()]

@@ -1,4 +1,4 @@
-"""The HTTP server put together: devices in front as raw ASGI, people behind by FastAPI.
+"""The HTTP server put together: devices in front as raw ASGI, monitoring, people behind.
 
 Owns the inlet's thread; reconcilers are known only by the callables in `FleetView`.
 """
@@ -9,54 +9,36 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import uvicorn
-from fastapi import Depends, FastAPI
+from starlette.types import ASGIApp
 
-import towline
-from towline.reconciler.server import (
-    admin,
-    admin_audit,
-    admin_create,
-    admin_devices,
-    admin_enrolment,
-    admin_leaving,
-    admin_old_devices,
-    admin_tokens,
-    health,
-    metrics,
-    plans,
-    replays,
-    streams,
-)
+from towline.reconciler.server import monitoring
 from towline.reconciler.server.admission import Admission
+from towline.reconciler.server.buckets import Buckets
+from towline.reconciler.server.callers import failures
 from towline.reconciler.server.clock_guard import ClockGuard
-from towline.reconciler.server.dashboard import web as dashboard
-from towline.reconciler.server.desk import Desk, Desks, count_failures, seen_after
+from towline.reconciler.server.desk import Desk, Desks, seen_after
 from towline.reconciler.server.device import DeviceProtocol
 from towline.reconciler.server.device_connection import connections
 from towline.reconciler.server.device_rates import GENEROUS, DeviceRates, RateLimits
 from towline.reconciler.server.doorbell import AT_ONCE, Doorbell
 from towline.reconciler.server.feed import Feed
 from towline.reconciler.server.fleets import Fleets, FleetView
-from towline.reconciler.server.front import Application, Closed
+from towline.reconciler.server.front import Application, Closed, MadeWhenAsked
 from towline.reconciler.server.hearing import Hearing
 from towline.reconciler.server.inlet import Inlet
-from towline.reconciler.server.known_query import only_known
 from towline.reconciler.server.live import Live
 from towline.reconciler.server.manifest_texts import ManifestTexts
 from towline.reconciler.server.metrics import Meters
 from towline.reconciler.server.oidc import Provider
 from towline.reconciler.server.oidc_settings import OidcSettings
 from towline.reconciler.server.old_devices import OldDevices
-from towline.reconciler.server.openapi import document
-from towline.reconciler.server.openapi import page as api_page
 from towline.reconciler.server.package_look import PackageLook
 from towline.reconciler.server.packages import Packages
 from towline.reconciler.server.polls import Polls
-from towline.reconciler.server.problem_answers import install_problems
-from towline.reconciler.server.request_ids import RequestIds
 from towline.reconciler.server.served_documents import ServedDocuments
 from towline.reconciler.server.sessions import Sessions
 from towline.reconciler.server.strangers import Strangers
@@ -146,20 +128,19 @@ class Service:
             tally=tally,
         )
         self.desks = _desks(store, settings, doorbell, fleets)
-        application = people(self.desks, settings.poll_interval_s)
-        if settings.oidc is not None:
-            application.state.provider = Provider(settings.oidc)
-        application.state.meters = Meters(tally, self._inlet, doorbell, self._clock)
-        application.state.clock = self._clock
-        application.state.package_look = PackageLook(
-            settings.packages, is_stopping=lambda: doorbell.is_closed
-        )
+        meters = Meters(tally, self._inlet, doorbell, self._clock)
+        counted, live = failures(), Live(store, lambda: seen_after(settings.poll_interval_s))
+        monitored = monitoring.application(self.desks, meters, counted)
         self.application: Application | Closed
         if settings.is_open:
-            self.application = Application(protocol, Packages(settings.packages), application)
+            provider = Provider(settings.oidc) if settings.oidc is not None else None
+            look = PackageLook(settings.packages, is_stopping=lambda: doorbell.is_closed)
+            people = MadeWhenAsked(partial(_people, self.desks, live, counted, provider, look))
+            files = Packages(settings.packages)
+            self.application = Application(protocol, files, monitored, people)
         else:
-            self.application = Closed(application)
-        self._server = Server(self._config(), doorbell, application.state.live)
+            self.application = Closed(monitored)
+        self._server = Server(self._config(), doorbell, live)
 
     def run(self, listener: socket.socket) -> None:
         """Serve on a bound socket until the end; blocks."""
@@ -232,44 +213,12 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-_CALLS = (
-    admin_create,
-    admin,
-    admin_devices,
-    admin_tokens,
-    admin_enrolment,
-    admin_leaving,
-    admin_old_devices,
-    admin_audit,
-    plans,
-    replays,
-    streams,
-)
+def _people(
+    desks: Desks, live: Live, counted: Buckets, provider: Provider | None, look: PackageLook
+) -> ASGIApp:
+    from towline.reconciler.server import people  # noqa: PLC0415 heavy, as it says itself
 
-
-def people(desks: Desks, poll_interval_s: int) -> FastAPI:
-    """The application for people: API, page, health."""
-    app = FastAPI(
-        title="Towline",
-        version=towline.__version__,
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=api_page.DOCUMENT,
-        generate_unique_id_function=lambda route: route.name,
-    )
-    app.state.desks = desks
-    app.state.live = Live(desks.store, lambda: seen_after(poll_interval_s))
-    app.add_middleware(RequestIds)
-    count_failures(app)
-    install_problems(app)
-    for each in _CALLS:
-        app.include_router(each.router, dependencies=[Depends(only_known)])
-    app.include_router(metrics.router)
-    app.include_router(api_page.router)
-    app.include_router(health.router)
-    dashboard.install(app)
-    document.install(app)
-    return app
+    return people.application(desks, live, counted, provider, look)
 
 
 def _desks(store: Store, settings: ServiceSettings, doorbell: Doorbell, fleets: Fleets) -> Desks:

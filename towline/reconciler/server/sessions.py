@@ -5,6 +5,7 @@ import hashlib
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from sys import intern
 from typing import Any
 
 from sqlalchemy import Row, select
@@ -17,6 +18,8 @@ from towline.schemas.keys import PublicKey
 ASKED_AT_ONCE = 4
 """Tokens that nobody here knows: strangers must not keep the store at work."""
 TRIES = 3
+READ_AT_ONCE = 1000
+"""Rows of the store that are held beside the sessions that are made of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +47,14 @@ class Sessions:
 
     def load(self, store: Store) -> None:
         """The sessions that the store knows, and no others: at the start, or after an outage."""
+        ended = set(self._digests)
         with store.read() as connection:
-            rows = connection.execute(_SESSIONS).all()
-        found = {row.device_seq: row for row in rows if row.public_key is not None}
-        self.replace(dict.fromkeys(self._digests.keys() - found.keys(), ""))
-        for row in found.values():
-            self._put(row.digest, _session(row))
+            rows = connection.execute(_SESSIONS, execution_options={"yield_per": READ_AT_ONCE})
+            for row in rows:
+                if row.public_key is not None:
+                    ended.discard(row.device_seq)
+                    self._put(row.digest, _session(row))
+        self.replace(dict.fromkeys(ended, ""))
 
     def open(self, token: str, session: Session) -> None:
         """The device's new session; its former one ends."""
@@ -104,7 +109,12 @@ class Sessions:
 
 
 _SESSIONS = select(
-    sessions, edge_devices.c.slug, edge_devices.c.public_key, edge_devices.c.organization
+    sessions.c.device_seq,
+    sessions.c.digest,
+    sessions.c.expires_at,
+    edge_devices.c.slug,
+    edge_devices.c.public_key,
+    edge_devices.c.organization,
 ).join(edge_devices, edge_devices.c.seq == sessions.c.device_seq)
 
 
@@ -115,7 +125,7 @@ def _digest(token: bytes) -> str:
 
 def _session(row: Row[Any]) -> Session:
     keyid = keyid_of(row.public_key)
-    return Session(row.device_seq, row.slug, keyid, row.expires_at, row.organization)
+    return Session(row.device_seq, row.slug, keyid, row.expires_at, intern(row.organization))
 
 
 def keyid_of(public_key_hex: str) -> str:

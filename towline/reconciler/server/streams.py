@@ -10,9 +10,11 @@ from fastapi.responses import StreamingResponse
 from starlette.requests import HTTPConnection
 
 from towline.reconciler.live_figures import Subject
-from towline.reconciler.server.desk import Declined, Desk, Viewer, desk_of
+from towline.reconciler.server.callers import desk_of
+from towline.reconciler.server.desk import Declined, Desk
 from towline.reconciler.server.live import Live, TooManyViewers
 from towline.reconciler.server.live_messages import Message
+from towline.reconciler.server.receiving import Viewer
 from towline.reconciler.store import reading, reading_devices
 from towline.reconciler.store.people import Person
 

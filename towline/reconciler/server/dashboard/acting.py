@@ -15,11 +15,13 @@ from towline.reconciler.device_acts import DEVICE_VERBS
 from towline.reconciler.reopening import GATES
 from towline.reconciler.server import admin_acts
 from towline.reconciler.server.admin_acts import DeviceVerbRequest, VerbRequest
+from towline.reconciler.server.dashboard import PATH
 from towline.reconciler.server.dashboard.offered import allowed_words, device_offered
-from towline.reconciler.server.dashboard.page import PATH, page, see_other
+from towline.reconciler.server.dashboard.page import page, see_other
 from towline.reconciler.server.dashboard.reception import Acting, AtPage, Form, Visitor
 from towline.reconciler.server.dashboard.subject import Subject, find_run, find_subject
-from towline.reconciler.server.desk import AtDesk, Declined, Desk
+from towline.reconciler.server.desk import Declined, Desk
+from towline.reconciler.server.receiving import AtDesk
 from towline.reconciler.server.sight import sight
 from towline.reconciler.store import reading_targets
 from towline.reconciler.store.people import Person, Role

@@ -11,7 +11,7 @@ from towline.reconciler.permission import is_author
 from towline.reconciler.server.dashboard.offered import APPROVABLE
 from towline.reconciler.server.dashboard.page import page
 from towline.reconciler.server.dashboard.reception import AtPage
-from towline.reconciler.server.desk import AtDesk
+from towline.reconciler.server.receiving import AtDesk
 from towline.reconciler.server.sight import sight
 from towline.reconciler.store import merge_requests, reading_devices, reading_waiting
 from towline.reconciler.store.people import Person

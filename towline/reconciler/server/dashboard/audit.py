@@ -8,7 +8,8 @@ from fastapi.responses import Response
 
 from towline.reconciler.server.dashboard.page import page
 from towline.reconciler.server.dashboard.reception import AtPage
-from towline.reconciler.server.desk import AtDesk, Declined
+from towline.reconciler.server.desk import Declined
+from towline.reconciler.server.receiving import AtDesk
 from towline.reconciler.store import reading_audit
 from towline.reconciler.store.people import Person, Role
 from towline.reconciler.store.reading_audit import AuditFilter

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row
 
 from towline.reconciler import live_figures, unmerged, ways_out
 from towline.reconciler.gate_words import gate_words
+from towline.reconciler.server.dashboard import PATH
 from towline.reconciler.server.dashboard.chart import chart
 from towline.reconciler.server.dashboard.chart import rows as chart_rows
 from towline.reconciler.server.dashboard.failures import failure
@@ -21,11 +22,12 @@ from towline.reconciler.server.dashboard.offered import (
     offered,
     unmerged_offered,
 )
-from towline.reconciler.server.dashboard.page import PATH, page
+from towline.reconciler.server.dashboard.page import page
 from towline.reconciler.server.dashboard.provenance import provenance
 from towline.reconciler.server.dashboard.reception import AtPage, Visitor
 from towline.reconciler.server.dashboard.subject import Subject, find_subject, is_newest
-from towline.reconciler.server.desk import AtDesk, wall_clock
+from towline.reconciler.server.desk import wall_clock
+from towline.reconciler.server.receiving import AtDesk
 from towline.reconciler.server.sight import sight
 from towline.reconciler.store import (
     arm_versions,

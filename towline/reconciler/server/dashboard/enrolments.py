@@ -7,9 +7,11 @@ from fastapi.responses import Response
 
 from towline.reconciler.server import admin_enrolment
 from towline.reconciler.server.admin_enrolment import FINGERPRINT, KeyDecision
-from towline.reconciler.server.dashboard.page import PATH, page, see_other
+from towline.reconciler.server.dashboard import PATH
+from towline.reconciler.server.dashboard.page import page, see_other
 from towline.reconciler.server.dashboard.reception import Administering, AtPage, Form, Visitor
-from towline.reconciler.server.desk import AtDesk, Declined, Desk, wall_clock
+from towline.reconciler.server.desk import Declined, Desk, wall_clock
+from towline.reconciler.server.receiving import AtDesk
 from towline.reconciler.store import admissions
 from towline.reconciler.store.people import Role
 

@@ -12,7 +12,8 @@ from towline.reconciler.server.census import Census
 from towline.reconciler.server.dashboard.device_search import DeviceSearch
 from towline.reconciler.server.dashboard.page import page
 from towline.reconciler.server.dashboard.reception import AtPage
-from towline.reconciler.server.desk import AtDesk, Declined, wall_clock
+from towline.reconciler.server.desk import Declined, wall_clock
+from towline.reconciler.server.receiving import AtDesk
 from towline.reconciler.server.sight import sight
 from towline.reconciler.store import (
     admissions,

@@ -13,14 +13,16 @@ from towline.reconciler.commits import is_git_stale
 from towline.reconciler.lengths import about
 from towline.reconciler.server import admin
 from towline.reconciler.server.admin import AcceptRequest
-from towline.reconciler.server.dashboard.page import PATH, page, see_other
+from towline.reconciler.server.dashboard import PATH
+from towline.reconciler.server.dashboard.page import page, see_other
 from towline.reconciler.server.dashboard.reception import (
     Administering,
     AtPage,
     Form,
     Visitor,
 )
-from towline.reconciler.server.desk import AtDesk, Declined, Desk, wall_clock
+from towline.reconciler.server.desk import Declined, Desk, wall_clock
+from towline.reconciler.server.receiving import AtDesk
 from towline.reconciler.store import reading_commits, reading_devices
 from towline.reconciler.store.people import Role
 from towline.reconciler.store.reading_batches import when

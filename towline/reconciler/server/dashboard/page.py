@@ -11,12 +11,12 @@ from markupsafe import Markup, escape
 
 from towline.reconciler.lengths import counted
 from towline.reconciler.plan_words import size
+from towline.reconciler.server.callers import desks_of
+from towline.reconciler.server.dashboard import PATH
 from towline.reconciler.server.dashboard.visits import Visit
-from towline.reconciler.server.desk import desks_of
 from towline.reconciler.store.people import Person, Role
 from towline.schemas.states import COLOURS, GLYPHS
 
-PATH = "/admin/edge/ota"
 TEMPLATES = Path(__file__).parent / "templates"
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self';"

@@ -13,10 +13,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from towline.reconciler.server.dashboard.page import PATH, page, see_other
+from towline.reconciler.server.callers import remember
+from towline.reconciler.server.dashboard import PATH
+from towline.reconciler.server.dashboard.page import page, see_other
 from towline.reconciler.server.dashboard.reception import begin_visit, inside, sign_in_page
-from towline.reconciler.server.desk import AtDesks, Declined, Desks, remember, wall_clock
+from towline.reconciler.server.desk import Declined, Desks, wall_clock
 from towline.reconciler.server.oidc import Attempt, NotLetIn, Provider, ProviderAway
+from towline.reconciler.server.receiving import AtDesks
 
 COOKIE = "__Secure-towline-provider"
 DOOR = f"{PATH}/sign-in/provider"

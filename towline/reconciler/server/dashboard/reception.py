@@ -13,16 +13,12 @@ from urllib.parse import parse_qs, quote
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
-from towline.reconciler.server.dashboard.page import PATH, page, see_other
+from towline.reconciler.server.callers import desks_of, refuse_too_many_failures, remember
+from towline.reconciler.server.dashboard import PATH
+from towline.reconciler.server.dashboard.page import page, see_other
 from towline.reconciler.server.dashboard.visits import LIFE_S, Visit, Visits
-from towline.reconciler.server.desk import (
-    AtDesks,
-    Declined,
-    desks_of,
-    refuse_too_many_failures,
-    remember,
-    wall_clock,
-)
+from towline.reconciler.server.desk import Declined, wall_clock
+from towline.reconciler.server.receiving import AtDesks
 from towline.reconciler.store.people import Person, Role
 
 VISIT_COOKIE = "__Secure-towline-visit"

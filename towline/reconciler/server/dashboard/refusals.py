@@ -10,7 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from towline.reconciler.server.dashboard.page import PATH, page
+from towline.reconciler.server.dashboard import PATH
+from towline.reconciler.server.dashboard.page import page
 from towline.reconciler.server.dashboard.reception import (
     NotSignedIn,
     Visitor,

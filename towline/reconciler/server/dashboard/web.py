@@ -8,6 +8,7 @@ from fastapi.responses import FileResponse, Response, StreamingResponse
 from towline.reconciler.server import streams
 from towline.reconciler.server.census import Censuses
 from towline.reconciler.server.dashboard import (
+    PATH,
     acting,
     approvals,
     audit,
@@ -21,11 +22,12 @@ from towline.reconciler.server.dashboard import (
     wizard,
 )
 from towline.reconciler.server.dashboard.paces import Paces
-from towline.reconciler.server.dashboard.page import HEADERS, PATH
+from towline.reconciler.server.dashboard.page import HEADERS
 from towline.reconciler.server.dashboard.provider_door import Attempts
 from towline.reconciler.server.dashboard.reception import AtPage, visitor_of
 from towline.reconciler.server.dashboard.visits import Visits
 from towline.reconciler.server.desk import Declined
+from towline.reconciler.server.oidc import Provider
 from towline.reconciler.server.package_look import PackageLook
 
 _STATIC = Path(__file__).parent / "static"
@@ -39,14 +41,14 @@ _KINDS = {
 }
 
 
-def install(app: FastAPI) -> None:
-    """Add the pages to the application for people."""
+def install(app: FastAPI, provider: Provider | None, package_look: PackageLook) -> None:
+    """Add the pages to the application for people; `provider`: who else may let people in."""
     app.state.visits = Visits()
     app.state.paces = Paces()
     app.state.censuses = Censuses()
-    app.state.provider = None
+    app.state.provider = provider
     app.state.attempts = Attempts()
-    app.state.package_look = PackageLook(None)
+    app.state.package_look = package_look
     own = APIRouter()
     own.add_api_route("/static/{name}", static)
     own.add_api_route("/stream", stream_page, response_class=StreamingResponse)

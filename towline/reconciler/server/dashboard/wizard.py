@@ -19,12 +19,13 @@ from towline.reconciler.creation_site import Created
 from towline.reconciler.draft import FIELDS, Draft, Step, draft_of, step_of
 from towline.reconciler.refusals import NotAllowed
 from towline.reconciler.server.admin_create import begun
-from towline.reconciler.server.dashboard import wizard_views
-from towline.reconciler.server.dashboard.page import HEADERS, PATH, page, see_other
+from towline.reconciler.server.dashboard import PATH, wizard_views
+from towline.reconciler.server.dashboard.page import HEADERS, page, see_other
 from towline.reconciler.server.dashboard.reception import Acting, AtPage, Form, Visitor
 from towline.reconciler.server.dashboard.wizard_views import Workshop
-from towline.reconciler.server.desk import AtDesk, Declined, Desk
+from towline.reconciler.server.desk import Declined, Desk
 from towline.reconciler.server.making import Means, change, declining, make, site_of
+from towline.reconciler.server.receiving import AtDesk
 from towline.reconciler.store.people import Person, Role
 from towline.schemas.problems import Problem
 

@@ -16,10 +16,11 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from towline.reconciler.server.desk import Needs
+from towline.reconciler.server.callers import Needs
 from towline.reconciler.server.openapi import fleet_shapes as fleet
 from towline.reconciler.server.openapi import service_shapes as service
 from towline.reconciler.server.openapi import shapes
+from towline.reconciler.server.openapi.monitoring import PATHS as MONITORING
 from towline.reconciler.server.openapi.old_devices import PATHS as OLD_DEVICES
 from towline.reconciler.server.openapi.problems import PROBLEM, problems_of
 
@@ -104,7 +105,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
     for unused in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(unused, None)
     needs = _needs_of(app)
-    made["paths"] = dict(sorted((made["paths"] | OLD_DEVICES).items()))
+    made["paths"] = dict(sorted((made["paths"] | MONITORING | OLD_DEVICES).items()))
     for path, method, call in _calls(made["paths"]):
         _complete(call, path, method, needs.get(call["operationId"]))
     return made

@@ -1,4 +1,4 @@
-"""The two calls of old devices, described by hand: they are served before FastAPI."""
+"""The two calls of old devices, described by hand: FastAPI does not serve them."""
 
 from typing import Any
 
