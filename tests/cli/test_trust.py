@@ -50,6 +50,29 @@ def test_a_rotation_is_signed_published_and_followed(acme: Production, said: Sai
     assert shown["roles"]["online"]["keyids"] == [key.keyid for key in acme.newest.online.keys]
 
 
+@pytest.mark.parametrize("of", ["online", "release", "root"])
+@pytest.mark.parametrize("place", ["keys/new.pem", "there.pem"])
+def test_no_private_key_is_taken_from_where_it_would_be_committed(
+    acme: Production, said: Said, of: str, place: str
+) -> None:
+    (acme.fleet / "there.pem").write_bytes(PrivateKey.generate().pem(None))
+    before = everything(acme.fleet)
+    assert acme.run("trust", "rotate", of, "--new", place) == 1
+    words = said.readouterr().err
+    assert f"{place} lies in the repository" in words
+    assert f"--new {acme.fleet.parent.resolve() / 'keys'}" in words
+    assert everything(acme.fleet) == before
+
+
+def test_a_rotation_that_is_refused_leaves_no_key(acme: Production) -> None:
+    before = everything(acme.base)
+    for of in ("release", "root"):
+        rotate = ("--new", acme.key("new"), "--no-passphrase", "--threshold", "9")
+        assert acme.run("trust", "rotate", of, *rotate) == 1
+    assert acme.run("trust", "rotate", "online") == 1
+    assert everything(acme.base) == before
+
+
 def test_with_too_few_signatures_nothing_is_published(acme: Production, said: Said) -> None:
     acme.run("trust", "bump")
     acme.sign("root-1")

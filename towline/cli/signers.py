@@ -42,6 +42,11 @@ def is_uri(key: str) -> bool:
     return _uri(key) is not None
 
 
+def is_private(key: str) -> bool:
+    """True when `key` is a file of a private key, which may be missing yet."""
+    return not is_uri(key) and not _is_public(path_of(key))
+
+
 def public_key(key: str) -> PublicKey:
     """The public key that `key` names: a FILE, public or private, or a URI with `#FILE`."""
     uri = _uri(key)
@@ -166,8 +171,12 @@ def _from_pem(data: bytes, file: Path) -> PublicKey:
 
 
 def _refuse_public(file: Path) -> None:
-    if file.is_file() and b"-----BEGIN PUBLIC KEY-----" in file.read_bytes():
+    if _is_public(file):
         raise Problem(
             f"{file} is a public key, and signs nothing",
             remedy=f"name the private one, as {file.name.removesuffix(PUBLIC_SUFFIX)}",
         )
+
+
+def _is_public(file: Path) -> bool:
+    return file.is_file() and b"-----BEGIN PUBLIC KEY-----" in file.read_bytes()

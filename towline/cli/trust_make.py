@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -67,7 +67,7 @@ def init_command(
     version = _first_version(chain, hand_over=hand_over, afresh=afresh)
     _refuse_draft(settings)
     own, taken = keys.resolve(), [signers.public_key(key) for key in root_key or ()]
-    _refuse_in_git(settings, own)
+    _refuse_in_git(settings, own, "--keys")
     names = [own / f"root-{n}.pem" for n in range(1, root_keys - len(taken) + 1)]
     names += [] if release_key else [own / "release.pem"]
     secret = None if no_passphrase else new_passphrase(f"the offline keys in {own}")
@@ -115,10 +115,8 @@ def rotate_online_command(
 
     towline trust rotate online --new ../acme-keys/online-2.pem
     """
-    settings = load_fleet(repository)
-    root = _next_root(settings)
-    keys = _taken(new, is_plain=True)
-    _draft(settings, replace(root, online=_other(root.online, keys, keep, "online")), expires)
+    # The server reads its own alone: a passphrase that lies beside it would guard nothing.
+    _rotate("online", load_fleet(repository), new, expires, keep=keep, is_plain=True)
 
 
 def rotate_release_command(
@@ -136,11 +134,7 @@ def rotate_release_command(
     towline trust rotate release --new ../acme-keys/release-2.pem
     """
     settings = load_fleet(repository)
-    root = _next_root(settings)
-    keys = _taken(new, is_plain=no_passphrase)
-    role = _other(root.release, keys, keep, "release")
-    role = _role(role.keys, threshold or root.release.threshold, "release")
-    _draft(settings, replace(root, release=role), expires)
+    _rotate("release", settings, new, expires, threshold, keep=keep, is_plain=no_passphrase)
     tell("next: towline release resign --all-live --key KEY, so that the new key vouches")
 
 
@@ -164,11 +158,13 @@ def rotate_root_command(
     root = _next_root(settings)
     gone = [_key_of(root.root, word) for word in remove or ()]
     left = [key for key in root.root.keys if key not in gone]
-    keys = [*left, *_taken(new, is_plain=no_passphrase)]
-    if tuple(keys) == root.root.keys and threshold in (None, root.root.threshold):
-        raise Problem("nothing would change", remedy="say --new KEY, --remove KEYID or --threshold")
-    role = _role(keys, threshold or root.root.threshold, "root")
-    _draft(settings, replace(root, root=role), expires)
+    with AllOrNothing() as files:
+        keys = [*left, *_taken(files, settings, new, is_plain=no_passphrase)]
+        if tuple(keys) == root.root.keys and threshold in (None, root.root.threshold):
+            remedy = "say --new KEY, --remove KEYID or --threshold"
+            raise Problem("nothing would change", remedy=remedy)
+        role = _role(keys, threshold or root.root.threshold, "root")
+        _draft(settings, replace(root, root=role), expires)
 
 
 def _first_version(chain: Chain | None, *, hand_over: bool, afresh: bool) -> int:
@@ -198,12 +194,13 @@ def _refuse_draft(settings: Settings) -> None:
         )
 
 
-def _refuse_in_git(settings: Settings, folder: Path) -> None:
-    inside = settings.repository.resolve()
-    if folder.resolve().is_relative_to(inside) and ".towline" not in folder.parts:
+def _refuse_in_git(settings: Settings, place: Path, option: str) -> None:
+    """Of a private key; what lies in `.towline` is never committed."""
+    inside, own = settings.repository.resolve(), place.resolve()
+    if own.is_relative_to(inside) and not own.is_relative_to(inside / ".towline"):
         raise Problem(
-            f"{folder} lies in the repository, and keys must never be committed",
-            remedy=f"choose a folder beside it: --keys {inside.parent / 'keys'}",
+            f"{place} lies in the repository, and keys must never be committed",
+            remedy=f"choose a place beside it: {option} {inside.parent / 'keys'}",
         )
 
 
@@ -239,27 +236,41 @@ def _tell_draft(settings: Settings, chain: Chain | None) -> None:
     tell("next: towline trust sign --key KEY, as often as it says; then towline trust publish")
 
 
-def _taken(new: Sequence[str] | None, *, is_plain: bool) -> list[PublicKey]:
-    """Public keys as they were named; a file that is missing is made."""
-    missing = [signers.path_of(key) for key in new or () if _is_missing(key)]
-    secret = None if is_plain or not missing else new_passphrase(", ".join(map(str, missing)))
+def _rotate(
+    name: str,
+    settings: Settings,
+    new: Sequence[str] | None,
+    expires: str,
+    threshold: int | None = None,
+    *,
+    keep: bool,
+    is_plain: bool,
+) -> None:
+    """Draft a root in which the role of that name, `online` or `release`, has other keys."""
+    root = _next_root(settings)
+    former: Role = getattr(root, name)
+    if not new:
+        raise Problem(f"nothing says which {name} key comes", remedy="--new FILE makes one")
     with AllOrNothing() as files:
-        for file in missing:
-            signers.make(files, file, secret)
+        keys = _taken(files, settings, new, is_plain=is_plain)
+        kept = [key for key in former.keys if keep and key not in keys]
+        changed: dict[str, Any] = {name: _role([*kept, *keys], threshold or former.threshold, name)}
+        _draft(settings, replace(root, **changed), expires)
+
+
+def _taken(
+    files: AllOrNothing, settings: Settings, new: Sequence[str] | None, *, is_plain: bool
+) -> list[PublicKey]:
+    """Public keys as they were named; a file that is missing is made."""
+    private = [signers.path_of(key) for key in new or () if signers.is_private(key)]
+    for file in private:
+        _refuse_in_git(settings, file, "--new")
+    missing = [file for file in private if not file.exists()]
+    secret = None if is_plain or not missing else new_passphrase(", ".join(map(str, missing)))
     for file in missing:
+        signers.make(files, file, secret)
         tell(f"made {file}, and its public key {file}{signers.PUBLIC_SUFFIX}")
     return [signers.public_key(key) for key in new or ()]
-
-
-def _is_missing(key: str) -> bool:
-    return not signers.is_uri(key) and not signers.path_of(key).exists()
-
-
-def _other(role: Role, keys: list[PublicKey], keep: bool, name: str) -> Role:
-    if not keys:
-        raise Problem(f"nothing says which {name} key comes", remedy="--new FILE makes one")
-    old = [key for key in role.keys if keep and key not in keys]
-    return Role((*old, *keys), 1)
 
 
 def _role(keys: Sequence[PublicKey], threshold: int, name: str) -> Role:
