@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from tests.agent.packages import AgentProcess
-from towline.agent import identity, journal
+from tests.e2e.test_ceremony import free_port
+from towline.agent import journal
 from towline.agent.layout import Layout
 from towline.cli import main
 from towline.cli.client import connect
-from towline.cli.demo_fleet import TOWLINE, _free_port
+from towline.cli.demo_fleet import TOWLINE
 from towline.cli.settings import load
-from towline.schemas.enrolment import JoinString
 from towline.schemas.problems import Problem
 
 
@@ -29,14 +29,14 @@ class Fleet:
         self.folder = folder
         self.agent = AgentProcess(folder / "device")
         self.layout = Layout(self.agent.root)
-        self._processes: list[subprocess.Popen[Any]] = []
+        self._servers: list[subprocess.Popen[bytes]] = []
 
     def begin(self) -> None:
         (self.folder / "hello").mkdir()
         (self.folder / "hello" / "install.sh").write_text("#!/bin/sh\nexit 0\n", encoding="utf-8")
         settings = Path("towline.toml")
         settings.write_text(
-            f"{settings.read_text()}\nlisten = '127.0.0.1:{_free_port()}'\n"
+            f"{settings.read_text()}\nlisten = '127.0.0.1:{free_port()}'\n"
             "poll_interval = 1\ngit_interval = 1\n"
         )
         self.serve()
@@ -45,27 +45,20 @@ class Fleet:
         """Start the server, and wait until it answers."""
         with (self.folder / "server.log").open("ab") as log:
             server = subprocess.Popen([*TOWLINE, "serve"], stdout=log, stderr=log)
-        self._processes.append(server)
+        self._servers.append(server)
         until(lambda: bool(self.get("/repository").get("applied_commit")))
 
-    def enrol(self, join: str) -> None:
-        """Let the device join; its agent runs from now on."""
-        identity.enrol(self.layout, JoinString.parse(join), "pi-1", None)
-        self.run_agent()
-
-    def run_agent(self) -> None:
-        self._processes.append(self.agent.start("run"))
-
     def stop(self) -> None:
-        """End whatever runs, as a service manager does."""
-        for process in reversed(self._processes):
+        """End the server, as a service manager does."""
+        for process in self._servers:
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=60)
-        self._processes.clear()
+            process.wait(60)
+        self._servers.clear()
 
     def publish(self, version: str) -> None:
         (self.folder / "hello" / "version.txt").write_text(version, encoding="utf-8")
-        run("publish", str(self.folder / "hello"), "--version", version)
+        options = ("--version", version, "--strategy", "immediate")
+        run("publish", str(self.folder / "hello"), *options)
 
     def get(self, path: str) -> dict[str, Any]:
         """Of the API; nothing while it cannot be had."""
@@ -75,9 +68,10 @@ class Fleet:
             return {}
 
     def is_at(self, version: str, status: str) -> Callable[[], bool]:
-        """Asks whether the rollout of that version is there."""
+        """Asks whether the rollout of that version is there, after the agent has looked."""
 
         def is_so() -> bool:
+            self.agent.call("once")
             run = self.get("/deployments/hello")
             return (run.get("target_version"), run.get("status")) == (version, status)
 
@@ -126,7 +120,7 @@ def test_after_a_restore_nothing_is_refused_and_what_git_wants_waits_for_a_perso
 ) -> None:
     capsys.readouterr()
     run("join", "create")
-    fleet.enrol(capsys.readouterr().out.strip())
+    fleet.agent.call("enroll", capsys.readouterr().out.strip(), "--id", "pi-1")
     fleet.publish("1.0.0")
     until(fleet.is_at("1.0.0", "completed"))
     run("backup", "../backup.db")
@@ -138,9 +132,8 @@ def test_after_a_restore_nothing_is_refused_and_what_git_wants_waits_for_a_perso
     run("restore", "../backup.db")
     assert fleet.heard() < (journal_id, before)
     fleet.serve()
-    fleet.run_agent()
     until(fleet.is_at("2.0.0", "paused"))
-    until(lambda: fleet.heard() > (journal_id, before))
+    assert fleet.heard() > (journal_id, before)
     held = fleet.get("/deployments/hello")["holds"]
     assert [each["reason"] for each in held] == ["RestoredFromBackup"]
     run("approve", "hello", "--reason", "nothing was paused last night")
