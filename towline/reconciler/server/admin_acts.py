@@ -190,10 +190,7 @@ def act_on_device(
     run = _find_run(desk, person, deployment)
     if run is None:
         raise _refuse_unmerged(desk, person, deployment, verb)
-    with desk.store.read() as connection:
-        slug = reading_devices.find_slug(connection, person.organization, device, person.labels)
-    if slug is None:
-        raise Declined(404, "not-found", f"there is no device {device[:80]}")
+    slug = desk.slug_of(device, person)
     with (
         desk.doing(
             person,

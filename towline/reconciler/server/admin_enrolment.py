@@ -15,7 +15,7 @@ from towline.reconciler.device_entries import git_device
 from towline.reconciler.server.desk import Declined, Desk, wall_clock
 from towline.reconciler.server.given_labels import GivenLabels
 from towline.reconciler.server.receiving import Administrator, AtDesk, Viewer
-from towline.reconciler.store import admissions, audit, reading_devices
+from towline.reconciler.store import admissions, audit
 from towline.reconciler.store.admissions import NobodyWaits, StateForbids
 from towline.reconciler.store.events import Event, record
 from towline.reconciler.store.git_devices import GitDevice
@@ -122,7 +122,7 @@ def revoke_device(
     desk: AtDesk, person: Administrator, device: str, body: RevocationRequest
 ) -> dict[str, Any]:
     """Shut a device out: it keeps what it runs, and is served nothing."""
-    now, slug = wall_clock(), _found(desk, person, device)
+    now, slug = wall_clock(), desk.slug_of(device, person)
     act = desk.doing(person, "device.revoke", device=slug, reason=body.reason)
     with act as store, _declining(), store.write() as connection:
         admissions.revoke(connection, person.organization, slug, now)
@@ -142,14 +142,6 @@ def _of_git(desk: Desk, person: Person, device: str) -> GitDevice | None:
     head = desk.head()
     is_ours = head is not None and head.organization == person.organization
     return git_device(head.devices.get(device)) if head is not None and is_ours else None
-
-
-def _found(desk: Desk, person: Person, device: str) -> str:
-    with desk.store.read() as connection:
-        slug = reading_devices.find_slug(connection, person.organization, device)
-    if slug is None:
-        raise Declined(404, "not-found", f"there is no device {device[:80]}")
-    return slug
 
 
 @contextmanager

@@ -10,10 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from towline.reconciler import naming
 from towline.reconciler.server.desk import Declined, Desk, wall_clock
 from towline.reconciler.server.receiving import Administrator, AtDesk
-from towline.reconciler.store import leaving, reading_devices
+from towline.reconciler.store import leaving
 from towline.reconciler.store.admissions import StateForbids
 from towline.reconciler.store.events import Event, record
-from towline.reconciler.store.people import Person
 from towline.schemas.identifiers import device_uuid
 
 router = APIRouter(prefix="/api/v1/admin/ota/devices/{device}")
@@ -42,7 +41,7 @@ def delete_device(
     desk: AtDesk, person: Administrator, device: str, body: DeletionRequest
 ) -> dict[str, Any]:
     """Take a device out of the inventory; purged, nothing but its UUID is left of it."""
-    slug, now = _found(desk, person, device), wall_clock()
+    slug, now = desk.slug_of(device, person), wall_clock()
     action = "device.purge" if body.purge else "device.delete"
     act = desk.doing(person, action, device=slug, reason=body.reason)
     with act as store, _declining(), store.write() as connection:
@@ -66,7 +65,7 @@ def replace_device(
 
     `named_in` are the manifests that name it: those are changed by a commit.
     """
-    slug, by, now = _found(desk, person, device), _found(desk, person, body.by), wall_clock()
+    slug, by, now = desk.slug_of(device, person), desk.slug_of(body.by, person), wall_clock()
     told = {"by": str(device_uuid(person.organization, by)), "reason": body.reason}
     act = desk.doing(person, "device.replace", device=slug, **told)
     with act as store, _declining(), store.write() as connection:
@@ -94,14 +93,6 @@ def _demand_unlisted(desk: Desk, slug: str) -> None:
         raise Declined(
             409, "not-allowed", f"{entry.file} lists the key of {slug}: remove that from git first"
         )
-
-
-def _found(desk: Desk, person: Person, device: str) -> str:
-    with desk.store.read() as connection:
-        slug = reading_devices.find_slug(connection, person.organization, device)
-    if slug is None:
-        raise Declined(404, "not-found", f"there is no device {device[:80]}")
-    return slug
 
 
 @contextmanager

@@ -99,7 +99,7 @@ def create_device_token(
 @router.post("/devices/{device}/token/rotate", status_code=201)
 def rotate_device_token(desk: AtDesk, person: Administrator, device: str) -> dict[str, Any]:
     """A new token for the device, shown this once; the former one ends now."""
-    slug = _found(desk, person, device)
+    slug = desk.slug_of(device, person)
     act = desk.doing(person, "device-token.rotate", device=slug)
     with act as store, _declining(), store.write() as connection:
         now = wall_clock()
@@ -114,7 +114,7 @@ def revoke_device_token(
     desk: AtDesk, person: Administrator, device: str, body: TokenEndRequest
 ) -> dict[str, Any]:
     """End the device's token."""
-    slug = _found(desk, person, device)
+    slug = desk.slug_of(device, person)
     act = desk.doing(person, "device-token.revoke", device=slug, reason=body.reason)
     with act as store, _declining(), store.write() as connection:
         device_tokens.revoke(connection, person.organization, slug)
@@ -126,14 +126,6 @@ def revoke_device_token(
         )
         record(connection, person.organization, wall_clock(), event)
     return {"status": "revoked", "device_id": slug}
-
-
-def _found(desk: Desk, person: Person, device: str) -> str:
-    with desk.store.read() as connection:
-        slug = reading_devices.find_slug(connection, person.organization, device)
-    if slug is None:
-        raise Declined(404, "not-found", f"there is no device {device[:80]}")
-    return slug
 
 
 def _new_device(desk: Desk, person: Person, device: str, body: DeviceTokenRequest) -> NewDevice:

@@ -16,7 +16,7 @@ from towline.reconciler.head import Head
 from towline.reconciler.observe import SEEN_POLLS
 from towline.reconciler.server.fleets import FleetView
 from towline.reconciler.server.manifest_texts import ManifestTexts
-from towline.reconciler.store import join_tokens, people
+from towline.reconciler.store import join_tokens, people, reading_devices
 from towline.reconciler.store.audit import Deed, DeedStore
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.join_tokens import JoinTerms
@@ -80,6 +80,14 @@ class Desk:
     def warnings(self) -> list[str]:
         """What must be said of roots and keys wherever people look, as long as it stands."""
         return self.fleet.warnings(wall_clock()) if self.fleet else []
+
+    def slug_of(self, device: str, person: Person) -> str:
+        """The id of the device of that id or UUID; raises Declined where the person has none."""
+        with self.store.read() as connection:
+            slug = reading_devices.find_slug(connection, self.organization, device, person.labels)
+        if slug is None:
+            raise Declined(404, "not-found", f"there is no device {device[:80]}")
+        return slug
 
     @contextmanager
     def doing(
