@@ -2,12 +2,13 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from tests.reconciler.simulation import ORGANIZATION, Simulation, manifest
 from towline.reconciler import ingest
@@ -110,6 +111,32 @@ def test_only_organizations_of_devices_long_silent_are_told(fleet: Simulation) -
         )
         assert presence.returned(connection, {one: AT, two: AT}, 1) == [ORGANIZATION]
         assert presence.returned(connection, {two: AT}, 1) == []
+
+
+@pytest.mark.parametrize(("seen_s", "expected"), [(None, True), (3600, True), (10, False)])
+def test_who_was_silent_is_back_by_its_report_too(
+    fleet: Simulation, inlet: Inlet, woken: list[None], seen_s: int | None, expected: bool
+) -> None:
+    """Of a device that reports before its poll is written nobody else would say so."""
+    seq, now = fleet.devices["till-1"].seq, int(time.time())
+    fleet.commit(manifest("1.0.0", "  strategy: immediate\n"))
+    with fleet.store.write() as connection:
+        last_seen = None if seen_s is None else now - seen_s
+        connection.execute(update(t.device_state).values(last_seen=last_seen))
+        connection.execute(delete(t.dirty_deployments))
+    woken.clear()
+    inlet.seen(seq, now)
+
+    async def report() -> None:
+        answered = inlet.report(seq, [Report("k", 1, 0, None, versions={})])
+        inlet.start()
+        await asyncio.wait_for(answered, 30)
+
+    asyncio.run(report())
+    inlet.stop()
+    with fleet.store.read() as connection:
+        dirty = connection.execute(select(t.dirty_deployments.c.deployment)).scalars().all()
+    assert (bool(woken), dirty) == (expected, ["app"] * expected)
 
 
 def test_presence_goes_on_in_pieces_of_their_own_transaction(

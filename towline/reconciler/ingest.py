@@ -30,13 +30,13 @@ from towline.schemas.reports import Attempt, Heard, Report
 from towline.schemas.states import ACTIVE_TARGETS, LATE_MOVES, REPORTED_MOVES, TargetState
 
 ENDED = (TargetState.COMPLETED, TargetState.FAILED, TargetState.ROLLED_BACK)
+Said = Sequence[tuple[int, Report]]
+"""Reports, each with the device that it comes from."""
 _Taken = tuple[Reporter, Report]
 _LATE_REASONS = ("Superseded", "Cancelled", "TimedOut")
 
 
-def commit_reports(
-    connection: Connection, now: int, reports: Sequence[tuple[int, Report]]
-) -> set[int]:
+def commit_reports(connection: Connection, now: int, reports: Said) -> set[int]:
     """Take in reports in order; returns the devices whose documents may have changed."""
     return take_in(connection, now, reports).touched
 
@@ -51,8 +51,8 @@ class TakenIn:
     """Up to where each device is heard now."""
 
 
-def take_in(connection: Connection, now: int, reports: Sequence[tuple[int, Report]]) -> TakenIn:
-    """Take in reports in order."""
+def take_in(connection: Connection, now: int, reports: Said, silent_since: int = 0) -> TakenIn:
+    """Take in reports in order; a device that was not heard of since `silent_since` is back."""
     because(connection, "report", now)
     known = reporters.find(connection, {device_seq for device_seq, _ in reports})
     forgotten = [(known[seq], said) for seq, said in reports if known[seq].is_ahead(said)]
@@ -62,6 +62,9 @@ def take_in(connection: Connection, now: int, reports: Sequence[tuple[int, Repor
     for reporter, report in taken:
         intake.take(reporter, report)
     heard = {reporter.seq: reporter for reporter, _ in taken}
+    for organization in reporters.returned(heard.values(), silent_since):
+        # What waits for who was silent goes on: once this is kept, no poll tells of a return.
+        dirt.mark_all(connection, organization)
     reporters.keep(connection, heard.values(), now)
     for reporter, report in forgotten:
         intake.touched |= restored.notice(connection, reporter, report, now)

@@ -253,13 +253,17 @@ class Inlet:
         now = int(time.time())
         reports = [(each.device_seq, report) for each in letters for report in each.reports]
         with self._store.write() as connection:
-            heard = ingest.take_in(connection, now, reports).heard
+            heard = ingest.take_in(connection, now, reports, self._silent_since(now)).heard
             for letter in letters:
                 letter.run(connection, heard)
             ingest.mark_fetched(connection, now, fetched)
 
+    def _silent_since(self, now: int) -> int:
+        """Whoever was not heard of since then is silent."""
+        return now - SEEN_POLLS * self._poll_interval_s
+
     def _commit_seen(self, seen: Mapping[int, int]) -> None:
-        silent_since = int(time.time()) - SEEN_POLLS * self._poll_interval_s
+        silent_since = self._silent_since(int(time.time()))
         with self._store.write() as connection:
             returned = presence.returned(connection, seen, silent_since)
             # The next pass looks again when a device is back that was silent for long.

@@ -30,6 +30,8 @@ class Reporter:
     report_seq: int
     last_sequence: int
     rejected: str
+    last_seen: int | None
+    """Before these reports."""
     facts: dict[str, Any] | None = None
     """What it said of itself since; None: nothing."""
 
@@ -81,10 +83,16 @@ def _known(engine: str) -> Select[Any]:
             device_state.c.report_seq,
             device_state.c.last_sequence,
             device_state.c.rejected,
+            device_state.c.last_seen,
         )
         .join(device_state, device_state.c.device_seq == edge_devices.c.seq)
         .where(among_given(engine, edge_devices.c.seq, "devices"))
     )
+
+
+def returned(reporters: Iterable[Reporter], silent_since: int) -> list[str]:
+    """The organizations of those that had not been heard of since `silent_since`."""
+    return sorted({each.organization for each in reporters if (each.last_seen or 0) < silent_since})
 
 
 def keep(connection: Connection, reporters: Collection[Reporter], now: int) -> None:
