@@ -23,7 +23,7 @@ from tests.postgres import Databases
 from towline.reconciler.server.inlet import Inlet
 from towline.reconciler.store.engine import Store, open_store
 from towline.reconciler.store.tables import device_state
-from towline.schemas.reports import Installed, Report
+from towline.schemas.reports import Heard, Installed, Report
 
 ROUNDS = 9
 WAITING = 10_000
@@ -110,10 +110,20 @@ def _report(number: int, version: str) -> Report:
 
 
 async def _acknowledged(inlet: Inlet, reports: list[tuple[int, Report]]) -> float:
-    waiting = [inlet.report(seq, (report,)) for seq, report in reports]
+    told_of: list[Exception | None] = []
+    all_told = asyncio.Event()
+
+    def told(_heard: Heard | None, error: Exception | None) -> None:
+        told_of.append(error)
+        if len(told_of) == len(reports):
+            all_told.set()
+
+    for seq, report in reports:
+        inlet.hand_in(seq, (report,), told)
     began = time.monotonic()
     inlet.start()
-    await asyncio.gather(*waiting)
+    await all_told.wait()
     took_s = time.monotonic() - began
+    assert not any(told_of)
     await asyncio.to_thread(inlet.stop)
     return len(reports) / took_s

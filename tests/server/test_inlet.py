@@ -17,7 +17,7 @@ from towline.reconciler.server.inlet import Inlet
 from towline.reconciler.store import presence
 from towline.reconciler.store import tables as t
 from towline.schemas.identifiers import device_uuid
-from towline.schemas.reports import Report
+from towline.schemas.reports import Heard, Report
 
 MORE_THAN_PARAMETERS = 33_000
 """SQLite takes 32,766 of them in one statement."""
@@ -160,7 +160,14 @@ def test_presence_goes_on_in_pieces_of_their_own_transaction(
 
 
 async def acknowledged(inlet: Inlet, seq: int, report: Report) -> None:
-    await asyncio.wait_for(inlet.report(seq, [report]), 30)
+    answered: asyncio.Future[Heard] = asyncio.get_running_loop().create_future()
+
+    def tell(heard: Heard, error: Exception | None) -> None:
+        assert error is None
+        answered.set_result(heard)
+
+    inlet.hand_in(seq, [report], tell)
+    await asyncio.wait_for(answered, 30)
 
 
 def fail_once(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> threading.Event:

@@ -1,52 +1,23 @@
-"""A poll gets the same answer by whichever way it comes in: past ASGI, or through it.
-
-Both ways are real connections of one server's parts; only its sockets are pairs.
-"""
+"""A poll gets the same answer by whichever way it comes in: past ASGI, or through it."""
 
 import asyncio
-import socket
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Coroutine
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any
 
 import pytest
-import uvicorn
-import uvloop
 from sqlalchemy import update
-from uvicorn.server import ServerState
 
-from tests.reconciler.simulation import ORGANIZATION, RELEASE_KEY, Simulation, manifest
-from towline.reconciler.server.clock_guard import ClockGuard
-from towline.reconciler.server.device import DeviceProtocol
-from towline.reconciler.server.device_connection import connections
+from tests.reconciler.simulation import ORGANIZATION, Simulation, manifest
+from tests.server.two_ways import DEVICE, Client, Parts, Sent, both_ways, parts_on, run
 from towline.reconciler.server.device_rates import BURST_S, DeviceRates, RateLimits
-from towline.reconciler.server.doorbell import Doorbell
-from towline.reconciler.server.fleets import Fleets, FleetView
-from towline.reconciler.server.inlet import Inlet
-from towline.reconciler.server.polls import Asked, Polls, Waiting
-from towline.reconciler.server.served_documents import ServedDocuments
-from towline.reconciler.server.sessions import Session, Sessions
-from towline.reconciler.server.wire import Receive, Scope, Send
+from towline.reconciler.server.polls import Asked, Waiting
+from towline.reconciler.server.sessions import Session
 from towline.reconciler.store import tables as t
-from towline.reconciler.tallies import DeviceTally
 
 NOW_NS = 1_900_000_000 * 10**9
 PATH = "/api/v1/ota/desired-state"
-FAR = 9_000_000_000
-DEVICE = 1
-
-
-@dataclass
-class Sent:
-    """What a client says, piece by piece, and how many answers it gets."""
-
-    pieces: list[bytes]
-    answers: int = 1
-    asgi: int = 0
-    """How many of its requests are not answered past ASGI."""
 
 
 def request(*lines: str, start: str = f"GET {PATH} HTTP/1.1", **changes: str | None) -> bytes:
@@ -134,73 +105,6 @@ TOLD: dict[str, Sent] = {
 }
 
 
-@dataclass
-class Parts:
-    """What a server is made of as far as polls go, and how each way fared."""
-
-    polls: Polls
-    tally: DeviceTally
-    seen: list[int]
-    protocol: DeviceProtocol
-    asgi: int = 0
-    states: dict[str, ServerState] = field(default_factory=dict)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.asgi += 1
-        await self.protocol(scope, receive, send)
-
-    async def connect(self, way: str, idle_s: float = 5) -> "Client":
-        """A connection of which the server's side goes this way."""
-        http: Any = connections(self.polls) if way == "past" else "httptools"
-        config = uvicorn.Config(
-            self, http=http, lifespan="off", log_config=None, timeout_keep_alive=cast(int, idle_s)
-        )
-        config.load()
-        self.states[way] = state = self.states.get(way, ServerState())
-        state.default_headers = [(b"server", b"x")]
-        kind: Any = config.http_protocol_class
-        make = partial(kind, config, state, {})
-        ours, theirs = socket.socketpair()
-        loop = asyncio.get_running_loop()
-        await loop.connect_accepted_socket(make, theirs)
-        return Client(*await asyncio.open_connection(sock=ours))
-
-
-@dataclass
-class Client:
-    """Sends pieces, and reads answers."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    got: bytes = b""
-
-    async def send(self, piece: bytes) -> None:
-        """Send a piece, and let the server read it."""
-        self.writer.write(piece)
-        for _ in range(3):
-            await asyncio.sleep(0)
-
-    async def read(self, answers: int) -> bytes:
-        """All that comes until so many answers are whole, and what comes right behind them."""
-        while self.got.count(b"HTTP/1.1 ") < answers or not _is_whole(self.got):
-            part = await asyncio.wait_for(self.reader.read(65536), 10)
-            if not part:
-                return self.got + b"<closed>"
-            self.got += part
-        try:
-            part = await asyncio.wait_for(self.reader.read(65536), 0.01)
-        except TimeoutError:
-            return self.got
-        return self.got + (part or b"<closed>")
-
-
-def _is_whole(answers: bytes) -> bool:
-    """Whether the last of the answers has all of its body; 304 and HEAD have none."""
-    head, end, body = answers.rpartition(b"HTTP/1.1 ")[2].partition(b"\r\n\r\n")
-    length = [line for line in head.split(b"\r\n") if line.startswith(b"content-length: ")]
-    return bool(end) and (not length or not body or len(body) >= int(length[0].split()[1]))
-
-
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
     """One device that is granted one component."""
@@ -211,57 +115,9 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
 
 @pytest.fixture
 def parts(fleet: Simulation, monkeypatch: pytest.MonkeyPatch) -> Parts:
-    """A device `right` and its sessions; the time that documents say stands still."""
+    """On which the time that documents say stands still."""
     monkeypatch.setattr(time, "time_ns", lambda: NOW_NS)
-    sessions, doorbell, tally = Sessions(), Doorbell(), DeviceTally()
-    for number, (token, expires, organization) in enumerate(
-        (("right", FAR, ORGANIZATION), ("expired", 1, ORGANIZATION), ("foreign", FAR, "foreign"))
-    ):
-        device = DEVICE + number
-        sessions.open(token, Session(device, f"d{device}", "f" * 64, expires, organization))
-    seen: list[int] = []
-    inlet = cast(Inlet, Noted(seen))
-    view = FleetView(ORGANIZATION, lambda: RELEASE_KEY, lambda: (b"{}",), dict, lambda: None)
-    fleets = Fleets([view])
-    documents = ServedDocuments(fleet.store, doorbell, fleets.key, 300)
-    polls = Polls(
-        sessions=sessions,
-        documents=documents,
-        doorbell=doorbell,
-        inlet=inlet,
-        fleets=fleets,
-        poll_interval_s=300,
-        rates=DeviceRates(RateLimits()),
-        tally=tally,
-        clock=ClockGuard(fleet.store, is_accepted=True),
-    )
-    protocol = DeviceProtocol(
-        strangers=cast(Any, None),
-        sessions=sessions,
-        polls=polls,
-        inlet=inlet,
-        old_devices=cast(Any, None),
-        fleets=fleets,
-        tally=tally,
-    )
-    return Parts(polls, tally, seen, protocol)
-
-
-class Noted:
-    """Stands for the inlet: what a poll leaves there."""
-
-    def __init__(self, seen: list[int]) -> None:
-        self._seen = seen
-
-    def seen(self, device_seq: int, _now: int) -> None:
-        self._seen.append(device_seq)
-
-    def fetched(self, device_seq: int, _components: Sequence[str]) -> None:
-        self._seen.append(-device_seq)
-
-
-def run(story: Coroutine[Any, Any, None]) -> None:
-    uvloop.run(asyncio.wait_for(story, 30))
+    return parts_on(fleet.store)
 
 
 async def etag_of(parts: Parts) -> bytes:
@@ -277,7 +133,7 @@ def test_both_ways_tell_and_count_the_same(name: str, parts: Parts) -> None:
     async def told(way: str, etag: bytes) -> tuple[bytes, dict[str, Any]]:
         parts.tally.polls.clear()
         parts.tally.turned_away.clear()
-        parts.seen.clear()
+        parts.inlet.seen_.clear()
         parts.asgi = 0
         client = await parts.connect(way)
         for piece in sent.pieces:
@@ -286,7 +142,7 @@ def test_both_ways_tell_and_count_the_same(name: str, parts: Parts) -> None:
         client.writer.close()
         tally = {"polls": dict(parts.tally.polls), "away": dict(parts.tally.turned_away)}
         total = parts.states[way].total_requests
-        return answers, tally | {"seen": list(parts.seen), "total": total}
+        return answers, tally | {"seen": list(parts.inlet.seen_), "total": total}
 
     async def story() -> None:
         etag = await etag_of(parts)
@@ -323,9 +179,6 @@ def parked(parts: Parts, way: str, act: Act, *more: str, answers: int = 1) -> li
     return [b"HTTP/1.1 " + answer for answer in found.split(b"HTTP/1.1 ")[1:]]
 
 
-both_ways = pytest.mark.parametrize("way", ["past", "through"])
-
-
 @both_ways
 def test_a_ring_wakes_who_waits(way: str, parts: Parts, fleet: Simulation) -> None:
     async def ring(_: Client) -> None:
@@ -336,7 +189,7 @@ def test_a_ring_wakes_who_waits(way: str, parts: Parts, fleet: Simulation) -> No
     (answer,) = parked(parts, way, ring)
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert parts.tally.polls == {(ORGANIZATION, "document"): 1}
-    assert parts.seen == [DEVICE, DEVICE, -DEVICE]
+    assert parts.inlet.seen_ == [DEVICE, DEVICE, -DEVICE]
 
 
 @pytest.mark.parametrize("more", [(), ("Content-Length: 0",)])

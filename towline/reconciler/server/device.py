@@ -8,39 +8,33 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
 import structlog
 
 from towline.reconciler.server import wire
-from towline.reconciler.server.admission import refusal
 from towline.reconciler.server.fleets import Fleets
-from towline.reconciler.server.inlet import Full, Inlet
+from towline.reconciler.server.inlet import Full
 from towline.reconciler.server.old_devices import STATUS_CALL, OldDevices
 from towline.reconciler.server.polls import NO_SESSION, Polls, Waiting, token_of
-from towline.reconciler.server.receipts import Receipts
+from towline.reconciler.server.reporting import Reporting
 from towline.reconciler.server.sessions import Session, Sessions
 from towline.reconciler.server.strangers import Strangers
 from towline.reconciler.server.wire import (
+    BUSY,
     STORE_AWAY,
     Answer,
     Receive,
     Scope,
     Send,
-    come_later,
     problem,
 )
 from towline.reconciler.store.engine import AWAY
 from towline.reconciler.tallies import DeviceTally
-from towline.schemas import reports, strict_json
-from towline.schemas.problems import Refused
-from towline.schemas.reports import Report
 
 PREFIX = "/api/v1/ota/"
 _ROOT = re.compile(r"[1-9]\d{0,5}")
-_BUSY = come_later(503, "busy", "more waits to be written than there is room for: come later")
 
 log = structlog.get_logger()
 
@@ -54,7 +48,7 @@ class DeviceProtocol:
         strangers: Strangers,
         sessions: Sessions,
         polls: Polls,
-        inlet: Inlet,
+        reporting: Reporting,
         old_devices: OldDevices,
         fleets: Fleets,
         tally: DeviceTally,
@@ -63,10 +57,9 @@ class DeviceProtocol:
         self._strangers = strangers
         self._sessions = sessions
         self._polls = polls
-        self._inlet = inlet
+        self._reporting = reporting
         self._old_devices = old_devices
         self._fleets = fleets
-        self._receipts = Receipts(fleets.key_if_any)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -78,7 +71,7 @@ class DeviceProtocol:
             answer = wire.too_large(wire.DEVICE_BODY_LIMIT)
         except Full:
             self._tally.turned_away["busy"] += 1
-            answer = _BUSY
+            answer = BUSY
         except AWAY as error:
             log.error("store.away", error=str(error.args[0]).strip())
             answer = STORE_AWAY
@@ -126,33 +119,20 @@ class DeviceProtocol:
         return found
 
     async def _take_reports(self, scope: Scope, receive: Receive) -> Answer:
+        """Reports; those that come plainly were taken before they came here."""
         body = await wire.read_body(receive, wire.DEVICE_BODY_LIMIT)
         headers = dict(scope["headers"])
         session = await self._session(headers)
         if session is None:
             return NO_SESSION
-        if (too_soon := self._polls.count(session, time.time())) is not None:
-            return too_soon
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        found = self._reporting.take(session, headers, body, answered.set_result)
+        if isinstance(found, Answer):
+            return found
         try:
-            parsed = reports.parse_many(strict_json.parse(body))
-        except Refused as refused:
-            self._tally.reports[session.organization, "refused"] += 1
-            return refusal(refused)
-        if not parsed:
-            return Answer(204)
-        proved = self._proved(session, headers, parsed)
-        heard = await self._inlet.report(session.device_seq, proved)
-        self._tally.reports[session.organization, "accepted"] += len(parsed)
-        receipt = self._receipts.write(session, heard, int(time.time()))
-        return Answer(204, headers=(("towline-receipt", receipt),) if receipt else ())
-
-    def _proved(
-        self, session: Session, headers: Mapping[bytes, bytes], parsed: tuple[Report, ...]
-    ) -> tuple[Report, ...]:
-        """The reports, the first with what the device can prove that was acknowledged before."""
-        receipt = headers.get(b"towline-receipt", b"").decode("latin-1")
-        acknowledged = self._receipts.read(session, receipt) if receipt else None
-        return (replace(parsed[0], acknowledged=acknowledged), *parsed[1:])
+            return await answered
+        finally:
+            found.give_up()
 
     async def _desired_state(self, scope: Scope, receive: Receive) -> Answer:
         """A poll; those that are plain were answered before they came here."""

@@ -1,58 +1,98 @@
-"""Connections on which a device's poll is answered without the way through ASGI.
+"""Connections on which a device's polls and reports are answered without the way through ASGI.
 
-That way costs more than all the rest of an unchanged poll. What is no plain poll goes it as ever:
-everything that is not whole in one piece, with something behind it, with a body or an upgrade, of
-HTTP/1.0, for a connection that is to be closed, or of a session that is not known here.
+That way costs more than all the rest of an unchanged poll. What is no plain call goes it as ever:
+a poll that is not whole in one piece, reports of which the head is not or that do not say how long
+they are, everything with something behind it, with an upgrade, of HTTP/1.0, for a connection that
+is to be closed, or of a session that is not known here.
 """
 
 import asyncio
+import re
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from towline.reconciler.server.polls import Polls, Waiting, token_of
-from towline.reconciler.server.wire import Answer
+from towline.reconciler.server.reporting import Handed, Reporting
+from towline.reconciler.server.sessions import Session
+from towline.reconciler.server.wire import DEVICE_BODY_LIMIT, Answer
 
 PATH = b"/api/v1/ota/desired-state"
+REPORTS = b"/api/v1/ota/reports"
 _HEAD_END = b"\r\n\r\n"
-_UNUSUAL = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
+_UNUSUAL = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
+_LENGTH = re.compile(rb"[0-9]{1,6}")
 
 
-def connections(polls: Polls) -> type[HttpToolsProtocol]:
-    """The class of connections that know these polls, as uvicorn makes them."""
-    return type("DeviceConnection", (_DeviceConnection,), {"polls": polls, "__slots__": ()})
+def connections(polls: Polls, reporting: Reporting) -> type[HttpToolsProtocol]:
+    """The class of connections that know these rules, as uvicorn makes them."""
+    known = {"polls": polls, "reporting": reporting, "__slots__": ()}
+    return type("DeviceConnection", (_DeviceConnection,), known)
+
+
+@dataclass(slots=True)
+class _Arriving:
+    """Reports of which the head is here, and the body may be yet to come."""
+
+    session: Session
+    headers: dict[bytes, bytes]
+    missing: int
+    body: bytes = b""
 
 
 class _DeviceConnection(HttpToolsProtocol):
     """One connection, whoever has it."""
 
-    __slots__ = ("_behind", "_closes", "_idle_since", "_idle_timer", "_is_own", "_is_whole", "_own")
+    __slots__ = (
+        "_arriving",
+        "_began_here",
+        "_behind",
+        "_closes",
+        "_idle_since",
+        "_idle_timer",
+        "_is_own",
+        "_own",
+        "_past_head",
+    )
     polls: Polls
+    reporting: Reporting
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
-        self._own: Waiting | None = None
-        """The poll of this connection that waits."""
+        self._own: Waiting | Handed | None = None
+        """The call of this connection that waits for its answer."""
         self._behind = b""
         """What came behind it, to be read after its answer."""
-        self._is_whole = False
-        """What arrived ends with the end of a head, and no other head ends in it."""
+        self._arriving: _Arriving | None = None
+        self._past_head = -1
+        """So much of what arrived now lies behind the first end of a head in it; below 0: none."""
+        self._began_here = False
+        """The message at hand began in what arrived now."""
         self._is_own = False
-        """The message at hand was answered here, or will be."""
+        """The message at hand is answered here."""
         self._closes = False
         self._idle_since: float | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
-        """Read on, unless a poll waits: answers go out in the order of their requests."""
+        """Read on, unless a call waits: answers go out in the order of their requests."""
         self._idle_since = None
         if self._own is not None:
             self._behind += data
             self.flow.pause_reading()
             return
-        self._is_whole = 0 <= data.find(_HEAD_END) == len(data) - len(_HEAD_END)
+        behind = b""
+        if self._arriving is None:
+            end = data.find(_HEAD_END)
+            self._past_head = len(data) - end - len(_HEAD_END) if end >= 0 else -1
+        else:
+            data, behind = data[: self._arriving.missing], data[self._arriving.missing :]
+        self._began_here = False
         super().data_received(data)
+        if behind and not self.transport.is_closing():
+            self.data_received(behind)
 
     def on_message_begin(self) -> None:
         """What uvicorn needs for it is made once it is known to be uvicorn's."""
@@ -60,11 +100,12 @@ class _DeviceConnection(HttpToolsProtocol):
         self.headers = []
         self.expect_100_continue = False
         self._is_own = False
+        self._began_here = True
 
     def on_headers_complete(self) -> None:
-        """Answer a plain poll here; everything else is uvicorn's."""
-        is_poll = self._is_whole and self.url.startswith(PATH) and self._is_plain()
-        if is_poll and self._take_poll():
+        """Answer a plain call here; everything else is uvicorn's."""
+        if self._take_poll() or self._take_reports():
+            self._is_own, self.headers = True, []
             return
         url, headers, is_expected = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
@@ -72,39 +113,81 @@ class _DeviceConnection(HttpToolsProtocol):
         self.headers += headers
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """A part of a body; no more of it comes than its head says."""
+        if self._arriving is None:
+            super().on_body(body)
+        else:
+            self._arriving.body += body
+            self._arriving.missing -= len(body)
+
     def on_message_complete(self) -> None:
         """The end of a request."""
         if not self._is_own:
             super().on_message_complete()
+        elif self._arriving is not None:
+            came, self._arriving = self._arriving, None
+            self._answer_to(self.reporting.take(came.session, came.headers, came.body, self._told))
 
-    def _is_plain(self) -> bool:
+    def _is_plain(self, method: bytes) -> bool:
         parser = self.parser
         return (
             (self.cycle is None or self.cycle.response_complete)
-            and parser.get_method() == b"GET"
+            and parser.get_method() == method
             and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
             and not self.flow.write_paused
-            and (len(self.url) == len(PATH) or self.url[len(PATH)] == ord("?"))
-            and b"#" not in self.url
         )
 
     def _take_poll(self) -> bool:
         """False where something is unusual, or its session is not known and must be looked up."""
-        headers, now = dict(self.headers), time.time()
-        if not _UNUSUAL.isdisjoint(headers):
+        url = self.url
+        if self._past_head != 0 or not url.startswith(PATH) or b"#" in url:
             return False
-        session = self.polls.sessions.find(token_of(headers), int(now))
+        if len(url) > len(PATH) and url[len(PATH)] != ord("?"):
+            return False
+        headers, now = dict(self.headers), time.time()
+        if not self._is_plain(b"GET") or b"content-length" in headers:
+            return False
+        session = self._session(headers, now)
         if session is None:
             return False
-        self._is_own = True
-        self.headers = []
-        found = self.polls.judge(session, headers, self.url[len(PATH) + 1 :], now)
+        found = self.polls.judge(session, headers, url[len(PATH) + 1 :], now)
         if isinstance(found, Answer):
             self._send(found)
         else:
             self._own = Waiting(self.polls, found, self._told)
         return True
+
+    def _take_reports(self) -> bool:
+        """As `_take_poll`, of reports; the body may be yet to come."""
+        if self.url != REPORTS or not self._began_here or self._past_head < 0:
+            return False
+        headers = dict(self.headers)
+        length = headers.get(b"content-length", b"")
+        if not self._is_plain(b"POST") or _LENGTH.fullmatch(length) is None:
+            return False
+        missing = int(length)
+        # The first end of a head here is the message's own or lies before it: no less is behind.
+        if missing > DEVICE_BODY_LIMIT or self._past_head > missing:
+            return False
+        session = self._session(headers, time.time())
+        if session is None:
+            return False
+        self._arriving = _Arriving(session, headers, missing)
+        return True
+
+    def _session(self, headers: dict[bytes, bytes], now: float) -> Session | None:
+        """Whose call it is; None where that is not known here, or something is unusual."""
+        if not _UNUSUAL.isdisjoint(headers):
+            return None
+        return self.polls.sessions.find(token_of(headers), int(now))
+
+    def _answer_to(self, found: Answer | Handed) -> None:
+        if isinstance(found, Answer):
+            self._send(found)
+        else:
+            self._own = found
 
     def _told(self, answer: Answer) -> None:
         self._own = None
@@ -151,6 +234,7 @@ class _DeviceConnection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The device went away."""
+        self._arriving = None
         if self._own is not None:
             self._own.give_up()
             self._own = None
@@ -160,8 +244,8 @@ class _DeviceConnection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """The server ends: a poll that waits is answered first."""
-        if self._own is None:
+        """The server ends: a call that waits is answered first."""
+        if self._own is None and self._arriving is None:
             super().shutdown()
         else:
             self._closes = True

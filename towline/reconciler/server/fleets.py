@@ -95,7 +95,8 @@ class Fleets:
 
     def key_if_any(self, organization: str) -> PrivateKey | None:
         """What signs for the organization; None while there is no such key."""
-        return self._fleets[organization].online_key()
+        fleet = self.find(organization)
+        return fleet.online_key() if fleet else None
 
     def key(self, organization: str) -> PrivateKey:
         """What signs the organization's documents; only where there is a root to sign under."""

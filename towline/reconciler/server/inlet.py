@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -46,11 +47,16 @@ Errand = Callable[[Connection], T]
 """Something to write; raises Refused before it has written anything that must not stay."""
 
 
+Told = Callable[[Any, Exception | None], None]
+"""Is called once, on the loop from which a letter came: with its result, or why there is none."""
+
+
 @dataclass(slots=True)
 class _Letter:
     """What one request brings, and who waits for it: reports of a device, or an errand."""
 
-    answered: "asyncio.Future[Any]"
+    loop: asyncio.AbstractEventLoop
+    told: Told
     device_seq: int = 0
     reports: Sequence[Report] = ()
     errand: Errand[Any] | None = None
@@ -71,18 +77,27 @@ class _Letter:
                 self.refused = refused
 
     def answer(self) -> None:
-        """Tell who waits, on its loop; one who was cancelled meanwhile is not told."""
-        if self.answered.done():
-            return
-        if (error := self.error or self.refused) is None:
-            self.answered.set_result(self.result)
-        else:
-            self.answered.set_exception(error)
+        """Tell who waits, on its loop."""
+        error = self.error or self.refused
+        self.told(None if error else self.result, error)
 
 
 def _answer(letters: Iterable[_Letter]) -> None:
     for letter in letters:
-        letter.answer()
+        try:
+            letter.answer()
+        except Exception as error:  # noqa: BLE001 whatever it was, the others get their answers
+            log.error("letter.untold", device=letter.device_seq, error=repr(error))
+
+
+def _settle(answered: "asyncio.Future[Any]", result: Any, error: Exception | None) -> None:
+    """One who was cancelled meanwhile is not told."""
+    if answered.done():
+        return
+    if error is None:
+        answered.set_result(result)
+    else:
+        answered.set_exception(error)
 
 
 @dataclass(slots=True)
@@ -132,29 +147,29 @@ class Inlet:
         """How many requests wait to be written."""
         return len(self._next.letters)
 
-    def report(self, device_seq: int, reports: Sequence[Report]) -> "asyncio.Future[Heard]":
-        """Hand in reports; once they are committed, the future has what is heard of the device.
+    def hand_in(self, device_seq: int, reports: Sequence[Report], told: Told) -> None:
+        """Hand in reports; once they are committed, `told` has what is heard of the device.
 
         Raises Full.
         """
-        answered = asyncio.get_running_loop().create_future()
-        return self._post(_Letter(answered, device_seq, reports))
+        self._post(_Letter(asyncio.get_running_loop(), told, device_seq, reports))
 
     def write(self, errand: "Errand[T]") -> "asyncio.Future[T]":
         """Let something else be written beside the reports; the future has what it returned.
 
         Raises Full.
         """
-        answered = asyncio.get_running_loop().create_future()
-        return self._post(_Letter(answered, errand=errand))
+        loop = asyncio.get_running_loop()
+        answered = loop.create_future()
+        self._post(_Letter(loop, partial(_settle, answered), errand=errand))
+        return answered
 
-    def _post(self, letter: _Letter) -> "asyncio.Future[Any]":
+    def _post(self, letter: _Letter) -> None:
         with self._changed:
             if len(self._next.letters) >= LETTERS_LIMIT:
                 raise Full
             self._next.letters.append(letter)
             self._changed.notify()
-        return letter.answered
 
     def fetched(self, device_seq: int, components: Collection[str]) -> None:
         """The device was served a document with something to do for these components."""
@@ -274,9 +289,8 @@ class Inlet:
 
 def _tell(letters: Sequence[_Letter]) -> None:
     """One call for all letters of a loop, however many they are."""
-    loops = {letter.answered.get_loop() for letter in letters}
-    for loop in loops:
-        own = [letter for letter in letters if letter.answered.get_loop() is loop]
+    for loop in {letter.loop for letter in letters}:
+        own = [letter for letter in letters if letter.loop is loop]
         with suppress(RuntimeError):  # the loop has ended, and with it whoever waited there
             loop.call_soon_threadsafe(_answer, own)
 

@@ -39,6 +39,8 @@ from towline.reconciler.server.old_devices import OldDevices
 from towline.reconciler.server.package_look import PackageLook
 from towline.reconciler.server.packages import Packages
 from towline.reconciler.server.polls import Polls
+from towline.reconciler.server.receipts import Receipts
+from towline.reconciler.server.reporting import Reporting
 from towline.reconciler.server.served_documents import ServedDocuments
 from towline.reconciler.server.sessions import Sessions
 from towline.reconciler.server.strangers import Strangers
@@ -107,7 +109,7 @@ class Service:
         documents = ServedDocuments(store, doorbell, fleets.key, settings.poll_interval_s)
         doorbell.is_busy = lambda: documents.reading > AT_ONCE or self._inlet.waiting > BUSY
         rates = DeviceRates(settings.rate_limits)
-        self._polls = Polls(
+        polls = Polls(
             sessions=sessions,
             documents=documents,
             doorbell=doorbell,
@@ -118,11 +120,15 @@ class Service:
             tally=tally,
             clock=self._clock,
         )
+        reporting = Reporting(
+            polls=polls, inlet=self._inlet, receipts=Receipts(fleets.key_if_any), tally=tally
+        )
+        self._connections = connections(polls, reporting)
         protocol = DeviceProtocol(
             strangers=Strangers(Admission(store, self._inlet, sessions, fleets), rates, tally),
             sessions=sessions,
-            polls=self._polls,
-            inlet=self._inlet,
+            polls=polls,
+            reporting=reporting,
             old_devices=OldDevices(store, doorbell, self._inlet, fleets),
             fleets=fleets,
             tally=tally,
@@ -164,7 +170,7 @@ class Service:
         return uvicorn.Config(
             self.application,
             loop="uvloop",
-            http=connections(self._polls) if self._settings.is_open else "httptools",
+            http=self._connections if self._settings.is_open else "httptools",
             ws_max_size=WORDS_LIMIT,
             ws_per_message_deflate=False,
             lifespan="off",

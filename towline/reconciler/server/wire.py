@@ -85,6 +85,7 @@ def come_later(status: int, code: str, detail: str, after_s: int = RETRY_AFTER_S
     return replace(answer, headers=(("retry-after", str(after_s)),))
 
 
+BUSY = come_later(503, "busy", "more waits to be written than there is room for: come later")
 STORE_AWAY = come_later(503, "store", "the store cannot be used now: come later")
 
 

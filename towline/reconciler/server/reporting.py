@@ -1,0 +1,126 @@
+"""A device's reports: their rules, the same for whichever way they come in.
+
+`take` answers at once where it can: refusals, and 503 where too much waits already. Else the
+reports wait to be written (`Handed`), and are acknowledged after their commit, with one answer.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import structlog
+
+from towline.reconciler.server.admission import refusal
+from towline.reconciler.server.inlet import Full, Inlet
+from towline.reconciler.server.polls import NO_SESSION, Polls
+from towline.reconciler.server.receipts import Receipts
+from towline.reconciler.server.sessions import Session
+from towline.reconciler.server.wire import BUSY, STORE_AWAY, Answer, problem
+from towline.reconciler.store.engine import AWAY
+from towline.reconciler.tallies import DeviceTally
+from towline.schemas import reports, strict_json
+from towline.schemas.problems import Refused
+from towline.schemas.reports import Heard, Report
+
+_FAILED = problem(500, "internal", "the reports cannot be acknowledged; the server's log says why")
+
+log = structlog.get_logger()
+
+
+class Reporting:
+    """Belongs to the event loop's thread."""
+
+    def __init__(
+        self, *, polls: Polls, inlet: Inlet, receipts: Receipts, tally: DeviceTally
+    ) -> None:
+        self._polls = polls
+        self._inlet = inlet
+        self._receipts = receipts
+        self._tally = tally
+
+    def take(
+        self,
+        session: Session,
+        headers: Mapping[bytes, bytes],
+        body: bytes,
+        tell: Callable[[Answer], None],
+    ) -> "Answer | Handed":
+        """The answer, where it is at hand; else `tell` is called once, later and never at once."""
+        now = time.time()
+        if session.expires_at <= now or not self._polls.sessions.is_live(session):
+            # It ran out, was revoked or replaced by a newer one while the body came.
+            self._tally.turned_away["session"] += 1
+            return NO_SESSION
+        if (too_soon := self._polls.count(session, now)) is not None:
+            return too_soon
+        try:
+            parsed = reports.parse_many(strict_json.parse(body))
+        except Refused as refused:
+            self._tally.reports[session.organization, "refused"] += 1
+            return refusal(refused)
+        if not parsed:
+            return Answer(204)
+        handed = Handed(self, session, len(parsed), tell)
+        try:
+            self._inlet.hand_in(session.device_seq, self._proved(session, headers, parsed), handed)
+        except Full:
+            self._tally.turned_away["busy"] += 1
+            return BUSY
+        return handed
+
+    def _proved(
+        self, session: Session, headers: Mapping[bytes, bytes], parsed: tuple[Report, ...]
+    ) -> tuple[Report, ...]:
+        """The reports, the first with what the device can prove that was acknowledged before."""
+        receipt = headers.get(b"towline-receipt")
+        if not receipt:
+            return parsed
+        acknowledged = self._receipts.read(session, receipt.decode("latin-1"))
+        return (replace(parsed[0], acknowledged=acknowledged), *parsed[1:])
+
+    def outcome(
+        self, session: Session, number: int, heard: Heard | None, error: Exception | None
+    ) -> Answer:
+        """What is said of so many reports, once they are committed or cannot be."""
+        if error is not None:
+            if isinstance(error, AWAY):
+                log.error("store.away", error=str(error.args[0]).strip())
+                return STORE_AWAY
+            return _FAILED
+        assert heard is not None
+        self._tally.reports[session.organization, "accepted"] += number
+        receipt = self._receipts.write(session, heard, int(time.time()))
+        return Answer(204, headers=(("towline-receipt", receipt),) if receipt else ())
+
+
+class Handed:
+    """Reports that wait for their commit."""
+
+    __slots__ = ("_number", "_reporting", "_session", "_tell")
+
+    def __init__(
+        self,
+        reporting: Reporting,
+        session: Session,
+        number: int,
+        tell: Callable[[Answer], None],
+    ) -> None:
+        self._reporting = reporting
+        self._session = session
+        self._number = number
+        self._tell: Callable[[Answer], None] | None = tell
+
+    def give_up(self) -> None:
+        """Whoever asked is gone; the reports are kept all the same."""
+        self._tell = None
+
+    def __call__(self, heard: Heard | None, error: Exception | None) -> None:
+        """The inlet tells what came of them."""
+        try:
+            answer = self._reporting.outcome(self._session, self._number, heard, error)
+        except Exception as failure:  # noqa: BLE001 whatever it was, no report stays without an answer
+            log.error("reports.unanswered", device=self._session.slug, error=repr(failure))
+            answer = _FAILED
+        tell, self._tell = self._tell, None
+        if tell is not None:
+            tell(answer)
