@@ -128,7 +128,7 @@ def test_who_was_silent_is_back_by_its_report_too(
     inlet.seen(seq, now)
 
     async def report() -> None:
-        answered = inlet.report(seq, [Report("k", 1, 0, None, versions={})])
+        answered = handed_in(inlet, seq, Report("k", 1, 0, None, versions={}))
         inlet.start()
         await asyncio.wait_for(answered, 30)
 
@@ -159,7 +159,8 @@ def test_presence_goes_on_in_pieces_of_their_own_transaction(
     assert (seen[one][0], seen[two][0]) == (fleet.now, AT + 5)
 
 
-async def acknowledged(inlet: Inlet, seq: int, report: Report) -> None:
+def handed_in(inlet: Inlet, seq: int, report: Report) -> "asyncio.Future[Heard]":
+    """Ends once the report is acknowledged."""
     answered: asyncio.Future[Heard] = asyncio.get_running_loop().create_future()
 
     def tell(heard: Heard, error: Exception | None) -> None:
@@ -167,7 +168,11 @@ async def acknowledged(inlet: Inlet, seq: int, report: Report) -> None:
         answered.set_result(heard)
 
     inlet.hand_in(seq, [report], tell)
-    await asyncio.wait_for(answered, 30)
+    return answered
+
+
+async def acknowledged(inlet: Inlet, seq: int, report: Report) -> None:
+    await asyncio.wait_for(handed_in(inlet, seq, report), 30)
 
 
 def fail_once(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> threading.Event:
