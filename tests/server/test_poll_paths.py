@@ -1,21 +1,27 @@
 """A poll gets the same answer by whichever way it comes in: past ASGI, or through it."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import update
+from structlog.testing import capture_logs
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tests.reconciler.simulation import ORGANIZATION, Simulation, manifest
 from tests.server.two_ways import DEVICE, Client, Parts, Sent, both_ways, parts_on, run
+from towline.reconciler.server import known_uvicorn
 from towline.reconciler.server.device_rates import BURST_S, DeviceRates, RateLimits
 from towline.reconciler.server.polls import Asked, Waiting
 from towline.reconciler.server.sessions import Session
 from towline.reconciler.store import tables as t
 
+ROOT = Path(__file__).parents[2]
 NOW_NS = 1_900_000_000 * 10**9
 PATH = "/api/v1/ota/desired-state"
 
@@ -263,6 +269,26 @@ def test_a_connection_goes_on_after_a_session_that_ended_just_as_its_poll_came(
         assert client.got.count(b"HTTP/1.1 401 ") == 2
 
     run(story())
+
+
+def test_only_a_uvicorn_that_is_known_from_inside_is_gone_past(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any other one serves all the same."""
+    found = known_uvicorn.connections(parts.polls, parts.reporting)
+    assert issubclass(found, HttpToolsProtocol), "the installed one is known"
+    for version, is_known in (
+        ("0.29.0", True), ("0.54.9", True), ("0.28.1", False), ("0.55.0", False),
+        ("0.55rc1", False), ("1.0", False), ("1", False), ("unknown", False),
+    ):  # fmt: skip
+        assert known_uvicorn.is_known(version) is is_known, version
+    monkeypatch.setattr(known_uvicorn, "version", lambda _: "0.55.0")
+    monkeypatch.setitem(sys.modules, "uvicorn.protocols.http.httptools_impl", None)
+    with capture_logs() as logged:
+        assert known_uvicorn.connections(parts.polls, parts.reporting) == "httptools"
+    assert [each["event"] for each in logged] == ["uvicorn.unknown"]
+    bounds = ">={}.{},<{}.{}".format(*known_uvicorn.FIRST, *known_uvicorn.BEFORE)
+    assert f'"uvicorn{bounds}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
 def test_who_leaves_at_once_is_not_waited_for(parts: Parts) -> None:

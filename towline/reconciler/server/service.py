@@ -22,7 +22,6 @@ from towline.reconciler.server.callers import failures
 from towline.reconciler.server.clock_guard import ClockGuard
 from towline.reconciler.server.desk import Desk, Desks, seen_after
 from towline.reconciler.server.device import DeviceProtocol
-from towline.reconciler.server.device_connection import connections
 from towline.reconciler.server.device_rates import GENEROUS, DeviceRates, RateLimits
 from towline.reconciler.server.doorbell import AT_ONCE, Doorbell
 from towline.reconciler.server.feed import Feed
@@ -30,6 +29,7 @@ from towline.reconciler.server.fleets import Fleets, FleetView
 from towline.reconciler.server.front import Application, Closed, MadeWhenAsked
 from towline.reconciler.server.hearing import Hearing
 from towline.reconciler.server.inlet import Inlet
+from towline.reconciler.server.known_uvicorn import USUAL, connections
 from towline.reconciler.server.live import Live
 from towline.reconciler.server.manifest_texts import ManifestTexts
 from towline.reconciler.server.metrics import Meters
@@ -170,7 +170,7 @@ class Service:
         return uvicorn.Config(
             self.application,
             loop="uvloop",
-            http=self._connections if self._settings.is_open else "httptools",
+            http=self._connections if self._settings.is_open else USUAL,
             ws_max_size=WORDS_LIMIT,
             ws_per_message_deflate=False,
             lifespan="off",
