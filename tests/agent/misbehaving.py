@@ -60,7 +60,9 @@ class Misbehaving:
         with suppress(OSError), self._context.wrap_socket(raw, server_side=True) as connection:
             head = b""
             while b"\r\n\r\n" not in head:
-                head += connection.recv(4096)
+                if not (more := connection.recv(4096)):
+                    return  # it went away without a request; to read on would turn here for ever
+                head += more
             exchange = Exchange(connection, head.decode())
             self.requests.append(exchange)
             turn = min(len(self.requests), len(self.behaviours)) - 1
