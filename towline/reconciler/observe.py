@@ -134,7 +134,7 @@ def _with_fleet(
         is_whole = plan.ownership is None and not plan.is_alone
         choice = replace(choice, since=since if is_whole else None)
         missing = 0 if is_judged else _missing(world)
-        if missing and offer and next_seen(connection, manifest, offer, run, choice, missing):
+        if missing and offer and next_seen(connection, head, manifest, offer, run, choice, missing):
             # All others are of no matter until these are taken.
             seen = FleetSeen(is_owner=True, matching=missing, seen=missing, left=missing)
         else:

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from towline.reconciler.holding import gravest_first
-from towline.reconciler.store import grants, runs
+from towline.reconciler.store import grants, runs, walked
 from towline.reconciler.store.events import Event, record
 from towline.schemas.states import FINISHED_RUNS, RunState
 
@@ -40,6 +40,7 @@ def end_run(
         takes_back = reason in ("Superseded", "ManifestRemoved") or bool(run.goes_back)
         touched = grants.skip_unbegun(connection, run.seq, why, now, takes_back=takes_back)
     touched |= grants.waiting_in(connection, run.seq, None)
+    walked.forget(connection, run.seq)
     runs.end_holds(connection, run.seq)
     runs.change_run(
         connection,

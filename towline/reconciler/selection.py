@@ -28,7 +28,7 @@ from towline.reconciler.store import tables as t
 from towline.reconciler.store.choice import Affine, Choice
 from towline.reconciler.store.condition_keys import ConditionGroup
 from towline.reconciler.store.selecting import Entry, select_devices, select_these
-from towline.reconciler.walk import next_seen
+from towline.reconciler.walk import keep, next_seen
 from towline.schemas.states import BatchState, TargetState
 
 
@@ -170,13 +170,16 @@ class _Selection:
 
     def select_next(self, choice: Choice, batch: int, limit: int, now: int) -> Sequence[int]:
         """Select `limit` devices by walking; nobody: they must be looked for among all."""
-        found = next_seen(self.connection, self.manifest, self.offer, self.run, choice, limit)
+        found = next_seen(
+            self.connection, self.head, self.manifest, self.offer, self.run, choice, limit
+        )
         if found is None or self.order is None:
             return ()
         entry = Entry(batch, TargetState.PENDING, "Selected", now)
         whole = for_offer(choice, self.manifest, self.offer, self.run)
-        select_these(self.connection, whole, found, entry, self.order)
-        return found
+        select_these(self.connection, whole, found.devices, entry, self.order)
+        keep(self.connection, self.head, self.manifest, self.run, found)
+        return found.devices
 
     def select_alone(
         self, choice: Choice, groups: Mapping[Fit, list[ConditionGroup]], batch: int, now: int

@@ -29,7 +29,7 @@ def leaves_nobody(groups: Groups) -> bool:
 
 def since(connection: Connection, head: Head, manifest: Deployment, run: Row[Any]) -> int | None:
     """Up to which change the run is settled; None when all devices must be looked at."""
-    if not _is_kept(connection, manifest) or run.settled_for != _what_for(head, run.status):
+    if not is_kept(connection, manifest) or run.settled_for != _what_for(head, run.status):
         return None
     change: int | None = run.settled_change
     return change
@@ -39,12 +39,12 @@ def note(
     connection: Connection, head: Head, manifest: Deployment, run_seq: int, status: str
 ) -> None:
     """All that changed until now was looked at, and left nobody."""
-    if _is_kept(connection, manifest):
+    if is_kept(connection, manifest):
         newest = changed_devices.newest(connection)
         changed_devices.settle(connection, run_seq, newest, _what_for(head, status))
 
 
-def _is_kept(connection: Connection, manifest: Deployment) -> bool:
+def is_kept(connection: Connection, manifest: Deployment) -> bool:
     """In a private copy nobody notes changes; people name the devices of `manual` at any time."""
     return is_recorded(connection) and manifest.strategy is not StrategyKind.MANUAL
 

@@ -33,6 +33,21 @@ def newest(connection: Connection) -> int:
     )
 
 
+def after(connection: Connection, since: int, limit: int) -> list[int] | None:
+    """The devices that changed after `since`, whosesoever; None: there are more than `limit`."""
+    named = {"since": since, "limit": limit + 1}
+    found = connection.execute(_AFTER, named).scalars().all()
+    return None if len(found) > limit else list(found)
+
+
+_AFTER = (
+    select(dirty_devices.c.device_seq)
+    .where(dirty_devices.c.change > bindparam("since"))
+    .limit(bindparam("limit"))
+    .execution_options(**OF_ALL)
+)
+
+
 def only(statement: Select[Any], since: int) -> Select[Any]:
     """A statement over `edge_devices`, of those alone that changed after `since`."""
     changed = statement.where(

@@ -25,6 +25,10 @@ class Affine:
         """The position of a device as SQL."""
         return case((seq < self.p, (seq + self.off) * self.mul % self.p), else_=seq)
 
+    def place(self, seq: int) -> int:
+        """The same of a number."""
+        return (seq + self.off) * self.mul % self.p if seq < self.p else seq
+
 
 @dataclass(frozen=True, slots=True)
 class Portion:

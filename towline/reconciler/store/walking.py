@@ -1,7 +1,7 @@
 """Looking at the devices of some places in a run's order, by their numbers: no others are read."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, Connection, func, literal, select
@@ -13,12 +13,11 @@ from towline.reconciler.store.condition_keys import joined, key_of
 from towline.reconciler.store.tables import edge_devices, targets
 
 
-def numbers_in(order: Affine, size: int) -> Iterator[list[int]]:
-    """The numbers at all places of the order, so many at a time; few stand for no device."""
+def numbers_at(order: Affine, first: int, size: int) -> list[int]:
+    """The numbers at so many places of the order; few stand for no device."""
     step = pow(order.mul, -1, order.p)
-    for first in range(0, order.p, size):
-        places = range(first, min(first + size, order.p))
-        yield [(place * step - order.off) % order.p for place in places]
+    places = range(first, min(first + size, order.p))
+    return [(place * step - order.off) % order.p for place in places]
 
 
 def not_in_run(connection: Connection, choice: Choice, numbers: Sequence[int]) -> list[int]:
