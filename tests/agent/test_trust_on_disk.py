@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,27 @@ def test_a_false_root_is_told_and_the_one_at_hand_goes_on_to_count(
     assert [r.rejected for _, r in server.reports if r.rejected] == ["threshold"]
     assert device.trust.root.version == 1
     assert not (device.layout.trust / "root" / "2.json").exists()
+
+
+@pytest.mark.parametrize("why", ["threshold", "root-version", "root-expired"])
+def test_a_newer_root_is_asked_for_at_once_where_it_may_cure_a_refusal(
+    server: FleetServer, device: Device, tmp_path: Path, why: str
+) -> None:
+    loop.poll(device, 0)
+    old = server.keys
+    match why:
+        case "threshold":
+            server.keys = Keys(root=old.root, release=old.release)
+        case "root-version":
+            server.root_version = 2
+        case "root-expired":
+            device.trust.root = replace(device.trust.root, expires=int(time.time()))
+    server.want("pi-1", publish(server, tmp_path, "1.0.0"))
+    assert loop.poll(device, 0) is Polled.FAILED
+    assert [r.rejected for _, r in server.reports if r.rejected] == [why]
+    server.roots.append(server.keys.make_root(2).sign(old.root, server.keys.root))
+    assert loop.poll(device, 0) is Polled.CHANGED
+    assert device.trust.root.version == 2
 
 
 def test_no_more_than_64_roots_are_followed_in_one_go(device: Device) -> None:

@@ -242,10 +242,12 @@ class Server:
             self._host, self._port, self.pin, least_time=self._least_time()
         )
         line.patience(self._deadline_s + wait_s)
-        with Watchdog(line, self._deadline_s + wait_s):
+        with Watchdog(line, self._deadline_s + wait_s) as watchdog:
             line.request(method, path, body=body, headers=headers)
             response = line.getresponse()
             data = response.read(ENVELOPE_LIMIT_BYTES + 1)
+        if watchdog.verdict:  # a socket that was shut reads like the end of headers and body
+            raise TimeoutError("the answer takes too long")
         if len(data) > ENVELOPE_LIMIT_BYTES:
             raise ValueError("the answer is longer than 64 KiB")
         if response.length not in (None, 0):
