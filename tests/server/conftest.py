@@ -17,7 +17,9 @@ from sqlalchemy import insert
 from tests.stores import open_fresh
 from towline.manifests.model import DeviceEntry
 from towline.reconciler.head import Head
-from towline.reconciler.server import tls
+from towline.reconciler.server import service, tls
+from towline.reconciler.server.buckets import Buckets
+from towline.reconciler.server.device_rates import DeviceRates, RateLimits
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import FleetView
 from towline.reconciler.server.service import Service, ServiceSettings
@@ -163,6 +165,19 @@ def store(tmp_path: Path) -> Iterator[Store]:
         repositories.ensure(connection, ORGANIZATION, "fleet", "main", "", NOW)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def little_patience(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The server waits long for who is refused; after so many refusals."""
+
+    def impatient(limits: RateLimits) -> DeviceRates:
+        rates = DeviceRates(limits)
+        rates._failures, rates._failures_of_known = Buckets(20, 1 / 60), Buckets(20, 1 / 60)
+        return rates
+
+    monkeypatch.setattr(service, "DeviceRates", impatient)
+    return 20
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from tests.server.conftest import AddRun, Device, Running, add_target, run_value
 from tests.server.test_admin import API
 from towline.manifests.model import DeviceEntry
 from towline.reconciler.head import CommitSeen, Head
+from towline.reconciler.server import device_rates
 from towline.reconciler.store import tables as t
 
 OLD = "pi-0042"
@@ -231,3 +232,23 @@ def test_labels_that_are_none_are_refused(server: Running) -> None:
     for labels in ({"": "x"}, {"a b": "x"}, {"stage": ""}, {"stage": "a\nb"}, {"stage": "x" * 64}):
         answer = call(server, "POST", "/devices/pi-9/token", device_type="camera", labels=labels)
         assert answer.status_code == 422, labels
+
+
+def test_wrong_tokens_are_counted_by_address_and_lock_out_nobody_who_has_a_right_one(
+    little_patience: int, old: OldDevice
+) -> None:
+    stranger = OldDevice(old.server, "tt_wrong")
+    said = [stranger.check().status_code for _ in range(little_patience + 1)]
+    assert said == [401] * little_patience + [429]
+    assert stranger.say("x", {}).json()["code"] == "too-many-failures"
+    assert old.check().status_code == 200
+
+
+def test_an_old_device_that_calls_too_often_is_asked_to_come_later(
+    old: OldDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_rates, "BURST_S", 0.1)
+    answers = [old.check() for _ in range(20)]
+    assert {answer.status_code for answer in answers[:4]}.isdisjoint({429})
+    late = next(answer for answer in answers if answer.status_code == 429)
+    assert (late.json()["code"], late.headers["retry-after"]) == ("too-many-calls", "1")

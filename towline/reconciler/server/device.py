@@ -104,7 +104,7 @@ class DeviceProtocol:
 
     async def _admit(self, scope: Scope, receive: Receive, call: str) -> Answer:
         body = await wire.read_body(receive, wire.DEVICE_BODY_LIMIT)
-        source = scope["client"][0] if scope.get("client") else ""
+        source = wire.source_of(scope)
         if call == "session":
             return await self._strangers.open_session(source, body)
         token = _credential(wire.headers_of(scope), "Join ")

@@ -14,6 +14,11 @@ from uuid import UUID
 from towline.reconciler import old_devices
 from towline.reconciler.old_devices import Look, StepRefused, UnknownTarget
 from towline.reconciler.server import wire
+from towline.reconciler.server.device_rates import (
+    DeviceRates,
+    too_many_calls,
+    too_many_failures,
+)
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import Fleets
 from towline.reconciler.server.inlet import Inlet
@@ -21,6 +26,7 @@ from towline.reconciler.server.wire import Answer, Receive, Scope, json_answer, 
 from towline.reconciler.store import device_tokens, dirt, outbox, presence
 from towline.reconciler.store.device_tokens import OldDevice
 from towline.reconciler.store.engine import Store
+from towline.reconciler.tallies import DeviceTally
 from towline.schemas import envelope, strict_json
 from towline.schemas.problems import Refused
 from towline.schemas.reports import MESSAGE_LIMIT
@@ -43,7 +49,11 @@ class OldDevices:
         doorbell: Doorbell,
         inlet: Inlet,
         fleets: Fleets,
+        rates: DeviceRates,
+        tally: DeviceTally,
     ) -> None:
+        self._rates = rates
+        self._tally = tally
         self._store = store
         self._doorbell = doorbell
         self._inlet = inlet
@@ -51,7 +61,7 @@ class OldDevices:
 
     async def check(self, scope: Scope) -> Answer:
         """What the device is to install, if anything."""
-        device = await asyncio.to_thread(self._identify, scope)
+        device = await self._let_in(scope)
         if isinstance(device, Answer):
             return device
         packages_url = wire.packages_url(dict(scope["headers"]).get(b"host", b""))
@@ -92,12 +102,12 @@ class OldDevices:
     async def status(self, scope: Scope, receive: Receive, deployment: str) -> Answer:
         """Take in one step of the device's update."""
         body = await wire.read_body(receive, wire.DEVICE_BODY_LIMIT)
-        return await asyncio.to_thread(self._take, scope, body, deployment)
-
-    def _take(self, scope: Scope, body: bytes, deployment: str) -> Answer:
-        device = self._identify(scope)
+        device = await self._let_in(scope)
         if isinstance(device, Answer):
             return device
+        return await asyncio.to_thread(self._take, device, body, deployment)
+
+    def _take(self, device: OldDevice, body: bytes, deployment: str) -> Answer:
         read = _read(body)
         if isinstance(read, Answer):
             return read
@@ -114,6 +124,24 @@ class OldDevices:
         except StepRefused as refused:
             return problem(409, "not-allowed", str(refused))
         return json_answer(200, {"status": "success", "message": f"Status updated to {word}"})
+
+    async def _let_in(self, scope: Scope) -> OldDevice | Answer:
+        """Whose call it is, or what it is answered with.
+
+        Whoever has a token is looked at all the same: others at the same address lock nobody out.
+        """
+        found, now = await asyncio.to_thread(self._identify, scope), time.time()
+        if isinstance(found, OldDevice):
+            if not (wait_s := self._rates.take(found.seq, now)):
+                return found
+            self._tally.turned_away["rate"] += 1
+            return too_many_calls(wait_s)
+        source = wire.source_of(scope)
+        if wait_s := self._rates.wait_s(source, now):
+            self._tally.turned_away["failures"] += 1
+            return too_many_failures(source, wait_s)
+        self._rates.note_refused(source, None, now)
+        return found
 
     def _identify(self, scope: Scope) -> OldDevice | Answer:
         """Whose token it is, or the problem that the call is answered with."""

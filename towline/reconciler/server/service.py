@@ -129,7 +129,7 @@ class Service:
             sessions=sessions,
             polls=polls,
             reporting=reporting,
-            old_devices=OldDevices(store, doorbell, self._inlet, fleets),
+            old_devices=OldDevices(store, doorbell, self._inlet, fleets, rates, tally),
             fleets=fleets,
             tally=tally,
         )

@@ -101,6 +101,11 @@ def headers_of(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
 
 
+def source_of(scope: Scope) -> str:
+    """The address that the request comes from."""
+    return str(scope["client"][0]) if scope.get("client") else ""
+
+
 def packages_url(host: bytes) -> str | None:
     """Where the server's packages lie, as the caller reached it; None for a Host that is none."""
     return _packages_url(host) if len(host) <= HOST_LIMIT_BYTES else None
