@@ -105,6 +105,11 @@ def _compile_once(store: Store) -> None:
     engine.dialect, engine._compiled_cache = first.dialect, first._compiled_cache
 
 
+def prepare() -> None:
+    """Go through the migrations now: whoever forks need not do it in each child."""
+    _migrated()
+
+
 @cache
 def _migrated() -> bytes:
     with tempfile.TemporaryDirectory() as folder:

@@ -1,8 +1,8 @@
 """Finds the checks of a source file, and switches them off one at a time.
 
-A check is whatever ends in a `raise`: each term of its condition is one, and so is each bound that
-a field is read with and each call that is made only to raise. What has another form is named by
-hand.
+A check is whatever ends in a `raise` or in the answer that refuses: each term of its condition is
+one, and so is each bound that a field is read with and each call that is made only to raise. What
+has another form is named by hand.
 """
 
 import ast
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
-_CHECKING = re.compile(r"_?(check|verify|admit|refuse|_place|exactly)")
+_CHECKING = re.compile(r"_?(check|verify|admit|refuse|demand|_place|exactly)")
+_REFUSAL = re.compile(r"(_BAD|_NOT|NO)_[A-Z]+$|(problem|refusal|too_many_\w+|sign_in_page)\(")
+"""What is returned instead of raised."""
 _BOUNDS = frozenset({"least", "most", "limit"})
 _PREDICATE = re.compile(r"_?is_")
 Edit = Callable[[ast.AST], None]
@@ -49,7 +51,7 @@ def mutants_of(file: str, by_hand: Sequence[tuple[str, str]] = ()) -> list[Mutan
 def _mutated(file: str, source: str, at: int, edit: Edit, place: str) -> Mutant:
     tree = ast.parse(source)
     node = list(ast.walk(tree))[at]
-    line: int = getattr(node, "lineno", 0)
+    line: int = getattr(node.pattern if isinstance(node, ast.match_case) else node, "lineno", 0)
     edit(node)
     return Mutant(file, line, place, ast.fix_missing_locations(tree))
 
@@ -76,8 +78,10 @@ def _edits(source: str) -> Iterator[tuple[int, str, Edit]]:
 
 
 def _of_node(node: ast.AST, name: str, *, is_handled: bool) -> Iterator[tuple[str, Edit]]:
-    if isinstance(node, ast.If) and _raises(node.body[-1]):
+    if isinstance(node, ast.If) and _refuses(node.body[-1]):
         yield from _of_condition(node.test, "test", holds=False)
+    elif isinstance(node, ast.match_case) and _refuses(node.body[-1]):
+        yield f"case {ast.unparse(node.pattern)} -> never", _never
     elif isinstance(node, ast.Raise) and is_handled and node.exc is not None:
         yield f"{ast.unparse(node)} -> raise", _let_escape
     elif isinstance(node, ast.Expr) and _is_check(node.value):
@@ -100,8 +104,10 @@ def _predicate_of(node: ast.AST, name: str) -> ast.expr | None:
     return None
 
 
-def _raises(statement: ast.stmt) -> bool:
+def _refuses(statement: ast.stmt) -> bool:
     """Who wants to stop refuses nothing."""
+    if isinstance(statement, ast.Return) and statement.value is not None:
+        return _REFUSAL.match(ast.unparse(statement.value)) is not None
     if not isinstance(statement, ast.Raise) or statement.exc is None:
         return False
     return ast.unparse(statement.exc) != "Stopped"
@@ -117,6 +123,11 @@ def _is_check(value: ast.expr) -> bool:
 def _let_escape(node: ast.AST) -> None:
     assert isinstance(node, ast.Raise)
     node.exc = node.cause = None
+
+
+def _never(node: ast.AST) -> None:
+    assert isinstance(node, ast.match_case)
+    node.guard = ast.Constant(False)
 
 
 def _drop(node: ast.AST) -> None:

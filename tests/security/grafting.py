@@ -1,0 +1,94 @@
+"""Puts a mutant's code into the modules that are loaded: whoever imported a function has it, too.
+
+That spares each mutant the import of the whole source and of its tests. What a mutant changes is
+the code of some functions, or a constant of the module.
+"""
+
+import ast
+import gc
+import inspect
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from types import CodeType, FunctionType, ModuleType
+
+from tests.security.mutations import PROJECT, Mutant
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A function of a file that lies in no other one."""
+
+    file: str
+    line: int
+    name: str
+
+
+class Grafts:
+    """The functions of some files, as they are loaded."""
+
+    def __init__(self, files: Iterable[str]) -> None:
+        self._modules = {file: _loaded(file) for file in files}
+        names = {str(PROJECT / file): file for file in self._modules}
+        self._functions: dict[Place, list[FunctionType]] = {}
+        for found in gc.get_objects():
+            if isinstance(found, FunctionType) and (file := names.get(found.__code__.co_filename)):
+                place = Place(file, found.__code__.co_firstlineno, found.__code__.co_qualname)
+                self._functions.setdefault(place, []).append(found)
+
+    def places(self) -> dict[int, Place]:
+        """Where each code is, by its identity: as long as nothing is grafted."""
+        return {
+            id(function.__code__): place
+            for place, functions in self._functions.items()
+            for function in functions
+        }
+
+    def changed(self, mutant: Mutant) -> dict[Place, CodeType]:
+        """The functions that the mutant changes; none where it is a constant."""
+        before = _functions(mutant.file)
+        after = dict(_functions_in(_compiled(mutant.code, mutant.file), mutant.file))
+        return {place: code for place, code in after.items() if before.get(place) != code}
+
+    def put(self, mutant: Mutant) -> None:
+        """From now on, in this process, the mutant is what runs."""
+        changed = self.changed(mutant)
+        for place, code in changed.items():
+            for function in self._functions[place]:
+                function.__code__ = code
+        if not changed:
+            _assign(mutant, self._modules[mutant.file])
+
+
+def _loaded(file: str) -> ModuleType:
+    return import_module(file.removesuffix(".py").replace("/", "."))
+
+
+def _compiled(source: str | ast.Module, file: str) -> CodeType:
+    return compile(source, str(PROJECT / file), "exec", dont_inherit=True)
+
+
+@cache
+def _functions(file: str) -> dict[Place, CodeType]:
+    source = (PROJECT / file).read_text("utf-8")
+    return dict(_functions_in(_compiled(source, file), file))
+
+
+def _functions_in(code: CodeType, file: str) -> Iterator[tuple[Place, CodeType]]:
+    for inner in code.co_consts:
+        if not isinstance(inner, CodeType):
+            continue
+        if inner.co_flags & inspect.CO_OPTIMIZED:
+            yield Place(file, inner.co_firstlineno, inner.co_qualname), inner
+        else:  # the body of a class
+            yield from _functions_in(inner, file)
+
+
+def _assign(mutant: Mutant, module: ModuleType) -> None:
+    before = ast.parse((PROJECT / mutant.file).read_text("utf-8")).body
+    pairs = zip(before, mutant.code.body, strict=True)
+    changed = [new for old, new in pairs if ast.dump(old) != ast.dump(new)]
+    if not changed or not all(isinstance(each, ast.Assign) for each in changed):
+        raise LookupError(f"{mutant} changes neither a function nor a constant")
+    exec(_compiled(ast.Module(changed, []), mutant.file), vars(module))  # noqa: S102 our own code
