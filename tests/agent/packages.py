@@ -14,6 +14,8 @@ from typing import Any
 
 from tests.agent.archives import member, write_archive
 from tests.agent.fleet_server import FleetServer, sign_statement
+from towline.agent import identity
+from towline.agent.layout import Layout
 from towline.agent.unpack import measure
 from towline.schemas.desired_state import ComponentAction, ComponentWanted
 
@@ -108,7 +110,8 @@ class AgentProcess:
         )
 
     def enrol(self, server: FleetServer, device: str = "pi-1") -> None:
-        self.call("enroll", str(server.join()), "--id", device)
+        """As `enroll` does, without a process for it."""
+        identity.enrol(Layout(self.root), server.join(), device, None)
 
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.call("status", "-o", "json").stdout)

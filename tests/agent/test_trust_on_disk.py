@@ -89,6 +89,13 @@ def test_a_newer_root_is_asked_for_at_once_where_it_may_cure_a_refusal(
     assert device.trust.root.version == 2
 
 
+def test_a_document_that_is_refused_is_told_once(server: FleetServer, device: Device) -> None:
+    server.tamper = lambda document: replace(document, nonce="A" * 22)
+    for _ in range(2):
+        assert loop.poll(device, 0) is Polled.FAILED
+    assert [report.rejected for _, report in server.reports if report.rejected] == ["nonce"]
+
+
 def test_no_more_than_64_roots_are_followed_in_one_go(device: Device) -> None:
     keys, asked = Keys(), []
     device.trust.root = keys.make_root()
@@ -173,6 +180,10 @@ def test_of_a_spoilt_root_the_one_before_counts_and_is_followed_once_more(
         path.write_bytes(b"")
     with pytest.raises(Problem, match="root 2 is not valid"):
         TrustStore(device.layout, "acme")
+    for path in newest.parent.iterdir():
+        path.unlink()
+    with pytest.raises(Problem, match="trusts nobody yet"):
+        TrustStore(device.layout, "acme")
 
 
 def test_a_server_that_forgot_the_device_hears_of_it_again_and_a_person_lets_it_in(
@@ -207,10 +218,14 @@ def test_an_answer_of_nothing_new_is_believed_until_the_document_expires_and_no_
     assert loop.poll(device, 0) is Polled.CHANGED
     document = device.trust.recall(device.identity.claims(), Clock(int(time.time()), True))
     assert document is not None
+    unchanged = server.document
     monkeypatch.setattr(server, "document", lambda *_: Answer(304))
-    assert loop.poll(device, 0) is Polled.UNCHANGED
+    assert loop.poll(device, 60) is Polled.UNCHANGED, "it did not wait"
     device.timekeeper.raise_floor(renew_at(document.document))
     assert loop.poll(device, 0) is Polled.FAILED
+    monkeypatch.setattr(server, "document", unchanged)
+    assert loop.poll(device, 0) is Polled.UNCHANGED, "a new document of the same"
+    monkeypatch.setattr(server, "document", lambda *_: Answer(304))
     device.timekeeper.raise_floor(document.document.expires)
     assert loop.poll(device, 0) is Polled.FAILED
     (hold,) = loop.decide_now(device)
@@ -237,16 +252,6 @@ def test_a_token_that_could_not_be_sent_back_is_none(
             device.server.open_session(device.claims(), 0)
 
 
-def test_an_agent_whose_own_names_are_none_does_not_start(agent: AgentProcess) -> None:
-    path = agent.root / "identity" / "device.json"
-    good = json.loads(path.read_text())
-    for name in ("id", "organization"):
-        for value in ("a\r\nX: y", "a\0", "../x", "A", ""):
-            path.write_text(json.dumps(good | {name: value}))
-            with pytest.raises(Problem, match="names no device"):
-                identity.load(Layout(agent.root))
-
-
 def test_the_owner_lists_the_hosts_that_packages_may_come_from(
     server: FleetServer, agent: AgentProcess, tmp_path: Path
 ) -> None:
@@ -258,7 +263,18 @@ def test_the_owner_lists_the_hosts_that_packages_may_come_from(
     assert server.last("pi-1").reason == "DownloadFailed"
     assert "cdn.example.com is not listed" in server.last("pi-1").message
     listed.write_bytes(b"\xff")
-    assert "list of package hosts" in agent.call("once", status=1).stderr
+    with pytest.raises(Problem, match="list of package hosts"):
+        trust_store.hosts(Layout(agent.root))
+
+
+def test_a_certificate_that_the_disk_has_spoilt_is_a_problem_and_not_none(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    assert trust_store.pin(layout) is None
+    layout.trust.mkdir(parents=True)
+    for spoilt in (b"", b"\xff", b"no certificate"):
+        (layout.trust / "server.pem").write_bytes(spoilt)
+        with pytest.raises(Problem, match="certificate cannot be read"):
+            trust_store.pin(layout)
 
 
 def shown(

@@ -27,3 +27,11 @@ def test_long_titles_that_differ_at_their_end_have_ids_of_their_own() -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=300))
 def test_every_title_has_an_id(title: str) -> None:
     assert is_id(slug_of(title))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-a", "A", "a/b", "..", "dev1\n", "a b", "\uff44", "a" * 64, None, 5, b"a"]
+)
+def test_an_id_is_one_as_a_whole_or_none(text: object) -> None:
+    assert not is_id(text)
+    assert is_id("a" * 63)

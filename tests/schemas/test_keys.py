@@ -87,6 +87,32 @@ def test_a_key_of_another_kind_is_refused(change: dict[str, object]) -> None:
     assert code_of(lambda: PublicKey.parse(TOKEN.public.document() | change)) == "key"
 
 
+@pytest.mark.parametrize("document", [None, [], "key", {}, {"keyval": None}, {"keyval": "ab"}])
+def test_what_is_no_key_at_all_is_refused(document: object) -> None:
+    assert code_of(lambda: PublicKey.parse(document)) == "key"
+
+
+def test_64_digits_are_a_key_and_the_same_with_spaces_are_none() -> None:
+    digits = EVIL_KEY.public.raw.hex()
+    assert PublicKey.from_hex(digits) == EVIL_KEY.public
+    for other in (f"{digits[:2]} {digits[2:]}", digits[2:], f"{digits}ab", "g" * 64, 5, None):
+        assert code_of(lambda other=other: PublicKey.from_hex(other)) == "key"  # type: ignore[misc]
+
+
+def test_a_file_that_is_no_signing_key_is_a_problem(tmp_path: Path) -> None:
+    file = tmp_path / "key.pem"
+    with pytest.raises(Problem, match="cannot be read: No such file"):
+        PrivateKey.load(file)
+    file.write_bytes(b"no key")
+    with pytest.raises(Problem, match="is no private key in PEM form"):
+        PrivateKey.load(file)
+    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
+    other = ec.generate_private_key(ec.SECP256R1())
+    file.write_bytes(other.private_bytes(*plain, serialization.NoEncryption()))
+    with pytest.raises(Problem, match="is not an Ed25519 key"):
+        PrivateKey.load(file)
+
+
 def test_an_encrypted_file_opens_with_its_passphrase_alone(tmp_path: Path) -> None:
     (file := tmp_path / "key.pem").write_bytes(EVIL_KEY.pem(b"correct"))
     assert PrivateKey.load(file, lambda: b"correct").public == EVIL_KEY.public

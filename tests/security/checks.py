@@ -1,18 +1,10 @@
-"""Which files hold checks, which tests must miss each, and the checks that no `raise` ends."""
+"""Which files hold checks, which tests must miss each, and the checks that no `raise` ends.
 
-from dataclasses import dataclass
+Here those of documents, packages and the agent; those of the server and of git beside it.
+"""
 
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """One file of the source."""
-
-    file: str
-    tests: tuple[str, ...]
-    """Below `tests/`, the quickest to fail first."""
-    by_hand: tuple[tuple[str, str], ...] = ()
-    """What is there, and what it becomes."""
-
+from tests.security.checked import Checked
+from tests.security.checks_of_server import OF_GIT, OF_SERVER
 
 DOCUMENTS = "security/test_documents.py"
 PARSERS = "security/test_parsers.py"
@@ -26,8 +18,10 @@ DOWNLOADS = (
     "agent/test_fetch.py",
     "agent/test_trust_on_disk.py",
 )
+ENROLLING = "agent/test_enrolment.py"
+ON_DISK = "agent/test_trust_on_disk.py"
 
-CHECKED = (
+OF_AGENT = (
     Checked(
         "towline/schemas/verifier.py",
         (DOCUMENTS,),
@@ -65,4 +59,26 @@ CHECKED = (
     Checked("towline/agent/wire.py", DOWNLOADS),
     Checked("towline/agent/unpack.py", ("agent/test_unpack.py",)),
     Checked("towline/agent/tar_stream.py", ("agent/test_unpack.py",)),
+    Checked(
+        "towline/schemas/keys.py",
+        ("schemas/test_keys.py", PARSERS, ROOTS),
+        (
+            ("if isinstance(key, Ed25519PublicKey):", "if True:"),
+            ("isinstance(key.curve, ec.SECP256R1)", "True"),
+            ("and len(text) == 64 else", "else"),
+        ),
+    ),
+    Checked(
+        "towline/schemas/identifiers.py",
+        ("schemas/test_identifiers.py",),
+        (("_ID.fullmatch(text)", "_ID.match(text)"),),
+    ),
+    Checked("towline/schemas/renewal.py", ("security/test_requests.py",)),
+    Checked("towline/schemas/audit_chain.py", ("reconciler/test_audit_chain.py",)),
+    Checked("towline/agent/identity.py", (ENROLLING,)),
+    Checked("towline/agent/trust_store.py", (ENROLLING, ON_DISK)),
+    Checked("towline/agent/server.py", ("agent/test_server.py", ENROLLING, ON_DISK)),
+    Checked("towline/agent/loop.py", (ON_DISK,)),
 )
+
+CHECKED = (*OF_AGENT, *OF_SERVER, *OF_GIT)

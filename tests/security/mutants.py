@@ -13,12 +13,14 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from tests.security.checks import CHECKED, Checked
+from tests.security.checked import Checked
+from tests.security.checks import CHECKED
 from tests.security.mutations import Mutant, mutants_of
-from tests.security.trying import Found, Trying, Unfit, arguments_of
+from tests.security.trying import Found, Trying, arguments_of
 
 NOT_BY_CHANCE = "not nothing_but and not no_change and not postgres"
 """What tries examples at random must not be needed; nor a second engine."""
+UNFIT = 2
 
 
 @dataclass(slots=True)
@@ -71,14 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     files = list(dict.fromkeys(name for each, _ in pairs for name in each.tests))
     _say(f"{'checks of':55} {'off':>5} {'caught':>7}")
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    try:
-        plugin = Trying(pairs, asked.at_once, tally.take)
-        ended = pytest.main(arguments_of(files, NOT_BY_CHANCE), [plugin])
-    except Unfit as unfit:
-        _say(str(unfit))
-        return 2
+    trying = Trying(pairs, asked.at_once, tally.take)
+    ended = pytest.main(arguments_of(files, NOT_BY_CHANCE), [trying])
+    if ended or trying.unfit:
+        _say(trying.unfit or f"pytest ended with {ended}")
+        return UNFIT
     _say(tally.total(time.monotonic() - began))
-    return int(ended) if ended else 0 if tally.is_whole() else 1
+    return 0 if tally.is_whole() else 1
 
 
 def _pairs(chosen: Sequence[Checked], sample: int) -> list[tuple[Checked, Mutant]]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.security.attacks import ATTACKS, Attack, Shown
+from tests.security.attack import Attack, Shown
+from tests.security.attacks import ATTACKS
 
 TESTS = Path(__file__).parents[1]
 

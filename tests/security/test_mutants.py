@@ -65,6 +65,15 @@ def test_a_sample_of_the_checks_is_missed_when_it_is_off() -> None:
 
 def test_a_check_that_nobody_misses_is_told() -> None:
     done = ran("towline/schemas/hosts.py", "--sample", "1", "--tests", "schemas/test_fields.py")
-    assert done.returncode == 1
+    assert done.returncode == 1, done.stdout + done.stderr
     assert "nobody misses towline/schemas/hosts.py:" in done.stdout
     assert "0 %" in done.stdout
+
+
+def test_tests_that_fail_anyway_catch_nothing(tmp_path: Path) -> None:
+    failing = tmp_path / "test_failing.py"
+    failing.write_text("def test_one() -> None:\n    assert False, 'as ever'\n")
+    done = ran("towline/schemas/hosts.py", "--sample", "1", "--tests", str(failing))
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "fails as the source is" in done.stdout
+    assert "as ever" in done.stdout

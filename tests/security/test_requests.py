@@ -16,8 +16,13 @@ from towline.schemas.enrolment import (
 )
 from towline.schemas.keys import PrivateKey
 from towline.schemas.problems import Problem
+from towline.schemas.renewal import RENEWAL_TYPE, RenewalRequest
 
 ENROLMENT = EnrolmentRequest("acme", "pi-1", DEVICE_KEY.public, "pi4", "0.1")
+NEW_KEY = PrivateKey.from_raw(b"n" * 32)
+RENEWAL = RenewalRequest(
+    DEVICE_KEY.public.keyid, EnrolmentRequest("acme", "pi-1", NEW_KEY.public, "pi4", "0.1")
+)
 SESSION = SessionRequest("acme", "pi-1", DEVICE_KEY.public.keyid, "n" * 22, "boot", NOW, 5)
 
 
@@ -78,6 +83,37 @@ def test_an_enrolment_that_is_none_is_refused(change: dict[str, Any], code: str)
 )
 def test_a_session_request_that_is_none_is_refused(change: dict[str, Any], code: str) -> None:
     assert code_of(lambda: opened(**change)) == code
+
+
+def renewed(**changes: Any) -> RenewalRequest:
+    document = strict_json.parse_object(RENEWAL.sign(DEVICE_KEY, NEW_KEY).payload) | changes
+    return RenewalRequest.read(envelope.sign(RENEWAL_TYPE, json.dumps(document).encode()))
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"v": 2}, "version"),
+        ({"purpose": "enrol"}, "version"),
+        ({"organization": "other"}, "bad-field"),
+        ({"device": "pi-2"}, "bad-field"),
+        ({"deviceKey": "a" * 63}, "bad-field"),
+        ({"enrolment": None}, "bad-field"),
+        ({"enrolment": [1]}, "bad-field"),
+        ({"enrolment": RENEWAL.enrolment.sign(EVIL_KEY).document()}, "threshold"),
+    ],
+)
+def test_a_renewal_that_is_none_is_refused(change: dict[str, Any], code: str) -> None:
+    assert code_of(lambda: renewed(**change)) == code
+
+
+def test_a_renewal_is_vouched_for_by_the_key_that_it_names() -> None:
+    sealed = RENEWAL.sign(DEVICE_KEY, NEW_KEY)
+    assert RenewalRequest.read(sealed) == RENEWAL
+    RENEWAL.verify(sealed, DEVICE_KEY.public)
+    assert code_of(lambda: RENEWAL.verify(sealed, EVIL_KEY.public)) == "unknown-device"
+    by_another = RENEWAL.sign(EVIL_KEY, NEW_KEY)
+    assert code_of(lambda: RENEWAL.verify(by_another, DEVICE_KEY.public)) == "threshold"
 
 
 GOOD = "towline+https://towline.example:8443/join?org=acme&token=t&root=sha256:aa"

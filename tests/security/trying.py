@@ -1,8 +1,8 @@
 """A plugin of pytest: collects the tests once, and then tries them on one mutant after another.
 
 First each file of tests runs as it is, which says how long each test takes and which functions it
-reaches. A mutant's tests are then those that reach what it changes, the quickest first, and the
-others after them; the first that fails ends it. Each runs in a child of its own.
+reaches. A mutant's tests are then those that reach what it changes, the quickest first; the first
+that fails ends it. Each mutant has a child of its own.
 """
 
 import json
@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
 
 from tests import stores
 from tests.security import children
-from tests.security.checks import Checked
+from tests.security.checked import Checked
 from tests.security.children import Ended, Job
 from tests.security.grafting import Grafts, Place
 from tests.security.mutations import PROJECT, Mutant
@@ -65,6 +66,8 @@ class Trying:
         self._at_once = at_once
         self._tell = tell
         self._known = Known()
+        self.unfit = ""
+        """Why it came to no end."""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """In a child: what failed."""
@@ -74,9 +77,17 @@ class Trying:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Instead of running the tests once."""
+        try:
+            self._try_all(session)
+        except Unfit as unfit:
+            self.unfit = str(unfit)
+        return True
+
+    def _try_all(self, session: pytest.Session) -> None:
         if session.testsfailed:
             raise Unfit("a file of tests cannot be read; run pytest on it")
-        stores.prepare()
+        if any("store" in getattr(item, "fixturenames", ()) for item in session.items):
+            stores.prepare()
         grafts = Grafts({mutant.file for _, mutant in self._pairs})
         self._learn(session, grafts)
         jobs = [
@@ -88,7 +99,6 @@ class Trying:
                 raise Unfit(f"{jobs[ended.number].name}\n{ended.output}")
             checked, mutant = self._pairs[ended.number]
             self._tell(Found(mutant, checked, ended.status != 0, ended.output))
-        return True
 
     def _learn(self, session: pytest.Session, grafts: Grafts) -> None:
         files = {item.location[0]: None for item in session.items}
@@ -140,16 +150,19 @@ class Trying:
     ) -> list[pytest.Item]:
         files = [f"tests/{name}" for name in checked.tests]
         known = self._known
-
-        def place(item: pytest.Item) -> tuple[bool, float]:
-            is_apart = bool(changed) and changed.isdisjoint(known.reached[item.nodeid])
-            return is_apart, known.seconds[item.nodeid]
-
-        return sorted((item for item in session.items if item.location[0] in files), key=place)
+        return sorted(
+            (
+                item
+                for item in session.items
+                if item.location[0] in files
+                and not (changed and changed.isdisjoint(known.reached[item.nodeid]))
+            ),
+            key=lambda item: known.seconds[item.nodeid],
+        )
 
 
 def _with_next(items: Sequence[pytest.Item]) -> Iterator[tuple[pytest.Item, pytest.Item | None]]:
-    return zip(items, [*items[1:], None], strict=True)
+    return zip(items, [*items[1:], None], strict=False)
 
 
 def _run(item: pytest.Item, following: pytest.Item | None) -> None:
@@ -158,7 +171,7 @@ def _run(item: pytest.Item, following: pytest.Item | None) -> None:
     signal.alarm(0)
 
 
-def _told(ended: Ended, file: str) -> list[Mapping[str, object]]:
+def _told(ended: Ended, file: str) -> list[dict[str, Any]]:
     if ended.status != 0:
         raise Unfit(f"{file} fails as the source is\n{ended.output}")
     lines = [line for line in ended.output.splitlines() if line.startswith('{"test":')]
@@ -179,7 +192,7 @@ class _Watch:
 
     def __exit__(self, *_: object) -> None:
         sys.settrace(None)
-        threading.settrace(None)  # type: ignore[arg-type]
+        threading.settrace(None)
 
     def _see(self, frame: FrameType, event: str, arg: object) -> None:
         place = self._places.get(id(frame.f_code))

@@ -292,5 +292,5 @@ def test_calls_without_a_session_are_401(server: Running) -> None:
 
 def test_roots_are_served_as_they_are_signed(server: Running) -> None:
     assert server.client.get("/api/v1/ota/root/1").content == server.root_bytes
-    for number in ("2", "0", "-1", "01", "1/..", "x"):
+    for number in ("2", "0", "-1", "01", "1/..", "x", "1x", "1%0a"):
         assert server.client.get(f"/api/v1/ota/root/{number}").status_code == 404

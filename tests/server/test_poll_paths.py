@@ -222,6 +222,7 @@ def test_who_leaves_waits_no_longer(way: str, parts: Parts) -> None:
 
     assert parked(parts, way, leave, answers=0) == []
     assert not parts.tally.polls
+    assert not parts.failed
 
 
 @both_ways

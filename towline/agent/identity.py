@@ -62,7 +62,7 @@ def load(layout: Layout) -> Identity:
     except FileNotFoundError:
         remedy = f"towline-agent enroll 'JOIN' --root {layout.root}"
         raise Problem(f"no device is enrolled in {layout.root}", remedy=remedy) from None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise Problem(f"the identity in {layout.root} cannot be read: {error}") from None
     device, organization, device_type, server = fields
     if not is_id(device) or not is_id(organization):

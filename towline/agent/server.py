@@ -107,8 +107,7 @@ class Server:
     def certificate(self) -> bytes:
         """The certificate in DER that the server shows; connects if need be."""
         self._call("GET", "/api/v1/ota/root/1")
-        if self._line is None:
-            raise Unreachable(f"{self.address} closed the connection")
+        assert self._line is not None
         return self._line.certificate()
 
     def root(self, number: int) -> bytes | None:
@@ -225,7 +224,7 @@ class Server:
             return self._exchange(method, path, dict(headers or {}), body, wait_s)
         except WIRE_ERRORS as error:
             self.close()
-            if not is_reused or self._is_aborted:
+            if not is_reused:
                 raise Unreachable(f"{self.address}: {_words(error)}") from None
         except Refused:
             self.close()
