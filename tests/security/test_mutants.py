@@ -4,6 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.security.checked import Checked
+from tests.security.checks import CHECKED
 from tests.security.mutations import PROJECT, Mutant, mutants_of
 
 SOURCE = """
@@ -50,6 +54,16 @@ def test_each_mutant_differs_in_its_one_place(tmp_path: Path) -> None:
     mutants: list[Mutant] = mutants_of(str(tmp_path / "judged.py"))
     codes = {compile(mutant.code, "judged", "exec").co_consts for mutant in mutants}
     assert len(codes) == len(mutants)
+
+
+@pytest.mark.parametrize("checked", CHECKED, ids=lambda checked: checked.file)
+def test_what_is_named_by_hand_and_the_tests_are_still_there(checked: Checked) -> None:
+    source = (PROJECT / checked.file).read_text("utf-8")
+    for old, new in checked.by_hand:
+        assert source.count(old) == 1, old
+        assert old.count("\n") == new.count("\n"), "what follows would be in another line"
+    for name in checked.tests:
+        assert (PROJECT / "tests" / name).is_file(), name
 
 
 def ran(*arguments: str) -> subprocess.CompletedProcess[str]:
