@@ -254,6 +254,11 @@ BY_OTHERS = (
                 "row_37_a_server_that_is_restored_is_followed_by_its_devices",
                 ('"RestoredFromBackup"', "approve"),
             ),
+            Shown(
+                "e2e/test_restore.py",
+                "after_a_restore_nothing_is_refused_and_what_git_wants_waits_for_a_person",
+                ('"RestoredFromBackup"', '"document.refused"', '"approve"'),
+            ),
             Shown(RECEIPTS, "who_lies_proves_nothing", ()),
             Shown(
                 RECEIPTS,

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from tests.server.conftest import AddRun, Device, Running, wall
 from tests.server.test_device import code_of
@@ -97,6 +97,9 @@ def test_an_approved_change_of_the_key_ends_the_former_one_and_keeps_the_rest(
     path = f"{API}/devices/pi-0001/labels"
     assert server.client.put(path, json=labels, headers=headers).status_code == 200
     seq = shown(server, enrolled)["seq"]
+    with server.store.write() as connection:
+        bad = {"device_seq": seq, "component": "hello", "known_bad": "ab" * 32}
+        connection.execute(insert(t.device_components).values(**bad))
     follower = Device(server, enrolled.id)
     assert follower.enrol(device_type="camera").json()["keyChange"] is True
     (found,) = waiting(server)
@@ -112,6 +115,9 @@ def test_an_approved_change_of_the_key_ends_the_former_one_and_keeps_the_rest(
     after = shown(server, follower)
     assert (after["seq"], after["labels"], after["deviceType"]) == (seq, labels["labels"], "camera")
     assert events(server)[-1] == "device.key-changed"
+    with server.store.read() as connection:
+        kept = connection.execute(select(t.device_components.c.known_bad)).scalars().all()
+    assert kept == ["ab" * 32]
 
 
 def test_a_revoked_device_loses_its_parked_poll_at_once(server: Running, enrolled: Device) -> None:

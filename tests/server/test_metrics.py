@@ -82,6 +82,16 @@ def test_who_waits_and_who_is_out_is_told(server: Running, enrolled: Device) -> 
     assert (found["towline_devices_out duplicate"], found["towline_devices online"]) == (1, 0)
 
 
+def test_who_refuses_a_document_is_counted_until_it_accepts_one(
+    server: Running, enrolled: Device
+) -> None:
+    counted = []
+    for told in ({"rejected": "threshold"}, {}, {"lastSequence": 1}):
+        assert enrolled.report(enrolled.facts(**told)).status_code == 204
+        counted.append(scraped(server)["towline_devices_refusing"])
+    assert counted == [1, 1, 0]
+
+
 def test_a_parked_poll_shows_while_it_waits(server: Running, enrolled: Device) -> None:
     etag = enrolled.poll().headers["etag"]
     with ThreadPoolExecutor(1) as pool:

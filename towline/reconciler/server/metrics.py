@@ -121,7 +121,7 @@ class _Figures(Collector):
     def _of_the_store(self) -> Iterator[Metric]:
         desk = self._desk
         with desk.store.read() as connection:
-            online, offline = fleet_counts.devices(connection, desk.organization, desk.seen_after())
+            counted = fleet_counts.devices(connection, desk.organization, desk.seen_after())
             out = fleet_counts.shut_out(connection, desk.organization)
             waiting = admissions.count(connection, desk.organization, wall_clock())
             runs = fleet_counts.runs_by_status(connection, desk.organization)
@@ -134,9 +134,11 @@ class _Figures(Collector):
         head = "The first 13 digits of the newest act's hash, as a number"
         yield GaugeMetricFamily("towline_audit_head", head, int(audit.hash[:13], 16))
         devices = GaugeMetricFamily("towline_devices", "Devices enrolled", labels=["presence"])
-        devices.add_metric(["online"], online)
-        devices.add_metric(["offline"], offline)
+        devices.add_metric(["online"], counted.online)
+        devices.add_metric(["offline"], counted.offline)
         yield devices
+        refusing = "Devices that refuse their document"
+        yield GaugeMetricFamily("towline_devices_refusing", refusing, counted.refusing)
         shut_out = GaugeMetricFamily("towline_devices_out", "Devices shut out", labels=["state"])
         for state, n in out.items():
             shut_out.add_metric([state], n)

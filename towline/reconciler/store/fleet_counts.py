@@ -1,6 +1,7 @@
 """How many there are, for figures that are looked at now and then: devices and runs."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
@@ -8,18 +9,28 @@ from towline.reconciler.store.device_keys import DeviceState
 from towline.reconciler.store.tables import device_state, edge_devices, runs
 
 
-def devices(connection: Connection, organization: str, seen_after: int) -> tuple[int, int]:
-    """Devices that are not revoked: how many were seen at that time or later, and how many not."""
-    online, total = connection.execute(
+class Devices(NamedTuple):
+    """How many are not shut out."""
+
+    online: int
+    offline: int
+    refusing: int
+    """Of both: those that do not accept their document."""
+
+
+def devices(connection: Connection, organization: str, seen_after: int) -> Devices:
+    """Devices that are not shut out; who was not seen at that time or later is offline."""
+    online, refusing, total = connection.execute(
         select(
             func.count().filter(device_state.c.last_seen >= seen_after),
+            func.count().filter(device_state.c.rejected != ""),
             func.count(),
         )
         .select_from(edge_devices)
         .join(device_state, device_state.c.device_seq == edge_devices.c.seq)
         .where(edge_devices.c.organization == organization, edge_devices.c.state == "active")
     ).one()
-    return online, total - online
+    return Devices(online, total - online, refusing)
 
 
 def shut_out(connection: Connection, organization: str) -> Mapping[str, int]:
