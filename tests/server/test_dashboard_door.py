@@ -1,15 +1,20 @@
 """The dashboard's door: signing in and out, visits, forms of other sites, headers."""
 
 import re
+from collections.abc import Iterator
 
 import pytest
+from fastapi.routing import iter_route_contexts
 from sqlalchemy import update
 
 from tests.server.conftest import ORGANIZATION, Running, wall
+from tests.server.described import application_at
 from tests.server.visiting import PAGE, Guest, Page
 from towline.reconciler.server.dashboard.visits import LIFE_S, MOST, Visits
+from towline.reconciler.server.desk import Desks
 from towline.reconciler.store import people
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.engine import Store
 from towline.reconciler.store.people import Person, Role
 
 
@@ -123,6 +128,38 @@ def test_a_page_has_strict_headers_and_nothing_inline(server: Running, path: str
     assert shown.headers["x-content-type-options"] == "nosniff"
     assert shown.headers["cache-control"] == "no-store"
     assert_nothing_inline(shown)
+
+
+def routes(store: Store) -> Iterator[tuple[str, str]]:
+    """Method and address of every call of the dashboard, with names of nothing in it."""
+    desks = Desks(store, lambda name: pytest.fail(f"{name} was looked for"))
+    for route in iter_route_contexts(application_at(desks).routes):
+        path = re.sub(r"\{[^}]*\}", "nothing", str(route.path))
+        if path.startswith(PAGE):
+            yield from ((method, path) for method in route.methods or ())
+
+
+def test_no_form_is_taken_without_its_secret_or_from_another_site_and_all_answers_are_strict(
+    server: Running,
+) -> None:
+    guest = Guest(server).sign_in("admin")
+    secret = guest.get().form("/sign-out").fields["csrf"]
+    tried = 0
+    for method, path in routes(server.store):
+        if "/stream" in path:
+            continue
+        sent = [({}, {})] if method == "GET" else [
+            ({"csrf": "guessed"}, {}),
+            ({"csrf": secret}, {"Sec-Fetch-Site": "cross-site"}),
+        ]  # fmt: skip
+        for fields, headers in sent:
+            answer = guest.client.request(method, path, data=fields or None, headers=headers)
+            assert answer.headers["x-content-type-options"] == "nosniff", path
+            assert "/static/" in path or answer.headers["content-security-policy"], path
+            assert method == "GET" or answer.status_code == 403, path
+            tried += method != "GET"
+    assert tried >= 16
+    assert guest.get("/fleet").status == 200, "nobody was signed out"
 
 
 def assert_nothing_inline(shown: Page) -> None:
