@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sys import intern
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, Select, select
 
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.tables import edge_devices, sessions
@@ -108,7 +108,7 @@ class Sessions:
             self._by_digest[digest] = session
 
 
-_SESSIONS = select(
+_SESSIONS: Select[Any] = select(
     sessions.c.device_seq,
     sessions.c.digest,
     sessions.c.expires_at,
