@@ -4,7 +4,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event, update
+from sqlalchemy import delete, event, update
 
 from tests.reconciler.simulation import ORGANIZATION, Simulation, checksum, manifest
 from towline.manifests.model import Ownership
@@ -16,19 +16,23 @@ from towline.schemas.windows import Deny, Window
 
 pytestmark = pytest.mark.both_engines
 
-ONE_AT_A_TIME = "  strategy: rolling\n  maxConcurrent: 2\n"
+SITES = {f"shop-{number}": "rome" if number < 3 else "oslo" for number in range(1, 6)}
+MOST_PREPARE = "  strategy: {type: rolling, batchSize: 90%}\n  maxConcurrent: 2\n"
 
 
 @pytest.fixture
 def fleet(engine: str, tmp_path: Path) -> Simulation:
-    """Devices that keep, install, prepare, go back, are pinned, have nothing, are frozen."""
+    """Devices that keep, install, prepare, go back, are pinned, have nothing, are frozen.
+
+    Some differ in nothing but their place, their time zone or their pin.
+    """
     fleet = Simulation(tmp_path, devices=6)
-    for name, site in {"shop-1": "rome", "shop-2": "rome", "shop-3": "oslo"}.items():
+    for name, site in SITES.items():
         fleet.enrol(name, site=site)
-    fleet.enrol("other", device_type="other")
+    free, held = (fleet.enrol(name, device_type="other").seq for name in ("free", "held"))
     fleet.commit(manifest("1.0.0", "  strategy: immediate\n"), manifest("2.0.0", "", "lib"))
     fleet.step(2)
-    fleet.commit(manifest("1.1.0", ONE_AT_A_TIME), manifest("2.0.0", "", "lib"))
+    fleet.commit(manifest("1.1.0", MOST_PREPARE), manifest("2.0.0", "", "lib"))
     goes_back, granted, pinned, zoned = (
         fleet.devices[name].seq for name in ("till-1", "till-2", "till-5", "shop-3")
     )
@@ -45,6 +49,14 @@ def fleet(engine: str, tmp_path: Path) -> Simulation:
             update(t.device_components)
             .where(t.device_components.c.device_seq == pinned)
             .values({f"pin_{key}": value for key, value in former.items()})
+        )
+        # Of two that no run selects, one is pinned.
+        connection.execute(delete(t.targets).where(t.targets.c.device_seq.in_([free, held])))
+        newer = {"pin_version": "1.1.0", "pin_sha256": checksum("1.1.0")}
+        connection.execute(
+            update(t.device_components)
+            .where(t.device_components.c.device_seq == held)
+            .values(newer)
         )
         connection.execute(
             update(t.edge_devices)
@@ -72,8 +84,8 @@ def test_each_is_what_it_is_alone_and_more_cost_no_more_statements(fleet: Simula
         statements.clear()
         together = components_of(connection, asked)
     assert together == alone
-    # Devices, targets, pins, Freezes; a run or a release that is gone back to: once each.
-    assert len(statements) <= 4 + 6
+    # Devices, targets, pins, Freezes, labels; a run or a release that is gone back to: once each.
+    assert len(statements) <= 5 + 6
     actions = {part.action.value for parts in alone.values() for part in parts}
     assert actions == {"keep", "install", "prepare", "rollback"}
     assert any(part.windows and part.time_zone for parts in alone.values() for part in parts)

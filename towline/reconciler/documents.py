@@ -50,11 +50,16 @@ def components_of(
     """
     devices = connection.execute(_DEVICES, {"of_devices": list(asked)}).all()
     wanted = wanted_of(connection, devices)
-    parts = _Parts(connection)
-    return {
-        device.seq: _components(parts, device, wanted[device.seq], asked[device.seq])
-        for device in devices
-    }
+    parts = _Parts(connection, {device.label_set_id for device in devices})
+    made: dict[Hashable, tuple[ComponentWanted, ...]] = {}
+    found = {}
+    for device in devices:
+        own, url = wanted[device.seq], asked[device.seq]
+        alike = (id(own), url, device.time_zone, parts.frozen(device))
+        if alike not in made:
+            made[alike] = _components(parts, device, own, url)
+        found[device.seq] = made[alike]
+    return found
 
 
 _DEVICES: Select[Any] = (
@@ -64,10 +69,12 @@ _DEVICES: Select[Any] = (
         t.edge_devices.c.organization,
         t.edge_devices.c.device_type,
         t.edge_devices.c.time_zone,
-        t.label_sets.c.labels,
+        t.edge_devices.c.label_set_id,
     )
-    .join(t.label_sets, t.label_sets.c.id == t.edge_devices.c.label_set_id)
     .where(t.edge_devices.c.seq.in_(bindparam("of_devices", expanding=True)))
+)
+_LABELS = select(t.label_sets.c.id, t.label_sets.c.labels).where(
+    t.label_sets.c.id.in_(bindparam("of_sets", expanding=True))
 )
 
 
@@ -84,16 +91,19 @@ class _Part:
 class _Parts:
     """Makes components of what is wanted; devices that are to do the same share them."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, label_sets: set[int]) -> None:
+        """`label_sets`: of all devices."""
         self._connection = connection
+        self._label_sets = label_sets
         self._made: dict[Hashable, _Part] = {}
         self._freezes: dict[str, tuple[freezes.InForce, ...]] = {}
+        self._labels: dict[int, dict[str, str]] = {}
 
     def of(self, wanted: Wanted, device: Row[Any], packages_url: str) -> _Part:
         """One device's component."""
         # What is only kept begins nothing; a return at night goes through all windows.
         is_bound = wanted.action is not ComponentAction.KEEP and not wanted.run.through_windows
-        frozen = self._frozen(device) if is_bound else ()
+        frozen = self.frozen(device) if is_bound else ()
         alike = (wanted.action, wanted.run.seq, id(wanted.release), wanted.attempt, packages_url)
         key = (*alike, is_bound, frozen, device.time_zone if is_bound else None)
         part = self._made.get(key)
@@ -104,21 +114,26 @@ class _Parts:
             part = self._made[key] = _Part(component, size, wanted)
         return part
 
-    def _frozen(self, device: Row[Any]) -> tuple[Window, ...]:
+    def frozen(self, device: Row[Any]) -> tuple[Window, ...]:
+        """When the Freezes in force let a device begin nothing."""
         organization = device.organization
         if organization not in self._freezes:
             self._freezes[organization] = freezes.in_force(self._connection, organization)
         if not (those := self._freezes[organization]):
             return ()
-        filterable = FilterableDevice(device.slug, device.device_type, device.labels)
+        if not self._labels:
+            rows = self._connection.execute(_LABELS, {"of_sets": list(self._label_sets)})
+            self._labels = {row.id: row.labels for row in rows}
+        labels = self._labels[device.label_set_id]
+        filterable = FilterableDevice(device.slug, device.device_type, labels)
         return freezes.windows_for(those, filterable)
 
 
 def _components(
-    parts: _Parts, device: Row[Any], wanted: list[Wanted], packages_url: str
+    parts: _Parts, device: Row[Any], wanted: tuple[Wanted, ...], packages_url: str
 ) -> tuple[ComponentWanted, ...]:
-    wanted.sort(key=lambda each: (_URGENCY.index(each.action), each.component))
-    made = (parts.of(each, device, packages_url) for each in wanted[:COMPONENTS_LIMIT])
+    by_urgency = sorted(wanted, key=lambda each: (_URGENCY.index(each.action), each.component))
+    made = (parts.of(each, device, packages_url) for each in by_urgency[:COMPONENTS_LIMIT])
     return tuple(sorted(_fitting(made, device), key=lambda each: each.name))
 
 

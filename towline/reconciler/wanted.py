@@ -2,11 +2,12 @@
 
 A granted target is installed, or goes back to what it came from. Else a selected one is prepared.
 Else the pin is kept, else the newest run that the device completed, else what runs. Rows are read
-for all devices at once; a run that many devices share is read once.
+for all devices at once; a run that many devices share is read once, and the rule is asked once for
+all devices whose rows say the same.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,16 +37,31 @@ class Wanted:
     release: OfferedRelease
 
 
-def wanted_of(connection: Connection, devices: Sequence[Row[Any]]) -> dict[int, list[Wanted]]:
-    """What each device should run, by component; `devices` are rows of `edge_devices`."""
+def wanted_of(connection: Connection, devices: Sequence[Row[Any]]) -> dict[int, tuple[Wanted, ...]]:
+    """What each device should run, by component; `devices` are rows of `edge_devices`.
+
+    Devices that should do the same are given the very same.
+    """
     seqs = [device.seq for device in devices]
     targets = _by_device(connection, _TARGETS, seqs)
     pins = _by_device(connection, _PINS, seqs)
     offers = _Offers(connection)
-    return {
-        device.seq: _wanted_of(offers, device, targets[device.seq], pins[device.seq])
-        for device in devices
-    }
+    made: dict[Hashable, tuple[Wanted, ...]] = {}
+    found = {}
+    for device in devices:
+        own = (device.organization, targets[device.seq], pins[device.seq])
+        alike = _without_device(*own)
+        if alike not in made:
+            made[alike] = _wanted_of(offers, *own)
+        found[device.seq] = made[alike]
+    return found
+
+
+def _without_device(
+    organization: str, targets: Sequence[Row[Any]], pins: Sequence[Row[Any]]
+) -> Hashable:
+    """All that the rule looks at: `device_seq` is each row's first."""
+    return organization, tuple([row[1:] for row in targets]), tuple([row[1:] for row in pins])
 
 
 def _by_device(
@@ -53,7 +69,7 @@ def _by_device(
 ) -> defaultdict[int, list[Row[Any]]]:
     """The rows of each device, in the statement's order."""
     found: defaultdict[int, list[Row[Any]]] = defaultdict(list)
-    for row in connection.execute(statement, {"of_devices": device_seqs}):
+    for row in connection.execute(statement, {"of_devices": device_seqs}).all():
         found[row.device_seq].append(row)
     return found
 
@@ -136,16 +152,16 @@ _OF_RUN = select(t.runs).where(t.runs.c.seq == bindparam("of_run"))
 
 
 def _wanted_of(
-    offers: _Offers, device: Row[Any], targets: Sequence[Row[Any]], pins: Sequence[Row[Any]]
-) -> list[Wanted]:
+    offers: _Offers, organization: str, targets: Sequence[Row[Any]], pins: Sequence[Row[Any]]
+) -> tuple[Wanted, ...]:
     pinned = {row.component: row for row in pins}
     found = []
     for component in sorted({*pinned, *(target.component for target in targets)}):
         own = [target for target in targets if target.component == component]
-        wanted = _wanted(offers, device.organization, own, component, pinned.get(component))
+        wanted = _wanted(offers, organization, own, component, pinned.get(component))
         if wanted is not None:
             found.append(wanted)
-    return found
+    return tuple(found)
 
 
 def _wanted(
