@@ -1,5 +1,6 @@
 """Devices that leave: deleted, purged until nothing names them, replaced by another one."""
 
+import re
 from typing import Any
 
 import httpx
@@ -11,7 +12,9 @@ from tests.server.test_device import code_of, device_seq
 from tests.server.test_enrolments import API, say
 from towline.manifests.model import DeviceEntry
 from towline.reconciler.head import CommitSeen, Head
+from towline.reconciler.run_changes import record_for
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.events import Event
 from towline.schemas.identifiers import device_uuid
 
 UUID = str(device_uuid("acme", "pi-0001"))
@@ -45,6 +48,31 @@ def put_in_force(server: Running, entry: DeviceEntry) -> None:
     """A commit with that Device manifest."""
     head = Head("acme", CommitSeen("f" * 40), server.root, devices={entry.name: entry})
     server.heads.append(head)
+
+
+def grant(server: Running, *devices: str) -> None:
+    """As a pass records it, of all that it grants at once."""
+    with server.store.write() as connection:
+        run = connection.execute(select(t.runs)).one()
+        event = Event("target.granted", data={"devices": list(devices)})
+        record_for(connection, run, event, now=wall())
+
+
+def granted(server: Running) -> list[list[str]]:
+    """The devices of each grant, by name."""
+    asked = select(t.events.c.data).where(t.events.c.kind == "target.granted")
+    with server.store.read() as connection:
+        return [data["devices"] for data in connection.execute(asked).scalars()]
+
+
+def naming(server: Running, name: str) -> list[str]:
+    """The tables that name a device of that name."""
+    with server.store.read() as connection:
+        return [
+            table.name
+            for table in t.metadata.sorted_tables
+            if re.search(rf"{name}\b", repr(connection.execute(select(table)).all()))
+        ]
 
 
 @pytest.fixture
@@ -83,12 +111,12 @@ def test_a_deleted_device_is_out_and_comes_back_by_an_approval_only(
 @pytest.mark.both_engines
 def test_of_a_purged_device_nothing_is_left_but_its_uuid(server: Running, in_a_run: Device) -> None:
     Device(server, "pi-0001").enrol()
+    grant(server, "pi-0001", "pi-00010")
     assert post(server, "pi-0001", "delete", purge=True).json()["status"] == "purged"
     in_a_run.poll()
+    assert not naming(server, "pi-0001")
+    assert ["pi-00010"] in [names[1:] for names in granted(server)]
     with server.store.read() as connection:
-        for table in t.metadata.sorted_tables:
-            for row in connection.execute(select(table)):
-                assert "pi-0001" not in repr(row), table.name
         target = connection.execute(select(t.targets)).one()
     assert (target.status, target.error_message) == ("failed", None)
     assert [(act["action"], act["device_id"]) for act in audit(server)] == [
@@ -97,6 +125,18 @@ def test_of_a_purged_device_nothing_is_left_but_its_uuid(server: Running, in_a_r
     assert listed(server) == []
     for slug in ("pi-0001", UUID):
         assert code_of(Device(server, slug).enrol(server.join_token())) == (409, "id-taken")
+
+
+def test_who_took_a_place_and_who_left_it_are_both_forgotten(
+    server: Running, in_a_run: Device
+) -> None:
+    names = ("pi-0001", "pi-0002")
+    Device(server, "pi-0002").enrol(server.join_token())
+    assert post(server, "pi-0001", "replace", by="pi-0002").status_code == 200
+    assert all("events" in naming(server, name) for name in names)
+    for name in names:
+        assert post(server, name, "delete", purge=True).status_code == 200
+        assert not naming(server, name)
 
 
 @pytest.mark.parametrize("is_purged", [False, True])

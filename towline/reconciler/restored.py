@@ -30,17 +30,17 @@ def notice(connection: Connection, reporter: Reporter, report: Report, now: int)
     said = report.acknowledged
     if said is None or said.at <= repositories.restored_at(connection, reporter.organization):
         return set()
-    message = (
-        f"{reporter.slug} was acknowledged more at {times.to_rfc3339(said.at)} than is known here"
-    )
-    return hold_runs(connection, reporter.organization, now, message)
+    message = f"a device was acknowledged more at {times.to_rfc3339(said.at)} than is known here"
+    return hold_runs(connection, reporter.organization, now, message, shown_by=reporter.slug)
 
 
-def hold_runs(connection: Connection, organization: str, now: int, message: str) -> set[int]:
+def hold_runs(
+    connection: Connection, organization: str, now: int, message: str, shown_by: str | None = None
+) -> set[int]:
     """Let nothing go on by itself; returns the devices whose documents change."""
     touched: set[int] = set()
     repositories.change(connection, organization, restored_at=now)
-    record(connection, organization, now, Event(SEEN, message=message))
+    record(connection, organization, now, Event(SEEN, device=shown_by, message=message))
     for run in runs.live_of(connection, organization):
         holds = runs.holds_of(connection, organization, run.deployment, run.seq)
         if REASON not in {each.reason for each in holds}:

@@ -70,9 +70,12 @@ def replace_device(
     act = desk.doing(person, "device.replace", device=slug, **told)
     with act as store, _declining(), store.write() as connection:
         got = leaving.replace(connection, person.organization, slug, by, now)
-        cause = f"replace by {person.name}"
-        out = Event("device.revoked", device=slug, message=f"{by} takes its place", cause=cause)
-        event = Event("labels.changed", device=by, message=f"in the place of {slug}", cause=cause)
+        common: dict[str, Any] = {
+            "cause": f"replace by {person.name}",
+            "data": {"devices": [slug, by]},
+        }
+        out = Event("device.revoked", device=slug, message=f"{by} takes its place", **common)
+        event = Event("labels.changed", device=by, message=f"in the place of {slug}", **common)
         record(connection, person.organization, now, out, event)
     head = desk.head()
     named_in = naming.named_in(head, slug) if head is not None else []

@@ -6,7 +6,7 @@ The row stays: runs remain what they were, and nobody gets the id by chance.
 
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Text, cast, delete, insert, or_, select, update
 
 from towline.reconciler.store import device_keys, labels
 from towline.reconciler.store.access import KnownDevice, find_device
@@ -20,6 +20,7 @@ from towline.reconciler.store.tables import (
     enrolments,
     events,
     overrides,
+    runs,
     targets,
 )
 from towline.schemas.identifiers import device_uuid
@@ -66,12 +67,13 @@ def purge(connection: Connection, organization: str, slug: str, now: int) -> int
 
     Nobody gets its id. Raises StateForbids.
     """
-    seq = leave(connection, organization, slug, now)
+    seq, uuid = leave(connection, organization, slug, now), str(device_uuid(organization, slug))
+    _call_otherwise(connection, organization, seq, slug, uuid)
     connection.execute(
         update(edge_devices)
         .where(edge_devices.c.seq == seq)
         .values(
-            slug=str(device_uuid(organization, slug)),
+            slug=uuid,
             external_id=None,
             time_zone=None,
         )
@@ -125,6 +127,48 @@ def _forget_waiting(connection: Connection, organization: str, slug: str) -> Non
             enrolments.c.organization == organization, enrolments.c.slug == slug
         )
     )
+
+
+_OF_SEVERAL = (
+    "target.granted",
+    "target.healed",
+    "target.sent_back",
+    "target.failed",
+    "device.revoked",
+    "labels.changed",
+)
+"""Kinds of events whose data may list devices beside the one that they are of."""
+
+
+def _call_otherwise(
+    connection: Connection, organization: str, device_seq: int, slug: str, uuid: str
+) -> None:
+    """In events that tell of other devices, too, it is called by its UUID from now on."""
+    in_runs = (
+        select(runs.c.deployment)
+        .join(targets, targets.c.run_seq == runs.c.seq)
+        .where(runs.c.organization == organization, targets.c.device_seq == device_seq)
+    )
+    of_it = select(events.c.data).where(
+        events.c.organization == organization, events.c.device == slug
+    )
+    told_with = {
+        name for data in connection.execute(of_it).scalars() for name in data.get("devices", ())
+    }
+    listing = select(events.c.id, events.c.message, events.c.data).where(
+        events.c.organization == organization,
+        or_(events.c.deployment.in_(in_runs), events.c.device.in_(told_with)),
+        events.c.kind.in_(_OF_SEVERAL),
+        cast(events.c.data, Text).contains(f'"{slug}"', autoescape=True),
+    )
+    for row in connection.execute(listing).all():
+        names = [uuid if name == slug else name for name in row.data.get("devices", ())]
+        words = [uuid if word == slug else word for word in row.message.split(" ")]
+        connection.execute(
+            update(events)
+            .where(events.c.organization == organization, events.c.id == row.id)
+            .values(message=" ".join(words), data={**row.data, "devices": names})
+        )
 
 
 def _named(connection: Connection, organization: str, slug: str) -> list[dict[str, Any]]:
