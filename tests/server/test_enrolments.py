@@ -182,6 +182,17 @@ def test_a_token_may_only_bring_to_the_door(server: Running) -> None:
     assert shown(server, device)["labels"] == {"line": "7"}
 
 
+def test_who_waits_gets_the_labels_of_a_token_that_comes_later_for_one_use(
+    server: Running,
+) -> None:
+    token, device = server.join_token(to_pending=True, labels={"line": "7"}), Device(server)
+    for brought in (None, token, token, None):
+        assert device.enrol(brought).status_code == 202
+    assert code_of(Device(server, "pi-0002").enrol(token)) == (403, "join-token")
+    (found,) = waiting(server)
+    assert found["labels"] == {"line": "7"}
+
+
 def test_who_waits_gets_in_with_a_token_that_comes_later(server: Running) -> None:
     device = Device(server)
     device.enrol()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from towline.reconciler.store import device_keys, dirt, join_tokens
 from towline.reconciler.store.access import KnownDevice, find_device
@@ -101,9 +101,11 @@ def _join(
     now: int,
 ) -> Enrolled | Pending:
     """Let in, or to the door, who brings a join token; whoever is refused has used nothing up."""
-    waits = _waits(connection, who, now)
+    waits_with = _waits_with(connection, who, now)
     with connection.begin_nested():
-        joined = join_tokens.use(connection, who.organization, join_token, now, waits_already=waits)
+        joined = join_tokens.use(
+            connection, who.organization, join_token, now, waits_with=waits_with
+        )
         who = replace(who, labels=joined.labels)
         if joined.to_pending:
             return _note_pending(connection, who, source, now, is_key_change=False)
@@ -175,23 +177,28 @@ def _insert(
     return seq
 
 
-def _waits(connection: Connection, who: Applicant, now: int) -> bool:
-    """True where the same request was noted and is not over."""
-    found = connection.execute(
-        select(enrolments.c.id).where(
-            enrolments.c.organization == who.organization,
-            enrolments.c.slug == who.slug,
-            enrolments.c.public_key == who.key.raw.hex(),
-            enrolments.c.created_at > now - PENDING_LIFE_S,
-        )
+def _waits_with(connection: Connection, who: Applicant, now: int) -> Mapping[str, str] | None:
+    """The labels of the same request where it was noted and is not over; else None."""
+    found = connection.execute(select(enrolments.c.labels).where(*_is_same(who, now))).first()
+    return None if found is None else dict(found.labels)
+
+
+def _is_same(who: Applicant, now: int) -> tuple[ColumnElement[bool], ...]:
+    return (
+        enrolments.c.organization == who.organization,
+        enrolments.c.slug == who.slug,
+        enrolments.c.public_key == who.key.raw.hex(),
+        enrolments.c.created_at > now - PENDING_LIFE_S,
     )
-    return found.first() is not None
 
 
 def _note_pending(
     connection: Connection, who: Applicant, source: str, now: int, *, is_key_change: bool
 ) -> Pending:
-    if _waits(connection, who, now):
+    if (noted := _waits_with(connection, who, now)) is not None:
+        if who.labels and who.labels != noted:  # by a token that came later
+            labels = dict(who.labels)
+            connection.execute(update(enrolments).where(*_is_same(who, now)).values(labels=labels))
         return Pending(fingerprint(who.key), is_new=False, is_key_change=is_key_change)
     of_organization = enrolments.c.organization == who.organization
     is_over = enrolments.c.created_at <= now - PENDING_LIFE_S

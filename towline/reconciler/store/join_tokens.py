@@ -59,9 +59,14 @@ def create(
 
 
 def use(
-    connection: Connection, organization: str, token: str, now: int, *, waits_already: bool
+    connection: Connection,
+    organization: str,
+    token: str,
+    now: int,
+    *,
+    waits_with: Mapping[str, str] | None,
 ) -> Joined:
-    """Take one use of the token; who `waits_already` because of it takes no second one.
+    """Take one use of the token; who waits already with its labels takes no second one.
 
     Raises Refused `join-token` when it is used or expired, and `unknown-join-token` when the
     organization has none such, whoever else may.
@@ -73,7 +78,7 @@ def use(
     if found is None:
         raise Refused("unknown-join-token", "no such token here; ask for a new join line")
     joined = Joined(dict(found.labels), found.to_pending)
-    if waits_already and found.to_pending:
+    if found.to_pending and waits_with == joined.labels:
         return joined
     taken = connection.execute(
         update(join_tokens)
