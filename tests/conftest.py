@@ -1,11 +1,30 @@
-"""Tests of both engines: each runs over SQLite and over a real Postgres."""
+"""Tests of both engines: each runs over SQLite and over a real Postgres; and the order of all."""
 
+import gc
 from collections.abc import Iterator
 
 import pytest
 
 from tests import postgres, stores
 from tests.postgres import Databases
+
+WHOLE_STORIES = ("tests/e2e/", "tests/swarm/", "tests/browser/", "tests/bench/")
+"""What starts processes of its own and mostly waits for them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long: others work while it waits, and at the end nobody waits for it.
+
+    The first process takes them one after the other; the rest has what needs a processor.
+    """
+    items.sort(key=lambda item: not item.nodeid.startswith(WHOLE_STORIES))
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays until the end: to look for garbage in it again and again is slow."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
