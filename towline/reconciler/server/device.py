@@ -35,6 +35,7 @@ from towline.reconciler.tallies import DeviceTally
 
 PREFIX = "/api/v1/ota/"
 _ROOT = re.compile(r"[1-9]\d{0,5}")
+_BROKEN = problem(500, "internal", "the server failed at this call; its log says why")
 
 log = structlog.get_logger()
 
@@ -75,6 +76,10 @@ class DeviceProtocol:
         except AWAY as error:
             log.error("store.away", error=str(error.args[0]).strip())
             answer = STORE_AWAY
+        except Exception:
+            # Whatever it was, no device stays without an answer that it can read.
+            log.exception("call.failed", path=scope["path"])
+            answer = _BROKEN
         await answer.send(send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
