@@ -4,7 +4,6 @@ Every document of this room reads its fields through these, so that a missing or
 field is always a Refused with the field's name and never a KeyError.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -20,8 +19,6 @@ MOST_32 = 2**31 - 1
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f]")
 """All below a space but tab and line feed."""
-_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-"""As JSON writes it; after an odd number of backslashes it is a text that only looks like it."""
 
 
 def _typed(source: Mapping[str, Any], name: str, kind: type[_T]) -> _T:
@@ -79,10 +76,25 @@ def mapping(source: Mapping[str, Any], name: str) -> dict[str, Any]:
 def storable(source: Mapping[str, Any], name: str) -> dict[str, Any]:
     """An object without a NUL in its texts, which not every store can hold."""
     value = mapping(source, name)
-    written = json.dumps(value)
-    if "\\u0000" in written and _NUL.search(written) is not None:
+    if _holds_nul(value):
         raise Refused("bad-field", name)
     return value
+
+
+def _holds_nul(value: Any) -> bool:
+    """Whether a text in it does, however deep."""
+    left = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, str):
+            if "\0" in each:
+                return True
+        elif isinstance(each, dict):
+            left += each
+            left += each.values()
+        elif isinstance(each, list):
+            left += each
+    return False
 
 
 def sequence(source: Mapping[str, Any], name: str) -> list[Any]:
