@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, Select, and_, bindparam, or_, select
 
 from towline.reconciler import restored, waiting
+from towline.reconciler.known_before import known_before
 from towline.reconciler.store import dirt, grants, inventory, outbox, reporters
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.among import among
@@ -26,7 +27,7 @@ from towline.reconciler.verification import (
     compare_versions,
     completed_after_all,
 )
-from towline.schemas.reports import Attempt, Heard, Report
+from towline.schemas.reports import Attempt, Heard, Installed, Report
 from towline.schemas.states import ACTIVE_TARGETS, LATE_MOVES, REPORTED_MOVES, TargetState
 
 ENDED = (TargetState.COMPLETED, TargetState.FAILED, TargetState.ROLLED_BACK)
@@ -54,11 +55,12 @@ class TakenIn:
 def take_in(connection: Connection, now: int, reports: Said, silent_since: int = 0) -> TakenIn:
     """Take in reports in order; a device that was not heard of since `silent_since` is back."""
     because(connection, "report", now)
-    known = reporters.find(connection, {device_seq for device_seq, _ in reports})
+    before = known_before(connection, {device_seq for device_seq, _ in reports})
+    known = before.reporters
     forgotten = [(known[seq], said) for seq, said in reports if known[seq].is_ahead(said)]
     taken = [(known[seq], report) for seq, report in reports if known[seq].take(report)]
-    _take_versions(connection, now, taken)
-    intake = _Intake(connection, now, taken)
+    _take_versions(connection, now, taken, before.running)
+    intake = _Intake(connection, now, before.completions)
     for reporter, report in taken:
         intake.take(reporter, report)
     heard = {reporter.seq: reporter for reporter, _ in taken}
@@ -72,10 +74,13 @@ def take_in(connection: Connection, now: int, reports: Said, silent_since: int =
     return TakenIn(intake.touched, {seq: reporter.heard for seq, reporter in known.items()})
 
 
-def _take_versions(connection: Connection, now: int, taken: Sequence[_Taken]) -> None:
+def _take_versions(
+    connection: Connection,
+    now: int,
+    taken: Sequence[_Taken],
+    known: dict[tuple[int, str], Installed],
+) -> None:
     """What the devices run: of most reports it is no news."""
-    telling = {reporter.seq for reporter, report in taken if report.versions}
-    known = inventory.running(connection, telling) if telling else {}
     told: list[inventory.Running] = []
     organizations = set()
     for reporter, report in taken:
@@ -147,11 +152,10 @@ _IS_PREPARED_FIRST = and_(
 class _Intake:
     """Judges the reports of one transaction, one after the other."""
 
-    def __init__(self, connection: Connection, now: int, taken: Sequence[_Taken]) -> None:
+    def __init__(self, connection: Connection, now: int, completions: Completions) -> None:
         self._connection = connection
         self._now = now
-        telling = {reporter.seq for reporter, report in taken if report.versions}
-        self._completions = Completions(connection, telling)
+        self._completions = completions
         self.touched: set[int] = set()
         """The devices whose documents may have changed."""
 

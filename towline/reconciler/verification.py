@@ -3,9 +3,9 @@
 Only a report sent after `completed` that still shows the version makes a target count as passed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, bindparam, func, select
 
@@ -20,15 +20,29 @@ from towline.schemas.reports import Installed
 from towline.schemas.states import TargetState
 
 
+class Completed(NamedTuple):
+    """The target of a component that a device completed last."""
+
+    device_seq: int
+    component: str
+    run_seq: int
+    sha256: str | None
+    arm: str | None
+    verified_at: int | None
+
+
 class Completions:
     """What devices of one transaction completed last, read for all of them at once."""
 
-    def __init__(self, connection: Connection, devices: Iterable[int]) -> None:
+    def __init__(
+        self, connection: Connection, devices: Iterable[int], completed: Collection[Completed]
+    ) -> None:
+        """`completed` is all that these devices completed last."""
         self._connection = connection
         self._wanted: dict[tuple[int, str | None, str | None], Installed] = {}
         self._live: dict[int, bool] = {}
-        self._last: dict[int, dict[str, Row[Any]]] = {}
-        self._read(list(devices))
+        self._last: dict[int, dict[str, Completed]] = {}
+        self._learn(devices, completed)
 
     def forget(self, device_seq: int) -> None:
         """A target of the device changed: what is known of it is asked again."""
@@ -37,7 +51,9 @@ class Completions:
     def says_nothing(self, device_seq: int, component: str, installed: Installed) -> bool:
         """Whether it is no news that the device runs this, for what it completed last."""
         if device_seq not in self._last:
-            self._read([device_seq])
+            asked = last_completed(self._connection.dialect.name)
+            rows = self._connection.execute(asked, {"devices": [device_seq]})
+            self._learn([device_seq], [Completed(*row) for row in rows])
         last = self._last[device_seq].get(component)
         if last is None:
             return True
@@ -46,14 +62,12 @@ class Completions:
             return not is_wanted
         return is_wanted or not self._live[last.run_seq]
 
-    def _read(self, devices: list[int]) -> None:
+    def _learn(self, devices: Iterable[int], completed: Collection[Completed]) -> None:
         self._last |= {device_seq: {} for device_seq in devices}
-        asked = _last_completed_of(self._connection.dialect.name)
-        rows = self._connection.execute(asked, {"devices": devices}).all()
-        for row in rows:
-            self._last[row.device_seq][row.component] = row
-        packages = {(row.run_seq, row.sha256, row.arm) for row in rows} - self._wanted.keys()
-        if packages:
+        for each in completed:
+            self._last[each.device_seq][each.component] = each
+        packages = {(each.run_seq, each.sha256, each.arm) for each in completed}
+        if packages := packages - self._wanted.keys():
             self._read_runs(packages)
 
     def _read_runs(self, packages: set[tuple[int, str | None, str | None]]) -> None:
@@ -73,7 +87,8 @@ _LIVE = ("in_progress", "paused")
 
 
 @lru_cache
-def _last_completed_of(engine: str) -> Select[Any]:
+def last_completed(engine: str) -> Select[Any]:
+    """What the `devices` of a statement completed last, as `Completed`."""
     of_one = (t.targets.c.device_seq, t.targets.c.component)
     last_first = (t.targets.c.completed_at.desc(), t.targets.c.run_seq.desc())
     place = func.row_number().over(partition_by=of_one, order_by=last_first)
@@ -86,7 +101,8 @@ def _last_completed_of(engine: str) -> Select[Any]:
         )
         .subquery()
     )
-    return select(completed).where(completed.c.place == 1)
+    found = (completed.c[name] for name in Completed._fields)
+    return select(*found).where(completed.c.place == 1)
 
 
 @lru_cache

@@ -78,12 +78,13 @@ def _having(dialect_name: str) -> Insert:
 
 def running(connection: Connection, devices: Iterable[int]) -> dict[tuple[int, str], Installed]:
     """What these devices were last known to run, by device and component."""
-    rows = connection.execute(_running_of(connection.dialect.name), {"devices": devices}).all()
+    rows = connection.execute(running_of(connection.dialect.name), {"devices": devices}).all()
     return {(row[0], row[1]): Installed(row[2], row[3]) for row in rows}
 
 
 @lru_cache
-def _running_of(engine: str) -> Select[Any]:
+def running_of(engine: str) -> Select[Any]:
+    """What the `devices` of a statement run: device, component, version and checksum."""
     return (
         select(
             device_components.c.device_seq,

@@ -64,14 +64,9 @@ class Reporter:
         return True
 
 
-def find(connection: Connection, devices: Iterable[int]) -> dict[int, Reporter]:
-    """What is known of these devices."""
-    rows = connection.execute(_known(connection.dialect.name), {"devices": devices}).all()
-    return {row[0]: Reporter(*row) for row in rows}
-
-
 @lru_cache
-def _known(engine: str) -> Select[Any]:
+def known(engine: str) -> Select[Any]:
+    """What is known of the `devices` of a statement, as a `Reporter` begins."""
     return (
         select(
             edge_devices.c.seq,
