@@ -150,6 +150,24 @@ _KEPT = (
     ),
     Checked("towline/reconciler/store/renewing.py", (ENROLMENT, DEVICE)),
     Checked(
+        "towline/reconciler/store/reporters.py",
+        ("security/test_receipts.py", "reconciler/test_reporters.py"),
+        (
+            ("said is not None and said.heard > self.heard", "said is not None"),
+            ("            self.journals += 1", "            pass"),
+            ("report.report_seq <= self.report_seq", "False"),
+        ),
+    ),
+    Checked(
+        "towline/reconciler/restored.py",
+        ("security/test_receipts.py", "security/test_backups.py"),
+        (
+            (" or said.at <= repositories.restored_at(connection, reporter.organization)", ""),
+            ("if head.commit.time > since or not since:", "if not since:"),
+            ("if head.commit.time > since or not since:", "if True:"),
+        ),
+    ),
+    Checked(
         "towline/reconciler/store/people.py",
         (PEOPLE, "server/test_admin.py", DOOR),
         (

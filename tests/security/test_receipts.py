@@ -102,7 +102,6 @@ def test_who_lies_proves_nothing(server: Running, enrolled: Device, add_run: Add
     receipt = reported(enrolled)
     journals, number, at, mark = receipt.split(".")
     of_other = reported(other)
-    forget(server)
     for forged in (
         f"{int(journals) + 1}.{number}.{at}.{mark}",
         f"{journals}.{int(number) + 7}.{at}.{mark}",
@@ -110,12 +109,17 @@ def test_who_lies_proves_nothing(server: Running, enrolled: Device, add_run: Add
         f"{journals}.{number}.{at}.{'0' * 64}",
         of_other,
         f"1.{receipt}",
+        f"{receipt}0",
         "x",
         f"{journals}.{'9' * 30}.{at}.{mark}",
         "",
     ):
+        forget(server)
         reported(enrolled, forged)
-    assert (held(server), seen(server)) == ([], 0)
+        assert (held(server), seen(server)) == ([], 0), forged
+    forget(server)
+    reported(enrolled, receipt)
+    assert seen(server) == 1, "the one that is none of these is believed"
 
 
 def same_journal(device: Device) -> list[str]:

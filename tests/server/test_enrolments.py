@@ -172,6 +172,23 @@ def test_what_git_says_no_person_says_otherwise(
     assert code_of(answer) in ((403, "revoked"), (409, "id-taken"))
 
 
+def test_of_two_keys_that_ask_for_one_id_each_waits_by_itself(server: Running) -> None:
+    asking = [Device(server), Device(server)]
+    assert [device.enrol().status_code for device in (*asking, *asking)] == [202] * 4
+    shown_keys = {fingerprint(device.key.public) for device in asking}
+    assert {found["fingerprint"] for found in waiting(server)} == shown_keys
+
+
+def test_a_manifest_without_a_key_lets_nobody_in(server: Running) -> None:
+    server.devices["pi-0001"] = DeviceEntry("pi-0001", "devices/pi-0001.yaml")
+    assert Device(server).enrol().status_code == 202
+
+
+def test_a_device_type_that_is_none_is_refused(server: Running) -> None:
+    answer = Device(server).enrol(server.join_token(), device_type="Raspberry Pi")
+    assert code_of(answer) == (400, "bad-field")
+
+
 def test_a_token_may_only_bring_to_the_door(server: Running) -> None:
     token = server.join_token(to_pending=True, labels={"line": "7"})
     device = Device(server)
