@@ -4,6 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tests.reconciler.simulation import ORGANIZATION, Simulation, manifest
 from tests.server.two_ways import DEVICE, Client, Parts, Sent, both_ways, parts_on, run
-from towline.reconciler.server import known_uvicorn
+from towline.reconciler.server import device_connection, known_uvicorn
+from towline.reconciler.server.device_connection import BESIDE_LIMIT
 from towline.reconciler.server.device_rates import BURST_S, DeviceRates, RateLimits
 from towline.reconciler.server.polls import Asked, Waiting
 from towline.reconciler.server.sessions import Session
@@ -343,6 +345,36 @@ def test_who_calls_too_often_is_asked_to_come_later(
     run(story())
 
 
+POST = request("Transfer-Encoding: chunked", start="POST /api/v1/ota/session HTTP/1.1")
+
+
+@pytest.mark.parametrize(
+    ("begin", "more", "expected"),
+    [
+        (b"GET /", b"a" * 1000, b"HTTP/1.1 431 "),
+        (b"GET / HTTP/1.1\r\nX-A: ", b"a" * 1000, b"HTTP/1.1 431 "),
+        (b"GET / HTTP/1.1\r\n", b"X-A: a\r\n" * 100, b"HTTP/1.1 431 "),
+        (POST + b"1;", b"a" * 1000, b""),
+        (POST + b"0\r\n", b"X-A: a\r\n" * 100, b""),
+    ],
+    ids=["address", "header", "headers", "chunk", "trailers"],
+)
+def test_what_never_ends_beside_a_body_is_cut_before_it_takes_memory(
+    begin: bytes, more: bytes, expected: bytes, parts: Parts
+) -> None:
+    async def story() -> None:
+        client = await parts.connect("past")
+        await client.send(begin)
+        with suppress(ConnectionError, RuntimeError):  # what is closed takes no more
+            for _ in range(3 * BESIDE_LIMIT // len(more)):
+                await client.send(more)
+        with suppress(ConnectionError):
+            got = await asyncio.wait_for(client.reader.read(), 10)
+            assert got.startswith(expected)
+
+    run(story())
+
+
 @both_ways
 def test_a_connection_at_rest_is_closed_and_one_that_speaks_is_not(way: str, parts: Parts) -> None:
     async def story() -> None:
@@ -355,5 +387,46 @@ def test_a_connection_at_rest_is_closed_and_one_that_speaks_is_not(way: str, par
         assert await asyncio.wait_for(resting.reader.read(), 10) == b""
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(speaking.reader.read(), 0.3)
+
+    run(story())
+
+
+def test_who_is_not_done_with_a_message_is_not_waited_for_without_end(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_connection, "ARRIVAL_S", 0.2)
+
+    async def drips(begin: bytes, drip: bytes) -> bytes:
+        client = await parts.connect("past", 0.1)
+        with suppress(ConnectionError, RuntimeError):  # what is closed takes no more
+            await client.send(begin)
+            for _ in range(20):
+                await client.send(drip)
+                await asyncio.sleep(0.02)
+        with suppress(ConnectionError):
+            return await asyncio.wait_for(client.reader.read(), 10)
+        return b""
+
+    async def story() -> None:
+        silence, line_ends = drips(b"", b""), drips(b"", b"\r\n")
+        head, body = drips(b"GET / HTTP/1.1\r\nX-A: ", b"a"), drips(POST, b"1\r\na\r\n")
+        assert await asyncio.gather(silence, line_ends, head, body) == [b""] * 4
+
+    run(story())
+
+
+def test_a_message_may_take_its_time(parts: Parts) -> None:
+    """More than a connection that rests."""
+
+    async def story() -> None:
+        etag = await etag_of(parts)
+        client = await parts.connect("past", 0.1)
+        whole = request().replace(b"ETAG", etag)
+        for number in (1, 2):
+            await client.send(whole[:50])
+            await asyncio.sleep(0.2)
+            await client.send(whole[50:])
+            await client.read(number)
+        assert client.got.count(b"HTTP/1.1 304 ") == 2
 
     run(story())

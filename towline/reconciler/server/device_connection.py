@@ -17,13 +17,18 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from towline.reconciler.server.polls import Polls, Waiting, token_of
 from towline.reconciler.server.reporting import Handed, Reporting
 from towline.reconciler.server.sessions import Session
-from towline.reconciler.server.wire import DEVICE_BODY_LIMIT, Answer
+from towline.reconciler.server.wire import DEVICE_BODY_LIMIT, Answer, problem
 
 PATH = b"/api/v1/ota/desired-state"
 REPORTS = b"/api/v1/ota/reports"
 _HEAD_END = b"\r\n\r\n"
 _UNUSUAL = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
 _LENGTH = re.compile(rb"[0-9]{1,6}")
+BESIDE_LIMIT = 128 * 1024
+"""Bytes of a message beside its body: its head and the frames of its chunks, whoever sends it."""
+ARRIVAL_S = 60
+"""So long a message may take until it is whole."""
+_TOO_MUCH = problem(431, "too-large", f"a head is at most {BESIDE_LIMIT} bytes")
 
 
 def connections(polls: Polls, reporting: Reporting) -> type[HttpToolsProtocol]:
@@ -47,8 +52,10 @@ class _DeviceConnection(HttpToolsProtocol):
 
     __slots__ = (
         "_arriving",
+        "_began",
         "_began_here",
         "_behind",
+        "_beside",
         "_closes",
         "_idle_since",
         "_idle_timer",
@@ -65,9 +72,13 @@ class _DeviceConnection(HttpToolsProtocol):
         """The call of this connection that waits for its answer."""
         self._behind = b""
         """What came behind it, to be read after its answer."""
+        self._beside = 0
+        """How much of the message at hand came beside its body."""
         self._arriving: _Arriving | None = None
         self._past_head = -1
         """So much of what arrived now lies behind the first end of a head in it; below 0: none."""
+        self._began = 0.0
+        """When the message at hand did, or the connection."""
         self._began_here = False
         """The message at hand began in what arrived now."""
         self._is_own = False
@@ -75,6 +86,11 @@ class _DeviceConnection(HttpToolsProtocol):
         self._closes = False
         self._idle_since: float | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Nobody stays who says nothing."""
+        super().connection_made(transport)
+        self._rest()
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless a call waits: answers go out in the order of their requests."""
@@ -90,7 +106,10 @@ class _DeviceConnection(HttpToolsProtocol):
         else:
             data, behind = data[: self._arriving.missing], data[self._arriving.missing :]
         self._began_here = False
+        self._beside += len(data)
         super().data_received(data)
+        if self._beside > BESIDE_LIMIT:
+            self._refuse()
         if behind and not self.transport.is_closing():
             self.data_received(behind)
 
@@ -100,7 +119,9 @@ class _DeviceConnection(HttpToolsProtocol):
         self.headers = []
         self.expect_100_continue = False
         self._is_own = False
-        self._began_here = True
+        self._began_here, self._began = True, self.loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(ARRIVAL_S, self._close_idle)
 
     def on_headers_complete(self) -> None:
         """Answer a plain call here; everything else is uvicorn's."""
@@ -115,6 +136,7 @@ class _DeviceConnection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of a body; no more of it comes than its head says."""
+        self._beside -= len(body)
         if self._arriving is None:
             super().on_body(body)
         else:
@@ -123,11 +145,20 @@ class _DeviceConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The end of a request."""
+        self._beside = 0
         if not self._is_own:
             super().on_message_complete()
         elif self._arriving is not None:
             came, self._arriving = self._arriving, None
             self._answer_to(self.reporting.take(came.session, came.headers, came.body, self._told))
+
+    def _refuse(self) -> None:
+        """Nothing else would stop a head that never ends from filling the memory."""
+        if self.cycle is None or self.cycle.response_complete:
+            self._closes = True
+            self._send(_TOO_MUCH)
+        else:
+            self.transport.close()
 
     def _is_plain(self, method: bytes) -> bool:
         parser = self.parser
@@ -224,13 +255,19 @@ class _DeviceConnection(HttpToolsProtocol):
 
     def _close_idle(self) -> None:
         self._idle_timer = None
-        if self._idle_since is None or self.transport.is_closing():
+        if (until := self._until()) is None or self.transport.is_closing():
             return
-        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        left = until - self.loop.time()
         if left <= 0:
             self.timeout_keep_alive_handler()
         else:
             self._idle_timer = self.loop.call_later(left, self._close_idle)
+
+    def _until(self) -> float | None:
+        """How long the other side is waited for; None: it waits for an answer."""
+        if self._idle_since is not None:
+            return self._idle_since + self.timeout_keep_alive
+        return self._began + ARRIVAL_S if self._beside else None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The device went away."""
