@@ -240,7 +240,7 @@ def test_a_database_that_was_restarted_is_no_error(databases: Databases) -> None
         store.engine.url.render_as_string(hide_password=False).replace("+psycopg", "")
     )
     with other.read() as connection:
-        connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": own})
+        connection.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": own})
     with store.read() as connection:
         assert connection.execute(select(t.repositories.c.branch)).scalar_one() == "main"
     store.close()

@@ -8,11 +8,24 @@ because a snapshot taken while it waits for its turn would be an old one.
 
 import os
 import socket
+from functools import partial
 from importlib.util import find_spec
+from select import POLLIN, poll
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import (
+    URL,
+    Connection,
+    Dialect,
+    Engine,
+    create_engine,
+    event,
+    func,
+    make_url,
+    select,
+    text,
+)
+from sqlalchemy.exc import InvalidatePoolError, OperationalError
 
 from towline.reconciler.store.address import checked_url
 from towline.schemas.problems import Problem
@@ -21,7 +34,11 @@ WRITERS, LEADER = 7_301_001, 7_301_002
 """Keys of advisory locks: whose turn it is to write, and who leads."""
 CONNECTIONS = 20
 """At most so many of one process."""
-_TURN = select(func.pg_advisory_xact_lock(WRITERS))
+_FIRST = "BEGIN ISOLATION LEVEL READ COMMITTED"
+_WITHOUT_LIMITS = "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0"
+_TURN = f"SELECT pg_advisory_xact_lock({WRITERS})"
+# Each is one way to the database and back.
+_BEGIN, _BEGIN_PATIENTLY = "; ".join((_FIRST, _TURN)), "; ".join((_FIRST, _WITHOUT_LIMITS, _TURN))
 
 _SETTINGS = {
     # What is looked at lies in memory or on flash; the default makes the planner scan whole tables.
@@ -62,7 +79,7 @@ def address_of(engine: Engine) -> str:
 def open_engine(address: str) -> Engine:
     """Connections to the database at the URL `address`; raises Problem when it is no good.
 
-    A connection is tried before each use, so that a restart of the database is no error.
+    A connection is looked at before each use, so that a restart of the database is no error.
     """
     url = make_url(checked_url(address))
     if find_spec("psycopg") is None:
@@ -74,11 +91,11 @@ def open_engine(address: str) -> Engine:
         url.set(drivername="postgresql+psycopg", query={**_ALIVE, **url.query}),
         pool_size=CONNECTIONS // 2,
         max_overflow=CONNECTIONS - CONNECTIONS // 2,
-        pool_pre_ping=True,
         # Transactions are begun by hand.
         isolation_level="AUTOCOMMIT",
     )
     event.listen(engine, "connect", _prepare_connection)
+    event.listen(engine, "checkout", partial(_look_at, engine.dialect))
     try:
         engine.connect().close()
     except OperationalError as error:
@@ -94,11 +111,7 @@ def begin_writing(connection: Connection, *, is_patient: bool = False) -> None:
 
     `is_patient`: however long that takes, and each of its statements.
     """
-    connection.exec_driver_sql("BEGIN ISOLATION LEVEL READ COMMITTED")
-    if is_patient:
-        connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
-        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-    connection.execute(_TURN)
+    connection.exec_driver_sql(_BEGIN_PATIENTLY if is_patient else _BEGIN)
 
 
 def begin_reading(connection: Connection) -> None:
@@ -130,3 +143,23 @@ def _prepare_connection(connection: Any, _record: Any) -> None:
     for name, value in _SETTINGS.items():
         connection.execute("SELECT set_config(%s, %s, false)", (name, value))
     connection.autocommit = was
+
+
+def _look_at(dialect: Dialect, connection: Any, _record: Any, _proxy: Any) -> None:
+    """Let another be opened in place of a connection that has ended.
+
+    A database that ends says so to all: one to which nothing was said is alive. To ask each time
+    would be one more way to the database and back for each transaction.
+    """
+    try:
+        if connection.closed or _has_come(connection.fileno()):
+            dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error as error:
+        raise InvalidatePoolError from error
+
+
+def _has_come(number: int) -> bool:
+    """Whether there is something to be read on the socket of that number."""
+    look = poll()
+    look.register(number, POLLIN)
+    return bool(look.poll(0))
