@@ -15,9 +15,9 @@ from pathlib import Path
 import uvicorn
 from sqlalchemy import event, select, update
 
-from bench.processes import commands, open_many_files
+from bench.processes import commands
 from bench.session import ORGANIZATION
-from towline.reconciler.server import inlet, tls
+from towline.reconciler.server import inlet, process, tls
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import FleetView
 from towline.reconciler.server.service import Service, ServiceSettings
@@ -58,7 +58,7 @@ def main() -> None:
     """Serve until no command will come."""
     if "--alone" in sys.argv:
         inlet.LETTERS_PER_FLUSH = 1
-    open_many_files()
+    process.set_up()
     folder, *url = (each for each in sys.argv[1:] if each != "--alone")
     store, doorbell = open_store(url[0] if url else Path(folder) / "towline.db"), Doorbell()
     key = PrivateKey.generate()

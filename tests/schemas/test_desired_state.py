@@ -62,7 +62,19 @@ def test_windows_that_cannot_be_obeyed_refuse_the_document(windows: Any) -> None
 
 def test_what_is_signed_is_canonical_however_it_is_put_together() -> None:
     component = make_component(windows=WINDOWS, time_zone="Asia/Tokyo")
-    sealed = make_document(components=(component, component)).sign(ONLINE_KEY).to_bytes()
-    payload = envelope.parse(sealed).payload
-    assert payload == strict_json.canonical(strict_json.parse(payload))
-    assert sealed == strict_json.canonical(strict_json.parse(sealed))
+    odd = 'a "quoted" \\ \n \x01 \u2028 ü'
+    document = make_document(components=(component, component))
+    for each in (
+        document,
+        dataclasses.replace(document, device=odd, nonce=odd, organization=odd),
+        dataclasses.replace(document, critical=("components", odd), device_key=odd),
+    ):
+        signed = each.sign(ONLINE_KEY)
+        for sealed in (signed, dataclasses.replace(signed, payload_type=odd, keyids=(odd,))):
+            whole, payload = sealed.to_bytes(), sealed.payload
+            assert strict_json.parse(whole) == sealed.document()
+            assert payload == strict_json.canonical(strict_json.parse(payload))
+            assert whole == strict_json.canonical(strict_json.parse(whole))
+        read = strict_json.parse(signed.payload)
+        assert [read["crit"], read["nonce"]] == [list(each.critical), each.nonce]
+        assert [read["device"], read["deviceKey"]] == [each.device, each.device_key]

@@ -91,21 +91,25 @@ class Envelope:
 
     def document(self) -> dict[str, Any]:
         """The envelope as JSON carries it."""
-        return {"payload": base64.b64encode(self.payload).decode(), **self._rest()}
-
-    def to_bytes(self) -> bytes:
-        """Compact JSON, canonical as well; base64 needs no escaping."""
-        payload = base64.b64encode(self.payload)
-        return b'{"payload":"' + payload + b'",' + strict_json.canonical(self._rest())[1:]
-
-    def _rest(self) -> dict[str, Any]:
         return {
+            "payload": _base64(self.payload),
             "payloadType": self.payload_type,
             "signatures": [
-                {"keyid": keyid, "sig": base64.b64encode(signature).decode()}
+                {"keyid": keyid, "sig": _base64(signature)}
                 for keyid, signature in zip(self._keyids(), self.signatures, strict=True)
             ],
         }
+
+    def to_bytes(self) -> bytes:
+        """Compact JSON, canonical as well; base64 needs no escaping."""
+        signatures = ",".join(
+            f'{{"keyid":{strict_json.text(keyid)},"sig":"{_base64(signature)}"}}'
+            for keyid, signature in zip(self._keyids(), self.signatures, strict=True)
+        )
+        return (
+            f'{{"payload":"{_base64(self.payload)}",'
+            f'"payloadType":{strict_json.text(self.payload_type)},"signatures":[{signatures}]}}'
+        ).encode()
 
 
 def sign(payload_type: str, payload: bytes, *keys: Signer) -> Envelope:
@@ -146,6 +150,10 @@ def from_document(document: Mapping[str, Any], *, least_signatures: int = 1) -> 
         tuple(_from_base64(entry.get("sig")) for entry in signatures),
         tuple(str(entry.get("keyid", ""))[:64] for entry in signatures),
     )
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def _from_base64(text: object) -> bytes:

@@ -5,6 +5,7 @@ refused: two readers must never see two meanings in the same signed bytes.
 """
 
 import json
+from json.encoder import encode_basestring
 from typing import Any
 
 from towline.schemas.problems import Refused
@@ -58,6 +59,11 @@ def parse_object(data: bytes) -> dict[str, Any]:
 def canonical(value: Any) -> bytes:
     """Compact UTF-8 with sorted keys: the same bytes for the same value, for digests."""
     return _CANONICAL.encode(value).encode()
+
+
+def text(value: str) -> str:
+    """A text as `canonical` writes it, for who writes many small objects by hand."""
+    return encode_basestring(value)
 
 
 _CANONICAL = json.JSONEncoder(

@@ -232,8 +232,7 @@ class _DeviceConnection(HttpToolsProtocol):
         content = [STATUS_LINE[answer.status]]
         for name, value in self.server_state.default_headers:
             content += (name, b": ", value, b"\r\n")
-        for name, value in answer.wire_headers():
-            content += (name, b": ", value, b"\r\n")
+        content.append(answer.header_lines())
         if self._closes:
             content.append(b"connection: close\r\n")
         content += (b"\r\n", answer.body)

@@ -41,19 +41,37 @@ class Answer:
     code: str = ""
     """Of a problem."""
 
-    def wire_headers(self) -> list[tuple[bytes, bytes]]:
+    def wire_headers(self) -> tuple[tuple[bytes, bytes], ...]:
         """As they go over the line, those of the body among them."""
-        headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers]
-        if self.status not in (204, 304):
-            headers.append((b"content-type", self.content_type.encode()))
-            headers.append((b"content-length", b"%d" % len(self.body)))
-        return headers
+        return self._head()[0]
+
+    def header_lines(self) -> bytes:
+        """The same as one text, for who writes the answer by himself."""
+        return self._head()[1]
+
+    def _head(self) -> "_Head":
+        return _head_of(self.status, self.headers, self.content_type, len(self.body))
 
     async def send(self, send: Send) -> None:
         """Send it."""
         headers = self.wire_headers()
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
+
+
+_Head = tuple[tuple[tuple[bytes, bytes], ...], bytes]
+
+
+@lru_cache(1024)
+def _head_of(
+    status: int, given: tuple[tuple[str, str], ...], content_type: str, length: int
+) -> _Head:
+    """Thousands of devices are answered with the same headers."""
+    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in given]
+    if status not in (204, 304):
+        headers.append((b"content-type", content_type.encode()))
+        headers.append((b"content-length", b"%d" % length))
+    return tuple(headers), b"".join(b"%b: %b\r\n" % each for each in headers)
 
 
 def json_answer(status: int, document: object, *headers: tuple[str, str]) -> Answer:
