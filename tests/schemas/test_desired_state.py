@@ -15,7 +15,7 @@ from tests.schemas.documents import (
     make_document,
     payload_of,
 )
-from towline.schemas import envelope, strict_json
+from towline.schemas import strict_json
 from towline.schemas.desired_state import etag
 from towline.schemas.windows import WINDOWS_LIMIT, Allow, Deny, Window
 

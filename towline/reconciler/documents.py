@@ -62,17 +62,14 @@ def components_of(
     return found
 
 
-_DEVICES: Select[Any] = (
-    select(
-        t.edge_devices.c.seq,
-        t.edge_devices.c.slug,
-        t.edge_devices.c.organization,
-        t.edge_devices.c.device_type,
-        t.edge_devices.c.time_zone,
-        t.edge_devices.c.label_set_id,
-    )
-    .where(t.edge_devices.c.seq.in_(bindparam("of_devices", expanding=True)))
-)
+_DEVICES: Select[Any] = select(
+    t.edge_devices.c.seq,
+    t.edge_devices.c.slug,
+    t.edge_devices.c.organization,
+    t.edge_devices.c.device_type,
+    t.edge_devices.c.time_zone,
+    t.edge_devices.c.label_set_id,
+).where(t.edge_devices.c.seq.in_(bindparam("of_devices", expanding=True)))
 _LABELS = select(t.label_sets.c.id, t.label_sets.c.labels).where(
     t.label_sets.c.id.in_(bindparam("of_sets", expanding=True))
 )
