@@ -32,6 +32,7 @@ class Grafts:
         self._modules = {file: _loaded(file) for file in files}
         names = {str(PROJECT / file): file for file in self._modules}
         self._functions: dict[Place, list[FunctionType]] = {}
+        gc.unfreeze()  # what is frozen is not among the objects that are told
         for found in gc.get_objects():
             if isinstance(found, FunctionType) and (file := names.get(found.__code__.co_filename)):
                 place = Place(file, found.__code__.co_firstlineno, found.__code__.co_qualname)
