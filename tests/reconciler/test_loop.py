@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
 
 from tests.reconciler.simulation import ORGANIZATION, POLL_S, Simulation, manifest
 from tests.reconciler.test_follow import NOW, Fleet, app
@@ -15,7 +16,10 @@ from towline.reconciler.acts import accept_commit
 from towline.reconciler.decide import decide as real_decide
 from towline.reconciler.loop import LoopSettings, Reconciler, pass_over
 from towline.reconciler.snapshot import Snapshot
-from towline.reconciler.store import runs
+from towline.reconciler.store import reading_audit, runs
+from towline.reconciler.store.audit import Deed, DeedStore
+from towline.reconciler.store.people import Person, Role
+from towline.schemas import audit_chain
 
 
 def test_a_deployment_whose_pass_fails_does_not_stop_the_others(
@@ -64,6 +68,25 @@ def test_what_a_pass_had_taken_up_when_the_store_went_away_is_taken_up_again(
     with fleet.store.read() as connection:
         for name in ("a", "b"):
             assert runs.newest_run(connection, ORGANIZATION, name) is not None
+
+
+def test_the_head_of_the_audit_is_logged_once_an_hour(tmp_path: Path) -> None:
+    """So that acts that were cut off at its end show where the log is kept elsewhere."""
+    fleet, clock = Fleet(tmp_path), [float(NOW)]
+    fleet.commit(a=app("1.0.0", "a"))
+    settings = LoopSettings(ORGANIZATION, POLL_S, 1)
+    reconciler = Reconciler(fleet.store, Repository(fleet.folder), settings, lambda: clock[0])
+    ada = Person("Ada", ORGANIZATION, Role.ADMIN, "x", None)
+    with capture_logs() as logged:
+        for pause_s in (0, 60, loop.RESYNC_S):
+            clock[0] += pause_s
+            reconciler.pass_once()
+            DeedStore(fleet.store, Deed(ada, "token.create", NOW)).keep()
+    with fleet.store.read() as connection:
+        acts, _ = reading_audit.acts(connection, ORGANIZATION, reading_audit.AuditFilter(), 9)
+    told = [(each["acts"], each["hash"]) for each in logged if each["event"] == "audit.head"]
+    assert told == [(0, audit_chain.BEGIN), (2, acts[1]["hash"])]
+    assert loop.RESYNC_S == 3600
 
 
 def test_a_commit_that_was_accepted_is_applied_in_the_next_pass(tmp_path: Path) -> None:
