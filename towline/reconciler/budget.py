@@ -40,11 +40,14 @@ def choose(
     """
     taken = Counter(away)
     chosen: list[int] = []
+    most: dict[str, int] = {}
     for device, group in candidates:
         if len(chosen) >= limit:
             break
         if group is not None:
-            if taken[group] >= allowed(budget, sizes.get(group, 0)):
+            if group not in most:
+                most[group] = allowed(budget, sizes.get(group, 0))
+            if taken[group] >= most[group]:
                 continue
             taken[group] += 1
         chosen.append(device)

@@ -12,7 +12,7 @@ from towline.reconciler.store import drift as drifts
 from towline.reconciler.store import slots
 from towline.reconciler.store.approvals import approvals_of
 from towline.reconciler.verdict import tally
-from towline.reconciler.within_budget import within_budget
+from towline.reconciler.within_budget import Pages, within_budget
 from towline.schemas.states import FINISHED_RUNS, RunState
 
 GRANTABLE_LIMIT = 1000
@@ -70,22 +70,31 @@ def _slots(connection: Connection, manifest: Deployment, run: Row[Any], seen_aft
             only_back=only_back,
         )
 
-    first = next(pages(true()), []) if free else []
-    grantable = tuple(first[:free])
-    if first and manifest.budget is not None:
-        grantable = within_budget(connection, organization, manifest.budget, pages, free)
-    stalled = slots.stalled_since(connection, organization, deployment, seen_after)
+    grantable, is_blocked = _grantable(connection, organization, manifest, pages, free)
+    waiting, stalled = slots.at_work(connection, organization, deployment, seen_after)
     if stalled is not None:
         verdict_at = slots.last_verdict_at(connection, run.seq)
         stalled = max(stalled, verdict_at, run.progress_from or 0)
     return Slots(
         grantable=grantable,
         in_flight=in_flight,
-        budget_blocked=bool(first) and not grantable,
+        budget_blocked=is_blocked,
         preparing=slots.preparing(connection, run.seq),
-        waiting=slots.waiting(connection, organization, deployment),
+        waiting=waiting,
         stalled_since=stalled,
     )
+
+
+def _grantable(
+    connection: Connection, organization: str, manifest: Deployment, pages: Pages, free: int
+) -> tuple[tuple[int, ...], bool]:
+    """Who may be granted next, and whether it is the budget alone that lets nobody."""
+    if not free:
+        return (), False
+    if manifest.budget is None:
+        return tuple(next(iter(pages(true())), ())[:free]), False
+    chosen = within_budget(connection, organization, manifest.budget, pages, free)
+    return chosen, not chosen and bool(next(iter(pages(true())), ()))
 
 
 def _aftercare(

@@ -29,7 +29,8 @@ from towline.reconciler.store.remembered import remembered
 from towline.reconciler.store.walked import BEGINNING, Cursor
 
 WINDOW = 2048
-"""So many places are looked at by one statement."""
+"""So many places are looked at by one statement, or fewer where fewer are likely to do."""
+_LEAST = 64
 _CHEAPER = 4
 """A sort looks at each that fits, and at little of it: a walk must pass so many times fewer."""
 
@@ -147,7 +148,7 @@ class _Walk:
         found: list[int] = []
         passed: list[int] = []
         place = begun.place
-        for numbers in self._windows({*heard, *behind}, begun.place, reach):
+        for numbers in self._windows({*heard, *behind}, begun.place, reach, limit):
             words = self._judged(numbers)
             for number in numbers:
                 word = words.get(number, _Word.NO)
@@ -161,12 +162,17 @@ class _Walk:
                 return Found(found, Cursor(place, newest), left, heard)
         return None
 
-    def _windows(self, behind: Iterable[int], place: int, reach: int) -> Iterator[Sequence[int]]:
-        """Those left behind, in order, and then the places ahead, so many at a time."""
+    def _windows(
+        self, behind: Iterable[int], place: int, reach: int, limit: int
+    ) -> Iterator[Sequence[int]]:
+        """Those left behind, in order, and then the places ahead, some at a time."""
         if known := sorted(behind, key=self._order.place):
             yield known
-        for first in range(place, min(reach, self._order.p), WINDOW):
-            yield walking.numbers_at(self._order, first, WINDOW)
+        size = max(_LEAST, limit + limit // 8)
+        while place < min(reach, self._order.p):
+            yield walking.numbers_at(self._order, place, min(size, WINDOW))
+            place += min(size, WINDOW)
+            size *= 2
 
     def _judged(self, numbers: Sequence[int]) -> Mapping[int, _Word]:
         new = walking.not_in_run(self._connection, self._choice, numbers)

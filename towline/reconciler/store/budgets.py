@@ -5,15 +5,19 @@ component and any Deployment. Devices are counted by label sets, which are few.
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Select,
     func,
     select,
     true,
 )
 
+from towline.reconciler.store import hints
+from towline.reconciler.store.among import among
 from towline.reconciler.store.columns import unindexed
 from towline.reconciler.store.tables import IS_AWAY, edge_devices, label_sets, targets
 
@@ -28,11 +32,12 @@ def group_of(
     connection: Connection, devices: Sequence[int], group_by: str
 ) -> dict[int, str | None]:
     """The group of each of at most a few thousand devices; None without the label."""
-    rows = connection.execute(
+    statement: Select[Any] = (
         select(edge_devices.c.seq, value_of(group_by))
         .join(label_sets, label_sets.c.id == edge_devices.c.label_set_id)
-        .where(edge_devices.c.seq.in_(devices))
+        .where(among(connection, edge_devices.c.seq, devices))
     )
+    rows = connection.execute(hints.by_number(statement, edge_devices))
     return dict(rows.all())
 
 

@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, Table, bindparam, insert, select
 
 from towline.reconciler.store.causes import Cause, cause_of, is_recorded
+from towline.reconciler.store.columns import picked
 from towline.reconciler.store.tables import batches, events, holds, runs, targets
 
 PREFIX = "changed."
@@ -128,24 +129,24 @@ def targets_gone(connection: Connection, run_seq: int, devices: Iterable[int]) -
 
 
 def targets_changed(
-    connection: Connection, run_seq: int, before: Iterable[Row[Any]], after: Iterable[Row[Any]]
+    connection: Connection, run_seq: int, before: Sequence[Row[Any]], after: Sequence[Row[Any]]
 ) -> None:
     """Targets changed; the rows hold `device_seq`, `status` and the told columns that were set."""
-    old = {row.device_seq: row for row in before}
+    if not after:
+        return
+    names = [name for name in TOLD_OF_TARGETS if name in after[0]._fields]
+    told = ("device_seq", "status", *names)
+    old = {device: was for device, *was in map(picked(before[0], told), before)}
+    # Of many that change few change otherwise.
     groups: dict[tuple[Any, ...], list[int]] = {}
-    for row in after:
-        was = old[row.device_seq]
-        changed = tuple(
-            (name, value)
-            for name, value in row._mapping.items()
-            if name in TOLD_OF_TARGETS and value != getattr(was, name)
-        )
+    for device, *value in map(picked(after[0], told), after):
+        groups.setdefault((*old[device], *value), []).append(device)
+    moves = []
+    for (status, *values), devices in groups.items():
+        was, now = values[: len(names)], values[len(names) + 1 :]
+        changed = {n: new for n, old, new in zip(names, was, now, strict=True) if new != old}
         if changed:
-            groups.setdefault((was.status, *changed), []).append(row.device_seq)
-    moves = [
-        ({"was": status, "now": dict(changed)}, sorted(devices))
-        for (status, *changed), devices in groups.items()
-    ]
+            moves.append(({"was": status, "now": changed}, sorted(devices)))
     _record_moves(connection, run_seq, moves)
 
 

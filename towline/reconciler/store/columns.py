@@ -1,5 +1,7 @@
 """The one metadata and the kinds of columns that all tables share, for SQLite and Postgres."""
 
+from collections.abc import Callable, Iterable
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -8,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     MetaData,
+    Row,
     String,
     cast,
     func,
@@ -64,3 +67,10 @@ def unindexed(column: ColumnElement[Any]) -> ColumnElement[Any]:
 def sum_of(column: ColumnElement[int]) -> ColumnElement[int]:
     """The sum of the column as a whole number, 0 without rows: Postgres makes a decimal of it."""
     return cast(func.coalesce(func.sum(column), 0), Number)
+
+
+def picked(row: Row[Any], names: Iterable[str]) -> Callable[[Row[Any]], tuple[Any, ...]]:
+    """Takes columns out of rows of the same statement: by their places, which is much quicker."""
+    fields = row._fields
+    found: Callable[[Row[Any]], tuple[Any, ...]] = itemgetter(*map(fields.index, names))
+    return found

@@ -4,7 +4,7 @@ They equal a GROUP BY over `targets` at any time, so that a pass costs what chan
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from towline.reconciler.store.columns import picked
 from towline.reconciler.store.tables import deployment_counts, targets
 from towline.schemas.states import TargetState
 
@@ -57,20 +58,30 @@ MADE_OF = ("batch", "arm", "status", "reason", "granted_at", "verified_at", "is_
 
 def standing_of(row: Row[Any]) -> Standing:
     """Of a row that holds the columns of MADE_OF."""
-    return Standing(
-        row.batch,
-        row.arm or "",
-        row.status,
-        row.reason,
-        row.granted_at is not None,
-        row.verified_at is not None,
-        row.is_set_aside,
-    )
+    return _standing(*picked(row, MADE_OF)(row))
 
 
-def standings(rows: Iterable[Row[Any]]) -> Counter[Standing]:
-    """Rows counted by their standing."""
-    return Counter(map(standing_of, rows))
+def standings(rows: Sequence[Row[Any]]) -> Counter[Standing]:
+    """Rows of one statement counted by their standing."""
+    found: Counter[Standing] = Counter()
+    if rows:
+        # Many that move together are alike in all of it.
+        for values, n in Counter(map(picked(rows[0], MADE_OF), rows)).items():
+            found[_standing(*values)] += n
+    return found
+
+
+def _standing(
+    batch: int,
+    arm: str | None,
+    status: str,
+    reason: str,
+    granted_at: int | None,
+    verified_at: int | None,
+    is_set_aside: bool,
+) -> Standing:
+    is_granted, is_verified = granted_at is not None, verified_at is not None
+    return Standing(batch, arm or "", status, reason, is_granted, is_verified, is_set_aside)
 
 
 def counted(connection: Connection, *where: ColumnElement[bool]) -> Counter[Standing]:

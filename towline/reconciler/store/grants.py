@@ -8,6 +8,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, select, true, update
 
+from towline.reconciler.store import hints
+from towline.reconciler.store.among import among
 from towline.reconciler.store.tables import (
     batches,
     component_versions,
@@ -31,12 +33,13 @@ _UNBEGUN = (TargetState.PENDING, TargetState.DOWNLOADING)
 
 def slugs(connection: Connection, devices: Sequence[int]) -> list[str]:
     """The ids of devices, in order of name."""
-    rows = connection.execute(
+    statement = (
         select(edge_devices.c.slug)
-        .where(edge_devices.c.seq.in_(devices))
+        .where(among(connection, edge_devices.c.seq, devices))
         .order_by(edge_devices.c.slug)
     )
-    return list(rows.scalars())
+    named = connection.execute(hints.by_number(statement, edge_devices))
+    return list(named.scalars().all())
 
 
 def grant(connection: Connection, run_seq: int, devices: Iterable[int], now: int) -> set[int]:
@@ -48,7 +51,11 @@ def grant(connection: Connection, run_seq: int, devices: Iterable[int], now: int
                 connection,
                 run_seq,
                 and_(
-                    targets.c.device_seq.in_(wanted[first : first + ROWS_PER_STATEMENT]),
+                    among(
+                        connection,
+                        targets.c.device_seq,
+                        wanted[first : first + ROWS_PER_STATEMENT],
+                    ),
                     targets.c.status == TargetState.PENDING.value,
                     targets.c.granted_at.is_(None),
                 ),

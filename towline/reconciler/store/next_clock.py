@@ -1,12 +1,9 @@
 """When the next clock of a Deployment's targets runs out: the time at which its loop must wake."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
-    Select,
     bindparam,
     exists,
     func,
@@ -35,15 +32,6 @@ from towline.schemas.states import TargetState
 _COUNTS = deployment_counts.c
 
 
-def _soonest(clock: ColumnElement[Any], *where: ColumnElement[bool]) -> Select[Any]:
-    return (
-        select(func.min(clock))
-        .select_from(targets)
-        .join(device_state, device_state.c.device_seq == targets.c.device_seq)
-        .where(clock > bindparam("now"), *where)
-    )
-
-
 _OF_DEPLOYMENT = targets.c.run_seq.in_(RUNS_OF_DEPLOYMENT)
 _DEADLINE_OF_RUN = by_deadline(
     # The first one of each run: a minimum would look at all clocks that run.
@@ -62,17 +50,17 @@ _DEADLINE = select(func.min(_DEADLINE_OF_RUN.scalar_subquery())).where(
     runs.c.organization == bindparam("of_organization"),
     runs.c.deployment == bindparam("of_deployment"),
 )
+_SILENT_AT = later(LAST_SEEN + bindparam("offline_s"), targets.c.deadline)
 _SILENT_WAITER = away(
-    _soonest(
-        later(LAST_SEEN + bindparam("offline_s"), targets.c.deadline),
-        _OF_DEPLOYMENT,
-        ~STANDS,
-        IS_AWAY,
-    )
+    select(func.min(_SILENT_AT))
+    .select_from(targets)
+    .join(device_state, device_state.c.device_seq == targets.c.device_seq)
+    .where(bindparam("now") < _SILENT_AT, _OF_DEPLOYMENT, ~STANDS, IS_AWAY)
 )
+_UNFETCHED_AT = targets.c.granted_at + bindparam("seen_s")
 _UNFETCHED = away(
-    _soonest(
-        targets.c.granted_at + bindparam("seen_s"),
+    select(func.min(_UNFETCHED_AT)).where(
+        bindparam("now") < _UNFETCHED_AT,
         _OF_DEPLOYMENT,
         IS_AWAY,
         targets.c.status == TargetState.PENDING.value,

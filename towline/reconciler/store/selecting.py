@@ -87,14 +87,11 @@ def select_these(
     connection: Connection, choice: Choice, devices: Sequence[int], entry: Entry, order: Affine
 ) -> int:
     """Give these devices a target, who were all just found to be new; returns how many got one."""
-    key = key_of(connection, choice)
+    is_one = len(choice.portions) == 1  # whoever fits gets that one: nobody is asked
+    release = literal(0) if is_one else release_index(choice, key_of(connection, choice))
     chosen = (
-        select(
-            edge_devices.c.seq,
-            _position(order).label("position"),
-            release_index(choice, key).label("release"),
-        )
-        .select_from(joined(choice))
+        select(edge_devices.c.seq, _position(order).label("position"), release.label("release"))
+        .select_from(edge_devices if is_one else joined(choice))
         .where(among(connection, edge_devices.c.seq, devices))
     )
     return _enter(connection, choice, hints.by_number(chosen, edge_devices), entry)

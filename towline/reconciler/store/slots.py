@@ -1,9 +1,22 @@
 """Slots: which devices of a run may be granted next, and what the granted ones are doing."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+)
 
 from towline.reconciler.store import hints
 from towline.reconciler.store.causes import is_recorded
@@ -39,19 +52,21 @@ _IN_FLIGHT = select(sum_of(_COUNTS.n)).where(
         and_(_COUNTS.status == TargetState.COMPLETED.value, _COUNTS.is_verified.is_(False)),
     ),
 )
-_WAITING = away(
-    select(func.count()).select_from(targets).where(*_HOLDS_SLOT, targets.c.waits != "")
-)
 _PREPARING = select(sum_of(_COUNTS.n)).where(
     _COUNTS.run_seq == bindparam("of_run"),
     _COUNTS.status == TargetState.PENDING.value,
     _COUNTS.is_granted.is_(False),
     _COUNTS.reason.not_in(("Staged", "RollingBack")),
 )
-_STALLED_SINCE = away(
-    select(func.min(targets.c.granted_at))
+_IS_SEEN = device_state.c.last_seen >= bindparam("seen_after")
+_AT_WORK = away(
+    select(
+        func.count(case((targets.c.waits != "", 1))),
+        func.min(case((_IS_SEEN, targets.c.granted_at))),
+    )
+    .select_from(targets)
     .join(device_state, device_state.c.device_seq == targets.c.device_seq)
-    .where(*_HOLDS_SLOT, device_state.c.last_seen >= bindparam("seen_after"))
+    .where(*_HOLDS_SLOT)
 )
 _LAST_VERDICT = select(func.max(batches.c.last_verdict_at)).where(
     batches.c.run_seq == bindparam("of_run")
@@ -62,12 +77,6 @@ def in_flight(connection: Connection, organization: str, deployment: str) -> int
     """Slots in use: a former run's devices that still finish hold theirs."""
     named = {"of_organization": organization, "of_deployment": deployment}
     return int(connection.execute(_IN_FLIGHT, named).scalar_one())
-
-
-def waiting(connection: Connection, organization: str, deployment: str) -> int:
-    """Of those: devices that say that they wait for a window or a lock."""
-    named = {"of_organization": organization, "of_deployment": deployment}
-    return int(connection.execute(_WAITING, named).scalar_one())
 
 
 def preparing(connection: Connection, run_seq: int) -> int:
@@ -100,15 +109,16 @@ def to_send_back(connection: Connection, run_seq: int, limit: int = PAGE) -> tup
     return tuple(rows.scalars())
 
 
-def stalled_since(
+def at_work(
     connection: Connection, organization: str, deployment: str, seen_after: int
-) -> int | None:
-    """When the oldest grant was given that an online device holds; None when none does."""
+) -> tuple[int, int | None]:
+    """How many of those that hold a slot say that they wait for a window or a lock.
+
+    And when the oldest grant was given that an online device holds; None when none does.
+    """
     named = {"of_organization": organization, "of_deployment": deployment}
-    found: int | None = connection.execute(
-        _STALLED_SINCE, named | {"seen_after": seen_after}
-    ).scalar_one()
-    return found
+    waiting, since = connection.execute(_AT_WORK, named | {"seen_after": seen_after}).one()
+    return waiting, since
 
 
 def last_verdict_at(connection: Connection, run_seq: int) -> int:
@@ -131,6 +141,37 @@ def candidates(
     `within` is a condition over `edge_devices`. `only_back`: a run that is over still grants what
     goes back, which needs no staging.
     """
+    # A private copy may do without the index of who is ready.
+    is_indexed = is_recorded(connection)
+    named = {"of_run": run.seq, "seen_after": seen_after}
+    if is_indexed and not connection.execute(_IS_ANY_READY, named).scalar_one():
+        return
+    statement = _candidates(by_name=by_name, only_back=only_back, is_indexed=is_indexed)
+    found = connection.execute(statement.where(within), named)
+    for page in found.scalars().partitions(PAGE):
+        yield list(page)
+
+
+_OF_RUN = targets.c.run_seq == bindparam("of_run")
+_IS_ANY_READY = select(
+    exists(
+        hints.by("ix_targets_ready", select(targets.c.run_seq).where(_OF_RUN, IS_READY), targets)
+    )
+)
+_busy = targets.alias("busy")
+_IS_BUSY = exists(
+    select(_busy.c.run_seq).where(
+        _busy.c.device_seq == targets.c.device_seq,
+        _busy.c.run_seq != targets.c.run_seq,  # where it waits: nothing of that row need be read
+        _busy.c.granted_at.is_not(None),
+        _busy.c.status.in_(_ACTIVE),
+    )
+)
+"""One install at a time on a device, over all its components."""
+
+
+@lru_cache
+def _candidates(*, by_name: bool, only_back: bool, is_indexed: bool) -> Select[Any]:
     is_ready = and_(IS_READY, targets.c.goes_back.is_(True)) if only_back else IS_READY
     order = (targets.c.batch, edge_devices.c.slug if by_name else targets.c.position)
     statement = (
@@ -138,28 +179,12 @@ def candidates(
         .join(edge_devices, edge_devices.c.seq == targets.c.device_seq)
         .join(device_state, device_state.c.device_seq == targets.c.device_seq)
         .where(
-            targets.c.run_seq == run.seq,
+            _OF_RUN,
             is_ready,
-            within,
             # Later, not at the same time: a grant that was not fetched for so long was given then.
-            device_state.c.last_seen > seen_after,
-            ~_is_busy(),
+            device_state.c.last_seen > bindparam("seen_after"),
+            ~_IS_BUSY,
         )
         .order_by(*order)
     )
-    if is_recorded(connection):  # a private copy may do without that index
-        statement = hints.by("ix_targets_ready", statement, targets)
-    for page in connection.execute(statement).scalars().partitions(PAGE):
-        yield list(page)
-
-
-def _is_busy() -> ColumnElement[bool]:
-    """One install at a time on a device, over all its components."""
-    busy = targets.alias("busy")
-    return exists(
-        select(busy.c.run_seq).where(
-            busy.c.device_seq == targets.c.device_seq,
-            busy.c.granted_at.is_not(None),
-            busy.c.status.in_(_ACTIVE),
-        )
-    )
+    return hints.by("ix_targets_ready", statement, targets) if is_indexed else statement

@@ -36,7 +36,7 @@ def not_in_run(connection: Connection, choice: Choice, numbers: Sequence[int]) -
         .correlate(listed)
         .scalar_subquery()
     )
-    found = set(connection.execute(select(number).where(entered.is_(None))).scalars())
+    found = set(connection.execute(select(number).where(entered.is_(None))).scalars().all())
     return [number for number in numbers if number in found]
 
 
@@ -48,7 +48,7 @@ def keys_of_owned(connection: Connection, choice: Choice, numbers: Sequence[int]
         .where(among(connection, edge_devices.c.seq, numbers), owned(connection, choice))
     )
     rows = connection.execute(hints.by_number(statement, edge_devices))
-    return {row.seq: row.key for row in rows}
+    return dict(rows.all())
 
 
 def _listed(connection: Connection, numbers: Sequence[int]) -> Any:
