@@ -59,7 +59,7 @@ _PREPARING = select(sum_of(_COUNTS.n)).where(
     _COUNTS.reason.not_in(("Staged", "RollingBack")),
 )
 _IS_SEEN = device_state.c.last_seen >= bindparam("seen_after")
-_AT_WORK = away(
+_HOLDERS: Select[Any] = (
     select(
         func.count(case((targets.c.waits != "", 1))),
         func.min(case((_IS_SEEN, targets.c.granted_at))),
@@ -68,6 +68,7 @@ _AT_WORK = away(
     .join(device_state, device_state.c.device_seq == targets.c.device_seq)
     .where(*_HOLDS_SLOT)
 )
+_AT_WORK = away(_HOLDERS)
 _LAST_VERDICT = select(func.max(batches.c.last_verdict_at)).where(
     batches.c.run_seq == bindparam("of_run")
 )
