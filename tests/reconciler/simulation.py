@@ -192,9 +192,10 @@ class Simulation:
         with self.store.read() as connection:
             known = set(connection.execute(select(t.runs.c.deployment)).scalars())
         for name in sorted(known | set(self.head.deployments)):
-            pass_over(
+            while pass_over(
                 self.store, self.head, name, self.now, POLL_S, on_touched=lambda _: self.on_step()
-            )
+            ):
+                pass
 
     def wanted(self, device: PlayedDevice) -> tuple[ComponentWanted, ...]:
         """The components of the device's document."""

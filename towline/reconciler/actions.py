@@ -63,6 +63,13 @@ class OpenBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class FillUp:
+    """Select the next devices into the last batch, by their numbers: it is filled in parts."""
+
+    batch: int
+
+
+@dataclass(frozen=True, slots=True)
 class BeginAnalysis:
     """A batch's soak is over: its figures are asked from now on."""
 
@@ -193,6 +200,7 @@ Action = (
     | AddHold
     | ClearHold
     | OpenBatch
+    | FillUp
     | BeginAnalysis
     | Admit
     | MoveBatch

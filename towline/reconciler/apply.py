@@ -21,6 +21,7 @@ from towline.reconciler.actions import (
     ClearHold,
     Defer,
     EndRun,
+    FillUp,
     GiveUpHealing,
     GiveUpPreparing,
     GoBack,
@@ -38,6 +39,7 @@ from towline.reconciler.actions import (
     Withdraw,
 )
 from towline.reconciler.creating_reach import Kind, reach_beside
+from towline.reconciler.filling import PART, fill_up
 from towline.reconciler.head import Head
 from towline.reconciler.holding import STAY_WITH_DEPLOYMENT
 from towline.reconciler.lengths import counted
@@ -80,6 +82,8 @@ class Performer:
         self.now = now
         self.seen_after = seen_after
         self.touched: set[int] = set()
+        self.goes_on = False
+        """A part of the devices was selected: the next part is the next pass's."""
 
     def perform(self, actions: Sequence[Action]) -> set[int]:
         """Perform in order; returns the devices whose documents change."""
@@ -147,18 +151,8 @@ class Performer:
     def _perform_on_targets(self, run: Row[Any], action: Action) -> None:
         connection, now = self.connection, self.now
         match action:
-            case OpenBatch():
-                chosen = selection.open_batch(
-                    connection, self.head, self._manifest, run, action, now, self.seen_after
-                )
-                message = f"{action.plan.name}: {counted(chosen, 'device')}"
-                self._record(run, Event("batch.opened", message=message))
-                self.touched |= grants.to_prepare(connection, run.seq, action.number)
-            case Admit(batch, limit, only_seen):
-                self.touched |= selection.admit(
-                    connection, self.head, self._manifest, run, batch, limit,
-                    now=now, seen_after=self.seen_after, only_seen=only_seen,
-                )  # fmt: skip
+            case OpenBatch() | Admit() | FillUp():
+                self._select(run, action)
             case Grant(devices):
                 self.touched |= grants.grant(connection, run.seq, devices, now)
                 slugs = grants.slugs(connection, devices)
@@ -188,6 +182,29 @@ class Performer:
                 self._record_each(run_seq, devices, "target.skipped", "NoLongerMatches")
             case Readmit(devices, batch):
                 self.touched |= grants.readmit(connection, run.seq, batch, devices)
+
+    def _select(self, run: Row[Any], action: OpenBatch | Admit | FillUp) -> None:
+        connection, now = self.connection, self.now
+        match action:
+            case OpenBatch():
+                chosen = selection.open_batch(
+                    connection, self.head, self._manifest, run, action, now, self.seen_after
+                )
+                message = f"{action.plan.name}: {counted(chosen, 'device')}"
+                self._record(run, Event("batch.opened", message=message))
+                self.touched |= grants.to_prepare(connection, run.seq, action.number)
+                self.goes_on = chosen > PART
+            case Admit(batch, limit, only_seen):
+                self.touched |= selection.admit(
+                    connection, self.head, self._manifest, run, batch, limit,
+                    now=now, seen_after=self.seen_after, only_seen=only_seen,
+                )  # fmt: skip
+                self.goes_on = limit >= PART
+            case FillUp(batch):
+                self.touched |= fill_up(
+                    connection, self.head, self._manifest, run, batch, now, self.seen_after
+                )
+                self.goes_on = True
 
     def _send_back(self, run: Row[Any], devices: Sequence[int]) -> None:
         left = stranded(self.connection, run.seq, devices)

@@ -14,6 +14,7 @@ from towline.reconciler.actions import (
     AddHold,
     BeginRun,
     EndRun,
+    FillUp,
     Grant,
     Hold,
     MoveBatch,
@@ -164,6 +165,8 @@ def _step(action: Action, name: str, now: int) -> str:
             return f"the next pass grants {counted(len(devices), 'device')}"
         case OpenBatch(_, plan):
             return f"the next pass opens batch {plan.name}"
+        case FillUp(number):
+            return f"the next pass selects more devices into batch {number + 1}"
         case MoveBatch(number, state):
             return f"batch {number + 1} becomes {state}"
         case AddHold(reason, message):

@@ -72,9 +72,11 @@ def pass_over(
     now: int,
     poll_interval_s: int,
     on_touched: Callable[[set[int]], None] = lambda _: None,
-) -> None:
+) -> bool:
     """Observe, decide, apply one Deployment until nothing is to be done.
 
+    True: a part was done, and the next one is left to the next pass, so that others have their
+    turns meanwhile.
     `on_touched` gets the devices whose documents changed, after each step's commit: a later step
     that fails must not leave them unrung.
     """
@@ -89,18 +91,21 @@ def pass_over(
             performer = Performer(connection, over, deployment, now=now, seen_after=seen_after)
             touched = performer.perform(actions)
             is_settled = all(isinstance(action, Hold) for action in actions)
-            if is_settled and world.run is not None:
+            if performer.goes_on:
+                dirt.mark(connection, head.organization, deployment)
+            if (is_settled or performer.goes_on) and world.run is not None:
                 seq, commit = world.run.seq, head.commit.sha
                 sweeps.note(connection, seq, commit, now, is_swept=world.is_swept)
-                if world.fleet.is_settled and world.manifest is not None:
+                if is_settled and world.fleet.is_settled and world.manifest is not None:
                     settled.note(connection, over, world.manifest, seq, world.run.status.value)
         if touched:
             on_touched(touched)
-        if is_settled:
-            return
+        if is_settled or performer.goes_on:
+            return performer.goes_on
     log.error("deployment.unsettled", deployment=deployment, steps=STEPS_LIMIT)
     with store.write() as connection:
         dirt.mark(connection, head.organization, deployment)
+    return False
 
 
 def _is_over(until: int, rest_s: int, now: int) -> bool:

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Row, false
 
 from towline.manifests.model import BatchPlan, Deployment
 from towline.reconciler import settled
+from towline.reconciler.filling import PART
 from towline.reconciler.head import Head
 from towline.reconciler.layout import plan_number
 from towline.reconciler.observe_run import (
@@ -96,6 +97,8 @@ def observe(
         return world
     seen_after = now - patience.seen_s
     world = _with_fleet(connection, head, manifest, run, opened, world, seen_after, is_owned)
+    if _is_filling(world):
+        return world  # Nobody is granted before.
     return with_slots(connection, manifest, run, world, seen_after, is_owned)
 
 
@@ -180,6 +183,8 @@ def _asks_for_more(
         return True
     if batch.state is BatchState.SOAKING:
         return False
+    if _is_filling(world):
+        return is_judged
     if not batch.is_last:
         return batch.tally.members < batch.size
     return since is not None or fleet.has_more_than(connection, run.organization, run.seq)
@@ -190,7 +195,13 @@ def _missing(world: Snapshot) -> int:
     batch = world.current_batch
     if batch is None or batch.state is not BatchState.OPEN or batch.is_last or batch.is_alone:
         return 0
-    return 0 if world.holds else max(0, batch.size - batch.tally.members)
+    return 0 if world.holds else min(PART, max(0, batch.size - batch.tally.members))
+
+
+def _is_filling(world: Snapshot) -> bool:
+    """Nothing else is decided before the open batch is full."""
+    batch = world.current_batch
+    return batch is not None and batch.is_filling and not world.holds
 
 
 def _analysis(

@@ -83,6 +83,7 @@ def batch_seen(row: Row[Any], groups: Iterable[TargetGroup]) -> BatchSeen:
         arms=tuple(tally(g for g in groups if g.arm == arm) for arm in arms),
         is_alone=row.is_alone,
         analysis_from=row.analysis_from,
+        is_filling=row.filled_to is not None,
     )
 
 

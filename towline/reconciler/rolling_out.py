@@ -2,7 +2,16 @@
 
 from towline.manifests.expand import batch_size
 from towline.manifests.model import BatchPlan, Deployment, SizeKind
-from towline.reconciler.actions import Action, Admit, EndRun, Grant, Hold, MoveBatch, OpenBatch
+from towline.reconciler.actions import (
+    Action,
+    Admit,
+    EndRun,
+    FillUp,
+    Grant,
+    Hold,
+    MoveBatch,
+    OpenBatch,
+)
 from towline.reconciler.gates import after_failure, leave, threshold_message, verdict
 from towline.reconciler.holding import hold, waits
 from towline.reconciler.lengths import counted
@@ -92,6 +101,8 @@ def _refill(world: Snapshot, batch: BatchSeen) -> list[Action]:
     """Replace excused members; the last batch takes whatever still matches."""
     if batch.state is not BatchState.OPEN:
         return []
+    if batch.is_filling:
+        return [FillUp(batch.number)]
     if batch.is_last:
         matching = world.fleet.matching
         return [Admit(batch.number, matching, only_seen=False)] if matching else []

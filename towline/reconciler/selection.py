@@ -10,6 +10,7 @@ from towline.manifests.model import Deployment, Ownership
 from towline.reconciler import settled
 from towline.reconciler.actions import OpenBatch
 from towline.reconciler.alone import find_alone
+from towline.reconciler.filling import PART, goes_in_parts
 from towline.reconciler.fitness import Fit
 from towline.reconciler.head import Head
 from towline.reconciler.layout import plan_number
@@ -41,7 +42,7 @@ def open_batch(
     now: int,
     seen_after: int,
 ) -> int:
-    """Open a batch and select its members; returns how many there are."""
+    """Open a batch and select its members, or a first part; returns how many it will have."""
     batch = {
         "name": action.plan.name,
         "is_last": action.is_last,
@@ -55,9 +56,15 @@ def open_batch(
     everyone = selection.choice(None)
     groups = selection.groups(everyone)
     runs.insert_batch(connection, run.seq, action.number, batch)
-    selection.skip_unfit(everyone, groups, action.number, now)
     fitting = count_devices(groups.get(Fit.FITS, []))
     members = grants.readmit_deferred(connection, run.seq, action.number) if action.is_last else 0
+    in_parts = goes_in_parts(connection, action, everyone, selection.order)
+    if in_parts and action.is_last:
+        # `fill_up` does the rest, and skips whoever may not have the release.
+        runs.fill_batch(connection, run.seq, action.number, members, filled_to=0)
+        selection.note_total(waiting=fitting)
+        return members + action.size
+    selection.skip_unfit(everyone, groups, action.number, now)
     choice = everyone
     if action.plan.ownership is not None:
         choice = selection.choice(action.plan.ownership)
@@ -65,10 +72,12 @@ def open_batch(
     if action.plan.is_alone:
         selected = selection.select_alone(choice, groups, action.number, now)
     else:
+        limit = PART if in_parts else action.size
         selected = selection.select(
-            choice, groups, action.number, action.size, now, only_seen=action.only_seen
+            choice, groups, action.number, limit, now, only_seen=action.only_seen
         )
-    members += selected
+    # Who is missing yet is admitted by the next passes.
+    members += action.size if in_parts else selected
     runs.grow_batch(connection, run.seq, action.number, members)
     selection.note_total(waiting=fitting - selected)
     return members

@@ -87,6 +87,8 @@ class BatchSeen:
     analysis_from: int | None = None
     """Since when its figures are asked."""
     needs_approval: bool = False
+    is_filling: bool = False
+    """It is the last one, and large: its devices are still being selected, part by part."""
 
 
 @dataclass(frozen=True, slots=True)

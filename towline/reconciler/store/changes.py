@@ -25,7 +25,7 @@ _UNTOLD = {
         "swept_at", "checked_commit", "let_go_at", "settled_change", "settled_for",
         "heard_since", "walked_change", "walked_for",
     },
-    "batches": {"last_verdict_at"},
+    "batches": {"last_verdict_at", "filled_to"},
     "holds": set(),
 }  # fmt: skip
 """Columns that change with every pass or report, or that follow from the revision."""

@@ -186,6 +186,14 @@ def grow_batch(connection: Connection, run_seq: int, number: int, members: int) 
     _set_on_batch(connection, run_seq, number, size=batches.c.size + members)
 
 
+def fill_batch(
+    connection: Connection, run_seq: int, number: int, members: int, filled_to: int | None
+) -> None:
+    """So many more are in the last batch, which is filled up to that device; None: it is full."""
+    size = batches.c.size + members
+    _set_on_batch(connection, run_seq, number, size=size, filled_to=filled_to)
+
+
 def begin_analysis(connection: Connection, run_seq: int, number: int, now: int) -> None:
     """The batch's soak is over: its figures are asked from now on."""
     _set_on_batch(connection, run_seq, number, analysis_from=now)

@@ -147,9 +147,11 @@ batches = Table(
     Column("last_verdict_at", Number),
     Column("analysis_from", Number),
     Column("ended_at", Number),
+    Column("filled_to", Number),
     sqlite_with_rowid=False,
 )
-"""`is_alone`: safeMode's one device. `analysis_from`: its soak is over, its figures are asked."""
+"""`is_alone`: safeMode's one device. `analysis_from`: its soak is over, its figures are asked.
+`filled_to`: up to which number devices were looked at for the last batch, while it is filled."""
 
 holds = Table(
     "holds",

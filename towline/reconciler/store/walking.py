@@ -51,6 +51,19 @@ def keys_of_owned(connection: Connection, choice: Choice, numbers: Sequence[int]
     return dict(rows.all())
 
 
+def next_owned(connection: Connection, choice: Choice, after: int, limit: int) -> dict[int, int]:
+    """The next ones by their numbers that the filters own, each with its condition's key."""
+    statement: Any = (
+        select(edge_devices.c.seq, key_of(connection, choice).label("key"))
+        .select_from(joined(choice))
+        .where(edge_devices.c.seq > after, owned(connection, choice))
+        .order_by(edge_devices.c.seq)
+        .limit(limit)
+    )
+    rows = connection.execute(hints.by_number(statement, edge_devices))
+    return {row.seq: row.key for row in rows}
+
+
 def _listed(connection: Connection, numbers: Sequence[int]) -> Any:
     """The numbers as a table of one parameter."""
     if connection.dialect.name == "postgresql":
