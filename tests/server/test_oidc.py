@@ -16,7 +16,8 @@ from tests.server import provider as providers
 from tests.server.provider import Provider
 from tests.server.test_serve import client_of, serving, settings
 from tests.server.visiting import PAGE
-from towline.reconciler.server import oidc_settings
+from towline.reconciler.server import oidc, oidc_settings
+from towline.reconciler.server.dashboard import provider_door
 from towline.reconciler.server.dashboard.provider_door import (
     ATTEMPT_LIFE_S,
     COOKIE,
@@ -168,13 +169,41 @@ def test_however_many_set_out_an_attempt_holds_until_its_end_and_no_longer() -> 
     for _ in range(100):
         attempts.seal(Attempt(PAGE), now)
     assert attempts.open(sealed, attempt.state) == attempt
-    assert len(vars(attempts)) == 1, "nothing is kept of any"
     assert attempts.open(sealed, attempt.state + "x") is None
     assert Attempts().open(sealed, attempt.state) is None, "another server's"
     late = attempts.seal(attempt, now - ATTEMPT_LIFE_S - 1)
     assert attempts.open(late, attempt.state) is None
     longest = attempts.seal(Attempt(PAGE + "/" * (ONWARD_LIMIT - len(PAGE))), now)
     assert len(f"{COOKIE}={longest}") <= 4096, "a browser keeps no longer one"
+
+
+def test_a_flood_at_the_door_calls_the_provider_no_oftener_than_people_do(
+    browser: httpx.Client, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider_door, "CALLS_AT_ONCE", 4)
+    monkeypatch.setattr(provider_door, "CALLS_PER_S", 0.001)
+    back = httpx.get(set_out(browser)).headers["location"].partition("?")[2]
+    back, cookies = back.replace("code=", "code=not-"), dict(browser.cookies)
+    said = []
+    for _ in range(4):
+        browser.cookies.update(cookies)
+        said.append(browser.get(f"{DOOR}/back?{back}").status_code)
+    assert said == [403, 403, 403, 429]
+    assert browser.get(DOOR).status_code == 429
+    assert len(provider.asked) == 3
+
+
+def test_a_slow_provider_does_not_keep_all_threads_waiting(provider: Provider) -> None:
+    knowing = oidc.Provider(
+        OidcSettings("acme", provider.issuer, "c", "https://a", {Role.VIEWER: frozenset()})
+    )
+    for _ in range(oidc.CALLS_AT_ONCE):
+        knowing._calling.acquire()
+    with pytest.raises(oidc.ProviderAway, match="at once"):
+        knowing.address(Attempt(PAGE))
+    knowing._calling.release()
+    assert knowing.address(Attempt(PAGE)).startswith(provider.issuer)
+    assert knowing.address(Attempt(PAGE)), "each call gives its place back"
 
 
 def test_nobody_is_sent_on_to_another_site(browser: httpx.Client, provider: Provider) -> None:

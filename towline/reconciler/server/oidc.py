@@ -27,6 +27,8 @@ ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 """Of a provider's own keys only: with a shared secret any client of it could sign."""
 LEEWAY_S = 60
 TIMEOUT_S = 10
+CALLS_AT_ONCE = 10
+"""While the provider is slow: the threads that serve people are four times as many."""
 LOOKED_UP_EVERY_S = 3600
 KEYS_FETCHED_EVERY_S = 60
 NAME_LIMIT = 100
@@ -72,6 +74,7 @@ class Provider:
         self.settings = settings
         self._clock = clock
         self._asking = threading.Lock()
+        self._calling = threading.BoundedSemaphore(CALLS_AT_ONCE)
         self._told: dict[str, Any] = {}
         self._told_at = -float(LOOKED_UP_EVERY_S)
         self._keys: dict[str, Any] = {}
@@ -184,6 +187,14 @@ class Provider:
         return self._told
 
     def _call(self, method: str, at: str, **sent: Any) -> tuple[int, dict[str, Any]]:
+        if not self._calling.acquire(blocking=False):
+            raise ProviderAway("too many sign in at once, try again in a moment")
+        try:
+            return self._call_now(method, at, **sent)
+        finally:
+            self._calling.release()
+
+    def _call_now(self, method: str, at: str, **sent: Any) -> tuple[int, dict[str, Any]]:
         # Heavy, and most servers never call a provider.
         import requests  # noqa: PLC0415
         from urllib3.exceptions import HTTPError  # noqa: PLC0415

@@ -7,12 +7,14 @@ this process can have sealed, so that nobody who sets out crowds out another. Th
 
 import hmac
 import secrets
+import time
 from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
+from towline.reconciler.server.buckets import Buckets
 from towline.reconciler.server.callers import remember
 from towline.reconciler.server.dashboard import PATH
 from towline.reconciler.server.dashboard.page import page, see_other
@@ -26,6 +28,8 @@ DOOR = f"{PATH}/sign-in/provider"
 ATTEMPT_LIFE_S = 600
 VISIT_LIFE_S = 3600
 """So soon a group that was taken away ends a visit; the provider lets in again without a word."""
+CALLS_AT_ONCE, CALLS_PER_S = 60, 1.0
+"""Calls of the provider for each address: two for each person, who is nobody known yet."""
 ONWARD_LIMIT = 2000
 """It is part of the cookie, and a browser keeps none above 4096 bytes."""
 
@@ -39,6 +43,13 @@ class Attempts:
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
+        self._calls = Buckets(CALLS_AT_ONCE, CALLS_PER_S)
+
+    def count(self, source: str) -> None:
+        """The provider is called for somebody; raises Declined when that comes too often."""
+        if wait_s := self._calls.take(source, time.monotonic()):
+            words = f"too many sign in by the provider from {source}: come again in {wait_s} s"
+            raise Declined(429, "too-many-calls", words, retry_after_s=wait_s)
 
     def seal(self, attempt: Attempt, now: int) -> str:
         """What its browser keeps of it."""
@@ -61,9 +72,11 @@ class Attempts:
 
 
 def _provider(request: Request) -> Provider:
+    """Who is called for the request, which is counted."""
     provider: Provider | None = request.app.state.provider
     if provider is None:
         raise Declined(404, "not-found", "This server knows no provider to sign in by.")
+    request.app.state.attempts.count(request.client.host if request.client else "")
     return provider
 
 
@@ -93,7 +106,6 @@ def come_back(
     request: Request, desks: AtDesks, code: Words = "", state: Words = "", error: Words = ""
 ) -> Response:
     """The provider's answer."""
-    _provider(request)
     attempt = request.app.state.attempts.open(request.cookies.get(COOKIE, ""), state)
     if attempt is None:
         return sign_in_page(request, "", "This attempt to sign in was out of date; try again.", 403)
