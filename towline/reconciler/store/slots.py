@@ -59,7 +59,7 @@ _PREPARING = select(sum_of(_COUNTS.n)).where(
     _COUNTS.reason.not_in(("Staged", "RollingBack")),
 )
 _IS_SEEN = device_state.c.last_seen >= bindparam("seen_after")
-_HOLDERS: Select[Any] = (
+_HOLDERS: Any = (
     select(
         func.count(case((targets.c.waits != "", 1))),
         func.min(case((_IS_SEEN, targets.c.granted_at))),
