@@ -77,7 +77,7 @@ _HTTP = (
     ),
     Checked(
         "towline/reconciler/server/receipts.py",
-        ("security/test_receipts.py",),
+        ("server/test_receipts.py",),
         (
             ("_RECEIPT.fullmatch(text)", "_RECEIPT.match(text)"),
             ("if hmac.compare_digest(found[4], mark) else None", "if True else None"),
@@ -91,14 +91,19 @@ _HTTP = (
         "towline/reconciler/server/package_look.py",
         ("server/test_package_look.py",),
     ),
-    Checked("towline/reconciler/server/desk.py", ("server/test_admin.py", PEOPLE)),
+    Checked(
+        "towline/reconciler/server/desk.py",
+        ("server/test_admin.py", "server/test_admin_acts.py", "server/test_audit.py"),
+    ),
     Checked(
         "towline/reconciler/server/callers.py",
         ("server/test_admin.py", PEOPLE, "server/test_every_route.py", DOOR),
         (('recognise(token) if scheme == "Bearer" else None', "recognise(token)"),),
     ),
     Checked("towline/reconciler/server/given_labels.py", (OLD_DEVICES,)),
-    Checked("towline/reconciler/server/dashboard/reception.py", (DOOR,)),
+    Checked(
+        "towline/reconciler/server/dashboard/reception.py", (DOOR, "server/test_dashboard_acts.py")
+    ),
     Checked(
         "towline/reconciler/server/dashboard/visits.py",
         (DOOR,),

@@ -161,6 +161,9 @@ def test_only_an_admin_makes_join_tokens(server: Running) -> None:
         403,
     ]
     assert get(server, "/devices/pi-0").json()["labels"] == {"site": "berlin"}
+    server.roots.clear()
+    answer = server.client.post(path, json=body, headers=server.admin())
+    assert (answer.status_code, answer.json()["code"]) == (503, "not-ready")
 
 
 @pytest.mark.parametrize("token", ["", "tow_x_y", "tow_a", "x"])
@@ -169,6 +172,13 @@ def test_without_a_known_token_everything_is_401(server: Running, token: str) ->
         answer = server.client.get(
             f"{API}{path}", headers={"Authorization": f"Bearer {token}"} if token else {}
         )
+        assert (answer.status_code, answer.json()["code"]) == (401, "token")
+
+
+def test_a_token_counts_as_a_bearers_alone(server: Running) -> None:
+    token = server.tokens["admin"]
+    for said in (token, f"Basic {token}", f"bearer {token}", f"Token {token}"):
+        answer = server.client.get(f"{API}/devices", headers={"Authorization": said})
         assert (answer.status_code, answer.json()["code"]) == (401, "token")
 
 

@@ -36,6 +36,15 @@ def test_who_waits_as_long_as_is_said_gets_one(taken: int) -> None:
         assert buckets.take("a", 7.0 + waits[-1]) == 0
 
 
+def test_who_only_asks_is_told_the_same_and_takes_nothing() -> None:
+    buckets = Buckets(BURST, PER_S)
+    for _ in range(BURST):
+        assert buckets.wait_s("a", 7.0) == 0
+        assert buckets.take("a", 7.0) == 0
+    assert [buckets.wait_s("a", 7.0) for _ in range(3)] == [2] * 3
+    assert buckets.wait_s("a", 9.0) == buckets.take("a", 9.0) == 0
+
+
 def test_a_clock_that_goes_back_gives_nothing_away_and_does_not_lock_out() -> None:
     buckets = Buckets(1, 1.0)
     assert buckets.take("a", 1000.0) == 0

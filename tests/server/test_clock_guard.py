@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
@@ -101,6 +102,21 @@ def test_a_start_with_a_clock_behind_is_seen_though_later_events_are_dated_by_it
     assert accepted.behind_s() > HOUR_S, "what is recorded later counts again"
     guard.close()
     accepted.close()
+
+
+def test_while_the_store_is_away_what_it_said_before_counts(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(store, int(time.time()) + HOUR_S)
+    guard = ClockGuard(store)
+
+    def away() -> None:
+        raise OperationalError("", {}, Exception("away"))
+
+    monkeypatch.setattr(store, "read", away)
+    guard.look()
+    assert guard.behind_s() > HOUR_S - 60
+    guard.close()
 
 
 def test_what_another_process_recorded_is_found_within_a_minute(store: Store) -> None:

@@ -155,6 +155,12 @@ def test_the_token_is_of_one_device_by_id_or_uuid(old: OldDevice) -> None:
     assert (missing.status_code, missing.json()["detail"]) == (422, "device_id is missing")
 
 
+def test_where_its_packages_lie_is_no_host_of_anybody(old: OldDevice) -> None:
+    for host in ("a/x", "me@a.example", "a.example:1/x"):
+        answer = old.check(Host=host)
+        assert (answer.status_code, answer.json()["detail"]) == (400, "Host"), host
+
+
 def test_who_is_shut_out_or_revoked_stays_out(old: OldDevice) -> None:
     assert call(old.server, "PUT", "/old-devices", allowed=False).status_code == 200
     answer = old.check()

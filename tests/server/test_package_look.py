@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from towline.reconciler.server import tls
+from towline.reconciler.server import package_look, tls
 from towline.reconciler.server.package_look import CannotLook, Looked, LookLimits, PackageLook
 
 CONTENT = b"a package" * 1000
@@ -37,6 +37,12 @@ class Files(BaseHTTPRequestHandler):
 
     def send_drip(self, _: str) -> None:
         self.begin(200, {"Content-Length": str(len(CONTENT))})
+        for _each in range(100):
+            self.wfile.write(b"x")
+            time.sleep(0.05)
+
+    def send_endless(self, _: str) -> None:
+        self.begin(200, {})
         for _each in range(100):
             self.wfile.write(b"x")
             time.sleep(0.05)
@@ -109,6 +115,7 @@ def test_size_and_checksum_of_what_is_there(elsewhere: Elsewhere) -> None:
         ("{url}/gone", (), "the server answered 410"),
         ("{url}/cut", (), "no whole answer .it broke off"),
         ("{url}/drip", (), "it was not there within 0.5 s"),
+        ("{url}/endless", (), "it was not there within 0.5 s"),
         ("{url}/package", ("cdn.example.com",), "the Policy allows no packages from 127.0.0.1"),
         ("{url}/to/http://127.0.0.1/", (), "packages come over https"),
         ("{url}/to/https://localhost:1/", ("127.0.0.1",), "no packages from localhost"),
@@ -159,6 +166,21 @@ def test_what_is_too_large_and_a_server_that_stops_end_it(elsewhere: Elsewhere) 
         PackageLook(elsewhere.folder, is_stopping=lambda: True).look("own.tar.gz", ())
     with pytest.raises(CannotLook, match=r"there is no own\.tar\.gz"):
         PackageLook(None).look("own.tar.gz", ())
+
+
+def test_what_times_out_and_what_cannot_be_read_is_said(
+    elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(package_look, "find_package", lambda folder, _: (folder, 1))
+    with pytest.raises(CannotLook, match=r"a\.tar\.gz cannot be read: Is a directory"):
+        elsewhere.look("a.tar.gz")
+
+    def late(*_: object) -> Looked:
+        raise TimeoutError
+
+    monkeypatch.setattr(PackageLook, "_fetch", late)
+    with pytest.raises(CannotLook, match=r"it was not there within 0\.5 s"):
+        elsewhere.look(f"{elsewhere.url}/package")
 
 
 def test_only_so_many_are_looked_at_at_once(elsewhere: Elsewhere) -> None:

@@ -16,9 +16,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tests.reconciler.simulation import ORGANIZATION, Simulation, manifest
 from tests.server.two_ways import DEVICE, Client, Parts, Sent, both_ways, parts_on, run
-from towline.reconciler.server import device_connection, known_uvicorn
+from towline.reconciler.server import device_connection, known_uvicorn, polls
 from towline.reconciler.server.device_connection import BESIDE_LIMIT
 from towline.reconciler.server.device_rates import BURST_S, DeviceRates, RateLimits
+from towline.reconciler.server.fleets import Fleets, FleetView
 from towline.reconciler.server.polls import Asked, Waiting
 from towline.reconciler.server.sessions import Session
 from towline.reconciler.store import tables as t
@@ -431,3 +432,39 @@ def test_a_message_may_take_its_time(parts: Parts) -> None:
         assert client.got.count(b"HTTP/1.1 304 ") == 2
 
     run(story())
+
+
+@both_ways
+def test_without_a_key_that_the_newest_root_names_nothing_is_said(way: str, parts: Parts) -> None:
+    """Not even to whom nothing is new: what it has may be of another key."""
+
+    async def story() -> None:
+        etag = await etag_of(parts)
+        view = FleetView(ORGANIZATION, lambda: None, lambda: (b"{}",), dict, lambda: None)
+        parts.polls._fleets = Fleets([view])
+        client = await parts.connect(way)
+        for number, known in enumerate((etag, b"another"), start=1):
+            await client.send(request().replace(b"ETAG", known))
+            await client.read(number)
+        assert client.got.count(b"HTTP/1.1 503 ") == client.got.count(b'"not-ready"') == 2
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("query", "wait_s"),
+    [
+        (b"", 0),
+        (b"wait=7", 7),
+        (b"a=b&wait=7", 7),
+        (b"wait=999999", 60),
+        (b"wait=-1", 0),
+        (b"wait=1.5", 0),
+        (b"wait=%D9%A3", 0),
+        (b"wait=0000007", 0),
+        (b"wait=" + b"9" * 5000, 0),
+        (b"wait=\xff", 0),
+    ],
+)
+def test_a_wait_is_a_short_whole_number(query: bytes, wait_s: int) -> None:
+    assert polls._wait_s(query) == wait_s
