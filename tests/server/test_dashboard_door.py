@@ -59,11 +59,22 @@ def test_a_sign_in_form_that_another_site_made_begins_no_visit(server: Running) 
     form = guest.get("/sign-in").form("/sign-in")
     form.fields["csrf"] = "guessed"
     assert guest.send(form, token=token).status_code == 403
-    elsewhere = guest.client.post(
-        form.action, data={"token": token}, headers={"Sec-Fetch-Site": "cross-site"}
-    )
-    assert elsewhere.status_code == 403
+    right = guest.get("/sign-in").form("/sign-in")
+    for site in ("cross-site", "same-site"):
+        elsewhere = guest.client.post(
+            right.action, data=right.fields | {"token": token}, headers={"Sec-Fetch-Site": site}
+        )
+        assert elsewhere.status_code == 403, site
     assert "Admin token" in guest.get().text
+    assert guest.send(right, token=token).status_code == 303
+
+
+@pytest.mark.parametrize("body", [b"\xff=1", b"&".join(b"a=%d" % n for n in range(21))])
+def test_what_no_form_of_these_pages_sends_is_422(server: Running, body: bytes) -> None:
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = server.client.post(f"{PAGE}/sign-in", content=body, headers=kind)
+    assert answer.status_code == 422
+    assert "no form of these pages" in answer.text
 
 
 def test_a_token_in_the_address_opens_nothing(server: Running) -> None:

@@ -235,7 +235,14 @@ def test_what_git_says_of_a_new_device_holds(server: Running) -> None:
 
 
 def test_labels_that_are_none_are_refused(server: Running) -> None:
-    for labels in ({"": "x"}, {"a b": "x"}, {"stage": ""}, {"stage": "a\nb"}, {"stage": "x" * 64}):
+    for labels in (
+        {"": "x"},
+        {"a b": "x"},
+        {"stage": ""},
+        {"stage": "a\nb"},
+        {"stage": "x" * 64},
+        {"stage": " x"},
+    ):
         answer = call(server, "POST", "/devices/pi-9/token", device_type="camera", labels=labels)
         assert answer.status_code == 422, labels
 
