@@ -44,6 +44,17 @@ def test_an_answer_is_whole_and_at_most_64_kib(rogue: Misbehaving, server_of: Se
             server_of.root(1)
 
 
+def test_an_answer_that_drips_is_none_though_it_looks_whole(rogue: Misbehaving) -> None:
+    def drip(exchange: Exchange) -> None:
+        exchange.head("200 OK")
+        exchange.drip(b"x" * 100, 0.1)
+
+    rogue.behaviours = [drip]
+    server = Server(f"https://127.0.0.1:{rogue.port}", "acme", rogue.pin, deadline_s=0.5)
+    with pytest.raises(Unreachable, match="takes too long"):
+        server.root(1)
+
+
 @pytest.mark.parametrize("status", ["204 No Content", "302 Found", "429 Slow", "500 Oh", "503 No"])
 def test_what_says_nothing_of_the_device_is_a_matter_of_time(
     rogue: Misbehaving, server_of: Server, status: str

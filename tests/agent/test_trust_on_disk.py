@@ -221,6 +221,7 @@ def test_an_answer_of_nothing_new_is_believed_until_the_document_expires_and_no_
     unchanged = server.document
     monkeypatch.setattr(server, "document", lambda *_: Answer(304))
     assert loop.poll(device, 60) is Polled.UNCHANGED, "it did not wait"
+    assert loop.poll(device, 0) is Polled.UNCHANGED, "nobody asked it to"
     device.timekeeper.raise_floor(renew_at(document.document))
     assert loop.poll(device, 0) is Polled.FAILED
     monkeypatch.setattr(server, "document", unchanged)

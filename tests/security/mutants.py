@@ -19,7 +19,7 @@ from tests.security.checks import CHECKED
 from tests.security.mutations import Mutant, mutants_of
 from tests.security.trying import Found, Trying, arguments_of
 
-NOT_BY_CHANCE = "not nothing_but and not no_change and not postgres"
+NOT_BY_CHANCE = "not escapes_from and not no_changed_byte and not postgres"
 """What tries examples at random must not be needed; nor a second engine."""
 UNFIT = 2
 

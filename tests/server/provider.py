@@ -45,13 +45,12 @@ class Provider:
 
     def authorize(self, query: dict[str, str]) -> str:
         """Where the browser is sent back to."""
+        code = f"code-{len(self._nonces)}"
+        self._nonces[code] = query["nonce"]
+        self._challenges[code] = query["code_challenge"]
+        back = {"code": code, "state": query["state"]}
         if self.refuses:
-            back = {"error": self.refuses, "state": query["state"]}
-        else:
-            code = f"code-{len(self._nonces)}"
-            self._nonces[code] = query["nonce"]
-            self._challenges[code] = query["code_challenge"]
-            back = {"code": code, "state": query["state"]}
+            back["error"] = self.refuses  # which counts, whatever is said beside it
         return f"{query['redirect_uri']}?{urlencode(back)}"
 
     def token(self, form: dict[str, str]) -> dict[str, Any]:
@@ -98,7 +97,8 @@ def running() -> Iterator[Provider]:
                 query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
                 self._send_back(provider.authorize(query))
                 return
-            self._answer(provider.documents()[parts.path])
+            document = provider.documents().get(parts.path)
+            self._answer(document, 404 if document is None else 200)
 
         def _send_back(self, where: str) -> None:
             text = f'<a href="{escape(where)}">Yes</a>'.encode() if provider.asks_first else b""

@@ -7,9 +7,10 @@ import pytest
 from fastapi.routing import iter_route_contexts
 from sqlalchemy import update
 
-from tests.server.conftest import ORGANIZATION, Running, wall
+from tests.server.conftest import NOW, ORGANIZATION, Running, wall
 from tests.server.described import application_at
 from tests.server.visiting import PAGE, Guest, Page
+from towline.reconciler.server.callers import FAILURES_AT_ONCE
 from towline.reconciler.server.dashboard.visits import LIFE_S, MOST, Visits
 from towline.reconciler.server.desk import Desks
 from towline.reconciler.store import people
@@ -75,6 +76,30 @@ def test_what_no_form_of_these_pages_sends_is_422(server: Running, body: bytes) 
     answer = server.client.post(f"{PAGE}/sign-in", content=body, headers=kind)
     assert answer.status_code == 422
     assert "no form of these pages" in answer.text
+
+
+def test_a_form_of_no_visit_at_all_begins_none(server: Running) -> None:
+    fields = {"csrf": "", "token": server.tokens["viewer"]}
+    answer = server.client.post(f"{PAGE}/sign-in", data=fields)
+    assert (answer.status_code, "out of date" in answer.text) == (403, True)
+
+
+def test_a_token_of_some_devices_opens_no_page(server: Running) -> None:
+    with server.store.write() as connection:
+        limited = people.create_admin_token(
+            connection, "acme", name="x", role=Role.ADMIN, now=NOW, labels={"site": "a"}
+        )
+    guest = Guest(server)
+    answer = guest.send(guest.get("/sign-in").form("/sign-in"), token=limited)
+    assert (answer.status_code, "limited to some devices" in answer.text) == (403, True)
+    assert "Admin token" in guest.get().text
+
+
+def test_wrong_tokens_are_counted_here_too(server: Running) -> None:
+    guest = Guest(server)
+    form = guest.get("/sign-in").form("/sign-in")
+    said = [guest.send(form, token="tow_0_0").status_code for _ in range(FAILURES_AT_ONCE + 1)]
+    assert said == [401] * FAILURES_AT_ONCE + [429]
 
 
 def test_a_token_in_the_address_opens_nothing(server: Running) -> None:

@@ -129,7 +129,7 @@ LIES: dict[str, tuple[dict[str, Any], str]] = {
     "over": ({"claims": {"exp": int(time.time()) - 999}}, "not to be trusted"),
     "without an end": ({"claims": {"exp": None}}, "not to be trusted"),
     "to come": ({"claims": {"iat": int(time.time()) + 9999}}, "not to be trusted"),
-    "a refusal": ({"refuses": "access_denied"}, "access_denied"),
+    "a refusal": ({"refuses": "access_denied"}, "the provider said access_denied"),
 }
 
 
@@ -159,6 +159,9 @@ def test_only_the_browser_that_set_out_comes_back_and_once(
     browser.cookies.clear()
     browser.cookies.update(cookies)
     back = httpx.get(at).headers["location"].partition("?")[2]
+    empty = browser.get(f"{DOOR}/back", params={"state": back.partition("state=")[2]})
+    assert (empty.status_code, "the provider said nothing" in empty.text) == (403, True)
+    browser.cookies.update(cookies)
     assert browser.get(f"{DOOR}/back?{back}").status_code == 200
     assert browser.get(f"{DOOR}/back?{back}").status_code == 403
 

@@ -163,5 +163,5 @@ def _set_cookie(answer: Response, name: str, value: str, life_s: int) -> None:
 
 def inside(onward: str) -> str:
     """Where a person goes on after signing in: a page of ours, never another site."""
-    is_ours = onward == PATH or onward.startswith((f"{PATH}/", f"{PATH}?"))
+    is_ours = onward.startswith((f"{PATH}/", f"{PATH}?"))
     return onward if is_ours and onward.isascii() and onward.isprintable() else PATH
