@@ -37,6 +37,7 @@ class Grafts:
             if isinstance(found, FunctionType) and (file := names.get(found.__code__.co_filename)):
                 place = Place(file, found.__code__.co_firstlineno, found.__code__.co_qualname)
                 self._functions.setdefault(place, []).append(found)
+        gc.freeze()  # children share what nobody looks through
 
     def places(self) -> dict[int, Place]:
         """Where each code is, by its identity: as long as nothing is grafted."""
