@@ -9,8 +9,8 @@ from towline.reconciler.server.sessions import Session
 from towline.schemas.keys import PrivateKey
 from towline.schemas.reports import Acknowledged, Heard
 
-RECEIPTS = Receipts(lambda _: KEY)
 KEY = PrivateKey.from_raw(b"o" * 32)
+RECEIPTS = Receipts(lambda _: KEY)
 SESSION = Session(1, "pi-0001", "k" * 64, 0, "acme")
 WRITTEN = Acknowledged(Heard(2, 5), 7)
 RECEIPT = RECEIPTS.write(SESSION, WRITTEN.heard, WRITTEN.at)
