@@ -5,7 +5,9 @@ import dataclasses
 import os
 import socket
 import ssl
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,6 +16,7 @@ import pytest
 from sqlalchemy import func, select
 
 from tests.server.conftest import Device, Running, wall
+from towline.reconciler.server import wire
 from towline.reconciler.store import tables as t
 from towline.schemas.enrolment import SessionRequest
 from towline.schemas.envelope import Envelope
@@ -176,6 +179,35 @@ def test_row_36_a_flood_of_chunks_is_413_and_takes_no_memory(server: Running) ->
             # Nobody waits for the end of it.
             assert connection.recv(4096).startswith(b"HTTP/1.1 413 "), path
     assert _resident_mib() - before < 30
+
+
+def test_row_36_many_bodies_that_stay_on_their_way_take_no_more_memory_than_there_is(
+    server: Running, enrolled: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "ARRIVING_LIMIT", 100_000)
+    context = ssl.create_default_context(cafile=str(server.packages.parent / "data" / "tls.crt"))
+    address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+    head = "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n"
+    with ExitStack() as held:
+        begun = []
+        for path in ("/admin/edge/ota/sign-in", SESSION):
+            plain = held.enter_context(socket.create_connection(address, timeout=30))
+            connection = context.wrap_socket(plain, server_hostname="localhost")
+            begun.append(held.enter_context(connection))
+            connection.sendall(head.format(path).encode() + b"x" * 59_000)
+            until(lambda: wire._arriving.size == 59_000)
+        assert begun[-1].recv(4096).startswith(b"HTTP/1.1 503 ")
+        assert enrolled.open().status_code == 200, "there is room for what is small"
+    until(lambda: wire._arriving.size == 0)
+    body = "token=" + "x" * 95_000
+    assert server.client.post("/admin/edge/ota/sign-in", content=body).status_code == 403
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
 
 
 def test_row_36_nothing_of_a_flood_is_kept(server: Running, enrolled: Device) -> None:

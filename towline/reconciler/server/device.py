@@ -70,6 +70,9 @@ class DeviceProtocol:
             return
         except wire.TooLarge:
             answer = wire.too_large(wire.DEVICE_BODY_LIMIT)
+        except wire.NoRoom:
+            self._tally.turned_away["busy"] += 1
+            answer = wire.NO_ROOM
         except Full:
             self._tally.turned_away["busy"] += 1
             answer = BUSY

@@ -80,6 +80,9 @@ class Application:
         except wire.TooLarge:
             await wire.too_large(wire.PERSON_BODY_LIMIT).send(send)
             return
+        except wire.NoRoom:
+            await wire.NO_ROOM.send(send)
+            return
         if refused := kept_texts.refusal(scope, body):
             await refused.send(send)
             return

@@ -18,12 +18,17 @@ _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d
 
 DEVICE_BODY_LIMIT = 64 * 1024
 PERSON_BODY_LIMIT = 1024 * 1024
+ARRIVING_LIMIT = 256 * 1024 * 1024
 RETRY_AFTER_S = 10
 HOST_LIMIT_BYTES = 260
 
 
 class TooLarge(Exception):
     """A body went over its limit while it arrived."""
+
+
+class NoRoom(Exception):
+    """More bodies arrive at once than there is memory for."""
 
 
 class Disconnected(Exception):
@@ -104,6 +109,7 @@ def come_later(status: int, code: str, detail: str, after_s: int = RETRY_AFTER_S
 
 
 BUSY = come_later(503, "busy", "more waits to be written than there is room for: come later")
+NO_ROOM = come_later(503, "busy", "more arrives at once than there is room for: come later")
 STORE_AWAY = come_later(503, "store", "the store cannot be used now: come later")
 
 
@@ -135,18 +141,36 @@ def _packages_url(host: bytes) -> str | None:
     return f"https://{text}/packages/" if _HOST.fullmatch(text) else None
 
 
+class _Arriving:
+    """What arrives at this moment in this process, of everybody together."""
+
+    size = 0
+
+
+_arriving = _Arriving()
+
+
 async def read_body(receive: Receive, limit: int) -> bytes:
-    """The whole body; raises TooLarge as soon as it is over `limit` bytes, or Disconnected."""
+    """The whole body; raises TooLarge as soon as it is over `limit` bytes, NoRoom or Disconnected.
+
+    Whoever sends it need not be known yet, so that there is a limit to all of them together, too.
+    """
     parts: list[bytes] = []
     size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Disconnected
-        part = message.get("body", b"")
-        size += len(part)
-        if size > limit:
-            raise TooLarge
-        parts.append(part)
-        if not message.get("more_body", False):
-            return b"".join(parts)
+    try:
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Disconnected
+            part = message.get("body", b"")
+            size += len(part)
+            _arriving.size += len(part)
+            if size > limit:
+                raise TooLarge
+            if _arriving.size > ARRIVING_LIMIT:
+                raise NoRoom
+            parts.append(part)
+            if not message.get("more_body", False):
+                return b"".join(parts)
+    finally:
+        _arriving.size -= size
