@@ -109,9 +109,12 @@ def test_it_agrees_with_the_real_run_on_batches_and_members(
     fleet.step(6)
     before = rehearsed(rehearse(fleet, manifest("2.0.0", more), folder=tmp_path))
     fleet.commit(manifest("2.0.0", more))
+    online = [device for device in fleet.devices.values() if device.is_online]
     for _ in range(120):
         fleet.step()
-        if fleet.run().status == "completed":
+        if all(device.installed["app"].version == "2.0.0" for device in online):
             break
+    fleet.step(5)  # the run waits for till-5 alone
+    assert fleet.run().status == "in_progress"
     assert before == really(fleet)
     assert before

@@ -171,12 +171,12 @@ def test_devices_that_stay_away_are_deferred_and_those_that_return_are_not(
     tmp_path: Path,
 ) -> None:
     wanted = head(tmp_path)
-    gone = told(simulate(wanted, FailureModel(offline=0.3)))
-    assert gone["deferred"]["p50"] + gone["updated"]["p50"] == 40
+    gone = told(simulate(wanted, FailureModel(offline=0.3), devices=16))
+    assert gone["deferred"]["p50"] + gone["updated"]["p50"] == 16
     assert gone["deferred"]["p50"] > 0
     assert gone["finish"]["p50"] >= 86400
-    back = told(simulate(wanted, FailureModel(offline=0.3, offline_for_s=3600)))
-    assert (back["deferred"]["p50"], back["updated"]["p50"]) == (0, 40)
+    back = told(simulate(wanted, FailureModel(offline=0.3, offline_for_s=3600), devices=16))
+    assert (back["deferred"]["p50"], back["updated"]["p50"]) == (0, 16)
 
 
 def test_people_take_the_time_that_is_said(tmp_path: Path) -> None:
@@ -244,9 +244,9 @@ def test_a_large_fleet_looked_at_less_finely_finishes_when_it_would(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many turns of few slots: what a tick rounds must not add up."""
-    wanted = head(tmp_path, "  strategy: immediate\n  maxConcurrent: 10\n")
+    wanted = head(tmp_path, "  strategy: immediate\n  maxConcurrent: 5\n")
     finishes = []
     for tick_s in (POLL_S // FINEST, POLL_S // COARSEST):
         monkeypatch.setattr(simulate_making, "tick_for", lambda *_, tick_s=tick_s: tick_s)
-        finishes.append(told(simulate(wanted, FailureModel(), devices=80))["finish"]["p50"])
+        finishes.append(told(simulate(wanted, FailureModel(), devices=40))["finish"]["p50"])
     assert finishes[1] == pytest.approx(finishes[0], rel=0.08)
