@@ -11,6 +11,7 @@ from sqlalchemy import insert, select
 from tests.reconciler.simulation import ORGANIZATION, POLL_S, Simulation, checksum, manifest
 from towline.reconciler import apply, filling, observe, selection, walk
 from towline.reconciler.loop import pass_over
+from towline.reconciler.observe import OFFLINE_AFTER_DEFAULT_S
 from towline.reconciler.store import dirt
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.inventory import intern_version
@@ -147,3 +148,59 @@ def relabel(fleet: Simulation, seq: int) -> None:
             .where(t.edge_devices.c.seq == seq)
             .values(label_set_id=here.scalar_subquery())
         )
+
+
+CANARY_FIRST = (
+    "  strategy: {type: batches, batches: [{name: first, size: 20%}, {name: rest, size: 100%}]}\n"
+)
+
+
+def test_a_commit_that_asks_for_another_order_does_not_stop_it(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_parts(monkeypatch)
+    fleet = a_fleet(tmp_path)
+    commit_only(fleet, monkeypatch, manifest("1.0.0", AT_ONCE))
+    one_pass(fleet)
+    one_pass(fleet)
+    assert batches(fleet)[0].filled_to is not None
+    fleet.commit(manifest("1.0.0", AT_ONCE + "  order: name\n"))
+    assert (len(members(fleet)), batches(fleet)[0].filled_to) == (DEVICES - 1, None)
+
+
+def test_the_few_that_are_in_it_give_no_verdict(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_parts(monkeypatch)
+    fleet = a_fleet(tmp_path)
+    commit_only(fleet, monkeypatch, manifest("1.0.0", AT_ONCE))
+    one_pass(fleet)
+    one_pass(fleet)
+    fleet.verb(Verb.PAUSE)
+    fleet.now += 2 * OFFLINE_AFTER_DEFAULT_S
+    fleet.settle()
+    assert {row.reason for row in members(fleet)} == {"OfflineDeferred", "NewerInstalled"}
+    with fleet.store.read() as connection:
+        assert connection.execute(select(t.holds.c.reason)).scalars().all() == ["PausedByUser"]
+
+
+def test_whoever_has_the_release_goes_back_though_the_rest_was_not_selected_yet(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_parts(monkeypatch)
+    fleet = a_fleet(tmp_path)
+    fleet.stages_at_once = True
+    fleet.commit(manifest("1.0.0", CANARY_FIRST))
+    with monkeypatch.context() as patch:
+        patch.setattr(fleet, "settle", lambda: one_pass(fleet) or fleet.stage())
+        while len(batches(fleet)) < 2:
+            fleet.step()
+    assert "completed" in fleet.targets().values()
+    assert batches(fleet)[1].filled_to is not None
+    fleet.verb(Verb.ROLLBACK)
+    fleet.step(3)
+    assert {row.reason for row in members(fleet) if row.batch == 0} == {
+        "NewerInstalled",
+        "NoPrevious",
+    }
+    assert (fleet.run().status, fleet.run().reason) == ("failed", "RolledBack")

@@ -15,7 +15,7 @@ from towline.reconciler.actions import OpenBatch
 from towline.reconciler.fitness import Fit, fit
 from towline.reconciler.head import Head
 from towline.reconciler.offer import Offer
-from towline.reconciler.scope import choice_of, current_offer, for_offer, is_free, order_of
+from towline.reconciler.scope import choice_of, current_offer, for_offer, frozen_order, is_free
 from towline.reconciler.store import fleet, runs, walking
 from towline.reconciler.store.causes import is_recorded
 from towline.reconciler.store.choice import Affine, Choice
@@ -55,9 +55,9 @@ def fill_up(
 ) -> set[int]:
     """Select the next part of the last batch; returns those that are to prepare."""
     offer, _ = current_offer(head, manifest, run)
-    order = order_of(manifest, run)
     assert offer is not None
-    assert order is not None
+    # A commit may have asked for the order of names meanwhile, which would need all at once.
+    order = frozen_order(run)
     batch = next(row for row in runs.batches_of(connection, run.seq) if row.number == number)
     choice = for_offer(choice_of(head, manifest, run.seq, None, seen_after), manifest, offer, run)
     keys = walking.next_owned(connection, choice, batch.filled_to, PART)

@@ -49,7 +49,7 @@ from towline.reconciler.store.next_clock import next_clock
 from towline.reconciler.store.silence import silence
 from towline.reconciler.store.targets import groups_by_batch
 from towline.reconciler.walk import next_seen
-from towline.schemas.states import BatchState
+from towline.schemas.states import LIVE_RUNS, BatchState
 
 SEEN_POLLS = 3
 """A device is seen lately when it polled within so many poll intervals."""
@@ -199,9 +199,11 @@ def _missing(world: Snapshot) -> int:
 
 
 def _is_filling(world: Snapshot) -> bool:
-    """Nothing else is decided before the open batch is full."""
-    batch = world.current_batch
-    return batch is not None and batch.is_filling and not world.holds
+    """Nothing else is decided before the open batch of a run that rolls out is full."""
+    run, batch = world.run, world.current_batch
+    if run is None or run.goes_back or run.status not in LIVE_RUNS or world.holds:
+        return False
+    return batch is not None and batch.is_filling
 
 
 def _analysis(

@@ -81,6 +81,8 @@ def _wait_for_busy(world: Snapshot) -> Hold:
 
 
 def _judge(world: Snapshot, manifest: Deployment, run: RunSeen, batch: BatchSeen) -> list[Action]:
+    if batch.is_filling:  # The few that are in it by now say nothing of it.
+        return [waits(world)] if world.holds else [FillUp(batch.number)]
     if not world.holds and (steps := _refill(world, batch)):
         return steps
     match verdict(world, batch):
@@ -101,8 +103,6 @@ def _refill(world: Snapshot, batch: BatchSeen) -> list[Action]:
     """Replace excused members; the last batch takes whatever still matches."""
     if batch.state is not BatchState.OPEN:
         return []
-    if batch.is_filling:
-        return [FillUp(batch.number)]
     if batch.is_last:
         matching = world.fleet.matching
         return [Admit(batch.number, matching, only_seen=False)] if matching else []

@@ -218,8 +218,11 @@ def fleet_seen(
 
 def order_of(manifest: Deployment, run: Row[Any]) -> Affine | None:
     """The order that the run froze; None orders by name."""
-    if manifest.order == "name":
-        return None
+    return None if manifest.order == "name" else frozen_order(run)
+
+
+def frozen_order(run: Row[Any]) -> Affine:
+    """The same, whatever the manifest says of it by now."""
     return affine(Order(run.perm_p, run.perm_step, run.perm_off))
 
 
