@@ -14,7 +14,7 @@ import httpx
 import pytest
 from sqlalchemy import insert
 
-from tests.stores import open_fresh
+from tests.stores import open_quickly
 from towline.manifests.model import DeviceEntry
 from towline.reconciler.head import Head
 from towline.reconciler.server import service, tls
@@ -160,7 +160,7 @@ def wall() -> int:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """An empty store of the organization."""
-    opened = open_fresh(tmp_path / "data" / "towline.db")
+    opened = open_quickly(tmp_path / "data" / "towline.db")
     with opened.write() as connection:
         repositories.ensure(connection, ORGANIZATION, "fleet", "main", "", NOW)
     yield opened

@@ -16,10 +16,10 @@ import yaml
 from tests.manifests.signing import Signer
 from tests.server.conftest import Device, Running
 from tests.server.test_serve import client_of, serving, settings
+from tests.stores import open_fresh
 from towline.manifests.remote import Remote
 from towline.reconciler.server.serve import ServeSettings
 from towline.reconciler.store import people
-from towline.reconciler.store.engine import open_store
 from towline.reconciler.store.people import Role
 from towline.schemas.enrolment import JoinString
 from towline.schemas.keys import PrivateKey
@@ -173,7 +173,7 @@ def prepare(settings: ServeSettings) -> tuple[PrivateKey, dict[str, str]]:
     assert isinstance(settings.repository, Path)
     (settings.repository / "trust" / "root" / "1.json").write_bytes(root.sign(root_key))
     settings.data.mkdir()
-    store = open_store(settings.data / "towline.db")
+    store = open_fresh(settings.data / "towline.db")
     with store.write() as connection:
         tokens = {
             role.value: people.create_admin_token(
