@@ -101,12 +101,12 @@ TOLD: dict[str, Sent] = {
     "no HTTP": plain(start="hello"),
     "a bad header": plain("no colon"),
     "after an empty line": Sent([b"\r\n" + request()]),
-    "cut in the head": cut(10, 60, asgi=0),
+    "cut in the head": cut(10, 60),
     "cut in its end": cut(-2),
     "cut everywhere": cut(*range(1, len(request()))),
     "two at once": Sent([request() * 2], 2, asgi=2),
     "three at once": Sent([request() + request(Towline_Nonce="") + request()], 3, asgi=3),
-    "one and a half": Sent([request() + request()[:50], request()[50:]], 2, asgi=1),
+    "one and a half": Sent([request() + request()[:50], request()[50:]], 2, asgi=2),
     "two, one after the other": Sent([request(), request()], 2),
     "odd, then plain": Sent([request("Content-Length: 2") + b"hi", request()], 2, asgi=1),
     "plain, then closed": Sent([request(), request("Connection: close")], 2, asgi=1),
@@ -216,6 +216,22 @@ def test_what_comes_behind_a_poll_that_waits_is_answered_after_it(
 
     answers = parked(parts, way, ask_more, *more, answers=3)
     assert [answer[9:12] for answer in answers] == [b"304", b"400", b"401"]
+
+
+@both_ways
+def test_what_comes_with_the_end_of_a_head_is_answered_after_it(way: str, parts: Parts) -> None:
+    """The first end of a head in a piece need not be that of the first head."""
+
+    async def story() -> None:
+        waits = request(start=f"GET {PATH}?wait=1 HTTP/1.1").replace(b"ETAG", await etag_of(parts))
+        client = await parts.connect(way)
+        await client.send(waits[:-2])
+        await client.send(waits[-2:] + request(start="GET /api/v1/ota/nothing HTTP/1.1"))
+        parts.polls.doorbell.close()
+        got = await client.read(2)
+        assert [answer[:3] for answer in got.split(b"HTTP/1.1 ")[1:]] == [b"304", b"404"]
+
+    run(story())
 
 
 @both_ways

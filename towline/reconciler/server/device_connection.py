@@ -59,6 +59,7 @@ class _DeviceConnection(HttpToolsProtocol):
         "_closes",
         "_idle_since",
         "_idle_timer",
+        "_is_begun",
         "_is_own",
         "_own",
         "_past_head",
@@ -81,6 +82,8 @@ class _DeviceConnection(HttpToolsProtocol):
         """When the message at hand did, or the connection."""
         self._began_here = False
         """The message at hand began in what arrived now."""
+        self._is_begun = False
+        """It is not whole yet."""
         self._is_own = False
         """The message at hand is answered here."""
         self._closes = False
@@ -119,7 +122,7 @@ class _DeviceConnection(HttpToolsProtocol):
         self.headers = []
         self.expect_100_continue = False
         self._is_own = False
-        self._began_here, self._began = True, self.loop.time()
+        self._began_here, self._is_begun, self._began = True, True, self.loop.time()
         if self._idle_timer is None:
             self._idle_timer = self.loop.call_later(ARRIVAL_S, self._close_idle)
 
@@ -145,7 +148,7 @@ class _DeviceConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The end of a request."""
-        self._beside = 0
+        self._beside, self._is_begun = 0, False
         if not self._is_own:
             super().on_message_complete()
         elif self._arriving is not None:
@@ -161,9 +164,11 @@ class _DeviceConnection(HttpToolsProtocol):
             self.transport.close()
 
     def _is_plain(self, method: bytes) -> bool:
+        """Of a head in pieces it is not known here whether the end that was found is its own."""
         parser = self.parser
         return (
-            (self.cycle is None or self.cycle.response_complete)
+            self._began_here
+            and (self.cycle is None or self.cycle.response_complete)
             and parser.get_method() == method
             and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
@@ -192,7 +197,7 @@ class _DeviceConnection(HttpToolsProtocol):
 
     def _take_reports(self) -> bool:
         """As `_take_poll`, of reports; the body may be yet to come."""
-        if self.url != REPORTS or not self._began_here or self._past_head < 0:
+        if self.url != REPORTS or self._past_head < 0:
             return False
         headers = dict(self.headers)
         length = headers.get(b"content-length", b"")
@@ -266,7 +271,9 @@ class _DeviceConnection(HttpToolsProtocol):
         """How long the other side is waited for; None: it waits for an answer."""
         if self._idle_since is not None:
             return self._idle_since + self.timeout_keep_alive
-        return self._began + ARRIVAL_S if self._beside else None
+        if self.pipeline:  # What came behind an open call is read on after its answer.
+            self._began = self.loop.time()
+        return self._began + ARRIVAL_S if self._beside or self._is_begun else None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The device went away."""
