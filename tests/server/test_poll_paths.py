@@ -429,6 +429,8 @@ def test_who_is_not_done_with_a_message_is_not_waited_for_without_end(
         head, body = drips(b"GET / HTTP/1.1\r\nX-A: ", b"a"), drips(POST, b"1\r\na\r\n")
         said = await asyncio.gather(silence, line_ends, head, body)
         assert not any(said)
+        behind = await drips(request(start="GET /api/v1/ota/nothing HTTP/1.1") + POST, b"")
+        assert behind.startswith(b"HTTP/1.1 404 ")
 
     run(story())
 
