@@ -10,6 +10,12 @@ from tests.agent.misbehaving import Misbehaving
 from tests.agent.packages import AgentProcess
 
 
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the time of many tests: here an agent is cut off, never the machine's power."""
+    monkeypatch.setattr("os.fsync", lambda _: None)
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[FleetServer]:
     with FleetServer(tmp_path) as running:
