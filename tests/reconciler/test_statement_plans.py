@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, insert, select, text
+from sqlalchemy import Connection, event, insert, select, text, update
 
-from tests.reconciler.simulation import ORGANIZATION, PlayedDevice, Simulation, manifest
+from tests.reconciler.simulation import ORGANIZATION, POLL_S, PlayedDevice, Simulation, manifest
 from towline.reconciler.documents import components_of
+from towline.reconciler.store import grants
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.causes import because
 from towline.reconciler.store.engine import Store, is_postgres
 from towline.reconciler.store.inventory import intern_version
 from towline.reconciler.store.labels import intern_labels
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.both_engines
 
 DEVICES = 8_000
 SETS = 200
-LARGE = ("targets", "edge_devices", "device_state", "device_components")
+LARGE = ("targets", "edge_devices", "device_state", "device_components", "dirty_devices")
 COUNT_OF_DEVICES = re.compile(r"SELECT count\(\*\) AS \w+\s+FROM edge_devices\s+WHERE \S+ = \S+$")
 """A pass asks once how many devices the organization has; SQLite finds it in an index alone."""
 
@@ -42,7 +44,10 @@ def fleet(engine: str, tmp_path: Path) -> Simulation:
             "0.9.0",
             "  strategy: immediate\n  maxConcurrent: 3\n  order: name\n"
             "  disruptionBudget: {groupBy: store, maxUnavailable: 1}\n",
-        )
+        ),
+        manifest(
+            "1.0.0", "  strategy: {type: batches, batches: [{name: few, size: 5%}]}\n", "early"
+        ),
     )
     with fleet.store.engine.connect() as connection:
         connection.execute(text("ANALYZE"))
@@ -82,6 +87,17 @@ def add_devices(connection: Connection, now: int) -> None:
     )
 
 
+def fall_silent(fleet: Simulation, name: str, number: int) -> None:
+    """So many who wait in the run's batch make room for others."""
+    run_seq = fleet.run(name).seq
+    with fleet.store.write() as connection:
+        because(connection, "test", fleet.now)
+        waiting = sorted(grants.waiting_in(connection, run_seq, 0))[:number]
+        state = update(t.device_state).where(t.device_state.c.device_seq.in_(waiting))
+        connection.execute(state.values(last_seen=fleet.now - 10 * POLL_S))
+        assert grants.defer(connection, run_seq, waiting) == set(waiting)
+
+
 @contextmanager
 def carried_out(store: Store) -> Iterator[dict[str, Any]]:
     """The statements that are carried out in the block, each with its first parameters."""
@@ -118,10 +134,13 @@ def test_a_devices_steps_and_the_passes_after_them_scan_nothing_large(fleet: Sim
         fleet.now += 60
         for device in fleet.devices.values():
             fleet.poll(device)
+        fall_silent(fleet, "early", 3)
         fleet.pass_over_all()
         fleet.now += 60
         for device in fleet.devices.values():
             fleet.poll(device)
+        fall_silent(fleet, "early", 100)
+        fleet.pass_over_all()
         with fleet.store.read() as connection:
             assert len(components_of(connection, dict.fromkeys(range(1, 101), ""))) == 100
     with fleet.store.read() as connection:
@@ -129,6 +148,9 @@ def test_a_devices_steps_and_the_passes_after_them_scan_nothing_large(fleet: Sim
             select(t.targets.c.status).where(t.targets.c.status == "completed")
         )
         assert len(done.all()) >= 2
+    early = fleet.run("early")
+    assert len(fleet.targets("early")) == DEVICES // 20 + 103
+    assert early.cursor_pos > DEVICES // 20, "no order was walked"
     assert len(statements) > 50
     large = {
         sql: found

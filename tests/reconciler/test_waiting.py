@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import update
+from sqlalchemy import true, update
 
 from tests.reconciler.looking import (
     AT_ONCE,
@@ -27,6 +27,7 @@ from tests.reconciler.looking import (
 from tests.reconciler.simulation import Simulation, attempt_of, manifest
 from tests.soaking import examples
 from towline.reconciler.ingest import mark_fetched
+from towline.reconciler.store import slots
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.labels import intern_labels
 from towline.schemas.states import TargetState, Verb
@@ -250,6 +251,21 @@ STEPS = st.lists(
     min_size=6,
     max_size=14,
 )
+
+
+def test_who_is_ready_comes_in_pages_and_in_order(
+    fleet: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "_LEAST", 1)
+    fleet.stages_at_once = False
+    fleet.commit(one(AT_ONCE + "  order: name\n"))
+    for name in fleet.devices:
+        say(fleet, name, "Staged")
+    with fleet.store.read() as connection:
+        run = fleet.run()
+        pages = slots.candidates(connection, run, 0, true(), by_name=True, only_back=False, limit=1)
+        found = list(pages)
+    assert found == [[1], [2, 3], [4]]
 
 
 @given(STEPS)

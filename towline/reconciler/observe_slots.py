@@ -68,6 +68,7 @@ def _slots(connection: Connection, manifest: Deployment, run: Row[Any], seen_aft
             within,
             by_name=manifest.order == "name",
             only_back=only_back,
+            limit=free,
         )
 
     grantable, is_blocked = _grantable(connection, organization, manifest, pages, free)

@@ -140,9 +140,7 @@ class _Walk:
     def first(self, begun: Cursor, limit: int, reach: int) -> Found | None:
         """The first `limit` to be taken within so many places."""
         newest = changed_devices.newest(self._connection)
-        changed = changed_devices.after(self._connection, begun.change, begun.place)
-        if changed is None:
-            begun, changed = BEGINNING, []
+        begun, changed = self._known(begun)
         heard = walked.heard_again(self._connection, self._choice) if begun.place else []
         behind = [each for each in changed if self._order.place(each) < begun.place]
         found: list[int] = []
@@ -161,6 +159,13 @@ class _Walk:
                 left = [each for each in passed if self._order.place(each) < place]
                 return Found(found, Cursor(place, newest), left, heard)
         return None
+
+    def _known(self, begun: Cursor) -> tuple[Cursor, Sequence[int]]:
+        """Where it goes on, and who changed since; anew when more did than were passed by."""
+        if begun == BEGINNING:
+            return BEGINNING, ()
+        changed = changed_devices.after(self._connection, begun.change, begun.place)
+        return (BEGINNING, ()) if changed is None else (begun, changed)
 
     def _windows(
         self, behind: Iterable[int], place: int, reach: int, limit: int

@@ -43,6 +43,7 @@ def after(connection: Connection, since: int, limit: int) -> list[int] | None:
 _AFTER = (
     select(dirty_devices.c.device_seq)
     .where(dirty_devices.c.change > bindparam("since"))
+    .order_by(dirty_devices.c.change)  # by the index, also where Postgres takes many for likely
     .limit(bindparam("limit"))
     .execution_options(**OF_ALL)
 )

@@ -34,6 +34,7 @@ from towline.reconciler.store.tables import (
 from towline.schemas.states import ACTIVE_TARGETS, TargetState
 
 PAGE = 1000
+_LEAST, _MOST = 100, 5000
 _ACTIVE = [state.value for state in ACTIVE_TARGETS]
 _COUNTS = deployment_counts.c
 _HOLDS_SLOT = (
@@ -136,11 +137,12 @@ def candidates(
     *,
     by_name: bool,
     only_back: bool,
+    limit: int,
 ) -> Iterator[list[int]]:
     """Devices to be granted next, in pages in order: staged, seen lately, not busy elsewhere.
 
     `within` is a condition over `edge_devices`. `only_back`: a run that is over still grants what
-    goes back, which needs no staging.
+    goes back, which needs no staging. The first page holds `limit` or more, if there are so many.
     """
     # A private copy may do without the index of who is ready.
     is_indexed = is_recorded(connection)
@@ -148,9 +150,15 @@ def candidates(
     if is_indexed and not connection.execute(_IS_ANY_READY, named).scalar_one():
         return
     statement = _candidates(by_name=by_name, only_back=only_back, is_indexed=is_indexed)
-    found = connection.execute(statement.where(within), named)
-    for page in found.scalars().partitions(PAGE):
-        yield list(page)
+    size, passed = max(_LEAST, limit), 0
+    while True:
+        part = named | {"size": size, "passed": passed}
+        page = connection.execute(statement.where(within), part).scalars().all()
+        if page:
+            yield list(page)
+        if len(page) < size:
+            return
+        passed, size = passed + size, min(2 * size, _MOST)
 
 
 _OF_RUN = targets.c.run_seq == bindparam("of_run")
@@ -187,5 +195,8 @@ def _candidates(*, by_name: bool, only_back: bool, is_indexed: bool) -> Select[A
             ~_IS_BUSY,
         )
         .order_by(*order)
+        # Postgres works out and sends all that it is asked for, however few are then read.
+        .limit(bindparam("size"))
+        .offset(bindparam("passed"))
     )
     return hints.by("ix_targets_ready", statement, targets) if is_indexed else statement
