@@ -15,6 +15,7 @@ from typing import cast
 
 import uvloop
 
+from bench import idle
 from bench.figures import Measured
 from bench.fleet import fill
 from bench.machine import memory_kib, processor_s
@@ -30,6 +31,17 @@ PATIENCE_S = 60
 def measure(devices: int, repeats: int) -> Measured:
     """The row."""
     open_many_files()
+    alone, asked = idle.measured_mb(devices)
+    found = _waiting(devices, repeats)
+    details = [
+        f"`towline serve` at rest takes {alone:.0f} MB (all devices have a session),"
+        f" after a person asked {asked:.0f}",
+        *found.details,
+    ]
+    return Measured({"server-idle": alone, **found.values}, details)
+
+
+def _waiting(devices: int, repeats: int) -> Measured:
     with tempfile.TemporaryDirectory() as folder:
         fill(Path(folder), devices)
         with started({"towline": ("bench.served", folder)}) as servers:
@@ -37,7 +49,7 @@ def measure(devices: int, repeats: int) -> Measured:
 
 
 async def _measure(server: Server, devices: int, repeats: int) -> Measured:
-    idle = memory_kib(server.pid)
+    resting = memory_kib(server.pid)
     # Who polls at all has its content in memory; only what waiting costs is to be seen.
     polls = prepared(server, devices, QUERY)
     empty = memory_kib(server.pid)
@@ -56,14 +68,14 @@ async def _measure(server: Server, devices: int, repeats: int) -> Measured:
     woken, each_kib = statistics.median(woken_s), (full - empty) / devices
     details = [
         f"{devices:,} polls wait: {each_kib:.1f} KiB each",
-        f"the server at rest takes {_mb(idle):.0f} MB (all devices have a session), with their"
-        f" documents {_mb(empty):.0f}, with all waiting {_mb(full):.0f},"
+        f"what serves them takes {_mb(resting):.0f} MB at rest, with their documents"
+        f" {_mb(empty):.0f}, with all waiting {_mb(full):.0f},"
         f" after {repeats} changes of all {_mb(memory_kib(server.pid)):.0f}",
         f"all answered within {woken:.2f} s ({min(woken_s):.2f} to {max(woken_s):.2f}),"
         f" {statistics.median(taken_s) * 1e6 / devices:.0f} µs of processor each",
     ]
     values = {"parked-memory": each_kib, "parked-woken": woken}
-    return Measured(values | {"server-idle": _mb(idle), "server-parked": _mb(full)}, details)
+    return Measured(values | {"server-parked": _mb(full)}, details)
 
 
 def _mb(kib: int) -> float:

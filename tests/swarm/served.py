@@ -41,9 +41,12 @@ class ServedFleet:
 
     def serve(self) -> None:
         """Start the server, and wait until it answers."""
-        command = (*TOWLINE, "serve")
-        self._server = self._spawn("server.log", command, self.repository)
+        self.begin()
         self.until(self._is_serving, 60, "the server to answer")
+
+    def begin(self) -> None:
+        """Start the server."""
+        self._server = self._spawn("server.log", (*TOWLINE, "serve"), self.repository)
 
     def kill(self) -> None:
         """End the server as a power cut would."""
