@@ -2,6 +2,8 @@
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +18,7 @@ from sqlalchemy import inspect, make_url, select, text
 from tests.postgres import Databases
 from tests.reconciler.simulation import Simulation
 from tests.stores import open_quickly, place_of
-from towline.reconciler.store import migrate, repositories
+from towline.reconciler.store import apart, migrate, repositories
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store, open_store
 from towline.schemas.problems import Problem
@@ -270,3 +272,42 @@ def test_each_migration_is_known_by_its_files_name() -> None:
     scripts = list(directory.walk_revisions())
     assert all(Path(script.path).name.startswith(f"{script.revision}_") for script in scripts)
     assert directory.get_current_head() == max(script.revision for script in scripts)
+
+
+ALONE = """
+import sqlite3, sys
+from pathlib import Path
+from towline.reconciler.store.apart import open_migrated
+from towline.schemas.problems import Problem
+
+file = Path(sys.argv[1])
+open_migrated(file).close()
+print("alembic" in sys.modules)
+with sqlite3.connect(file) as connection:
+    connection.execute("UPDATE alembic_version SET version_num = '0001'")
+try:
+    open_migrated(file)
+except Problem as problem:
+    print(problem.what)
+"""
+
+
+def test_what_migrating_loads_ends_with_its_process_but_what_fails_there_is_told(
+    tmp_path: Path,
+) -> None:
+    command = (sys.executable, "-c", ALONE, str(tmp_path / "towline.db"))
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr == ""
+    is_loaded, failed = done.stdout.splitlines()
+    assert is_loaded == "False"
+    assert "from schema 0001 failed" in failed
+
+
+def test_among_threads_no_process_is_made_to_migrate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apart, "get_context", lambda _: pytest.fail("a process was made"))
+    end = threading.Event()
+    threading.Thread(target=end.wait, daemon=True).start()
+    apart.open_migrated(tmp_path / "towline.db").close()
+    end.set()

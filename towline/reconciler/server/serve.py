@@ -35,7 +35,8 @@ from towline.reconciler.server.only_server import only_on_folder
 from towline.reconciler.server.service import Service, ServiceSettings
 from towline.reconciler.server.tls import Certificate
 from towline.reconciler.store.address import STORE_FILE
-from towline.reconciler.store.engine import Store, open_store, usable
+from towline.reconciler.store.apart import open_migrated
+from towline.reconciler.store.engine import Store, usable
 from towline.schemas.problems import Problem
 from towline.schemas.root import Root
 
@@ -139,7 +140,7 @@ def serve(
     settings.data.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         held.enter_context(only_on_folder(settings.data))
-        store = open_store(settings.store or settings.data / STORE_FILE)
+        store = open_migrated(settings.store or settings.data / STORE_FILE)
         held.callback(store.close)
         with usable(store.engine):
             followed = [_follow(store, fleet, settings) for fleet in settings.fleets]

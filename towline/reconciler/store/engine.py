@@ -126,15 +126,17 @@ def usable(engine: Engine) -> Iterator[None]:
         raise trouble(engine, error) from error  # the file is none of SQLite's, or is broken
 
 
+def engine_of(where: Path | str) -> Engine:
+    """To connect to a SQLite file by its path, or to a Postgres database by its URL."""
+    return postgres.open_engine(where) if isinstance(where, str) else sqlite_file.open_engine(where)
+
+
 def open_store(where: Path | str) -> Store:
     """The store in the file or the database `where`, made and migrated as needed; raises Problem.
 
     A path is of a SQLite file, a text is a URL of a Postgres database.
     """
-    if isinstance(where, str):
-        engine = postgres.open_engine(where)
-    else:
-        engine = sqlite_file.open_engine(where)
+    engine = engine_of(where)
     with usable(engine):
         migrate.upgrade(engine, where if isinstance(where, Path) else None)
     return Store(engine)
@@ -145,10 +147,7 @@ def open_existing(place: Path | str) -> Store:
 
     Its schema must be today's.
     """
-    if isinstance(place, str):
-        engine = postgres.open_engine(place)
-    else:
-        engine = sqlite_file.open_engine(place)
+    engine = engine_of(place)
     with usable(engine), engine.connect() as connection:
         revision = migrate.revision_of(connection)
     if not migrate.is_newest(revision, place if isinstance(place, Path) else None):
