@@ -23,7 +23,8 @@ from towline.reconciler.server.device_connection import connections
 from towline.reconciler.server.device_rates import DeviceRates, RateLimits
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import Fleets, FleetView
-from towline.reconciler.server.inlet import Full, Inlet, Told
+from towline.reconciler.server.inlet import Full, Inlet
+from towline.reconciler.server.letters import Told
 from towline.reconciler.server.polls import Polls
 from towline.reconciler.server.receipts import Receipts
 from towline.reconciler.server.reporting import Reporting

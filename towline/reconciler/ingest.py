@@ -22,11 +22,7 @@ from towline.reconciler.store.events import Event, record
 from towline.reconciler.store.given import among_given
 from towline.reconciler.store.reporters import Reporter
 from towline.reconciler.store.targets import change, move_one
-from towline.reconciler.verification import (
-    Completions,
-    compare_versions,
-    completed_after_all,
-)
+from towline.reconciler.verification import Completions, compare_versions, completed_after_all
 from towline.schemas.reports import Attempt, Heard, Installed, Report
 from towline.schemas.states import ACTIVE_TARGETS, LATE_MOVES, REPORTED_MOVES, TargetState
 

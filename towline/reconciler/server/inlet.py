@@ -7,23 +7,20 @@ pace and nobody waits for a timer. A report is acknowledged only after its commi
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import Connection
 
 from towline.reconciler import ingest
 from towline.reconciler.observe import SEEN_POLLS
+from towline.reconciler.server.letters import Errand, Letter, T, Told, settle, tell
 from towline.reconciler.store import dirt, presence
 from towline.reconciler.store.engine import AWAY, Store
 from towline.reconciler.store.trouble import is_of_all, while_serving
 from towline.reconciler.tallies import InletTally
-from towline.schemas.problems import Refused
-from towline.schemas.reports import Heard, Report
+from towline.schemas.reports import Report
 
 LETTERS_PER_FLUSH = 500
 LETTERS_LIMIT = 10_000
@@ -36,75 +33,16 @@ SEEN_AT_ONCE = 2000
 
 log = structlog.get_logger()
 
-T = TypeVar("T")
-
 
 class Full(Exception):
     """More waits to be written than the inlet takes."""
-
-
-Errand = Callable[[Connection], T]
-"""Something to write; raises Refused before it has written anything that must not stay."""
-
-
-Told = Callable[[Any, Exception | None], None]
-"""Is called once, on the loop from which a letter came: with its result, or why there is none."""
-
-
-@dataclass(slots=True)
-class _Letter:
-    """What one request brings, and who waits for it: reports of a device, or an errand."""
-
-    loop: asyncio.AbstractEventLoop
-    told: Told
-    device_seq: int = 0
-    reports: Sequence[Report] = ()
-    errand: Errand[Any] | None = None
-    result: Any = None
-    refused: Refused | None = None
-    error: Exception | None = None
-
-    def run(self, connection: Connection, heard: Mapping[int, Heard]) -> None:
-        """Do the errand, if there is one; whoever is refused is told so, and spoils nothing.
-
-        Who brought reports gets to know up to where the device is heard.
-        """
-        self.result, self.refused = heard.get(self.device_seq), None
-        if self.errand is not None:
-            try:
-                self.result = self.errand(connection)
-            except Refused as refused:
-                self.refused = refused
-
-    def answer(self) -> None:
-        """Tell who waits, on its loop."""
-        error = self.error or self.refused
-        self.told(None if error else self.result, error)
-
-
-def _answer(letters: Iterable[_Letter]) -> None:
-    for letter in letters:
-        try:
-            letter.answer()
-        except Exception as error:  # noqa: BLE001 whatever it was, the others get their answers
-            log.error("letter.untold", device=letter.device_seq, error=repr(error))
-
-
-def _settle(answered: "asyncio.Future[Any]", result: Any, error: Exception | None) -> None:
-    """One who was cancelled meanwhile is not told."""
-    if answered.done():
-        return
-    if error is None:
-        answered.set_result(result)
-    else:
-        answered.set_exception(error)
 
 
 @dataclass(slots=True)
 class _Flush:
     """What one transaction takes in."""
 
-    letters: list[_Letter] = field(default_factory=list)
+    letters: list[Letter] = field(default_factory=list)
     fetched: set[tuple[int, str]] = field(default_factory=set)
     """Devices and components."""
     seen: dict[int, int] = field(default_factory=dict)
@@ -152,7 +90,7 @@ class Inlet:
 
         Raises Full.
         """
-        self._post(_Letter(asyncio.get_running_loop(), told, device_seq, reports))
+        self._post(Letter(asyncio.get_running_loop(), told, device_seq, reports))
 
     def write(self, errand: "Errand[T]") -> "asyncio.Future[T]":
         """Let something else be written beside the reports; the future has what it returned.
@@ -161,10 +99,10 @@ class Inlet:
         """
         loop = asyncio.get_running_loop()
         answered = loop.create_future()
-        self._post(_Letter(loop, partial(_settle, answered), errand=errand))
+        self._post(Letter(loop, partial(settle, answered), errand=errand))
         return answered
 
-    def _post(self, letter: _Letter) -> None:
+    def _post(self, letter: Letter) -> None:
         with self._changed:
             if len(self._next.letters) >= LETTERS_LIMIT:
                 raise Full
@@ -228,9 +166,9 @@ class Inlet:
             # One bad letter must not keep the others from being acknowledged.
             for letter in flush.letters:
                 self._write_alone(letter)
-                _tell([letter])
+                tell([letter])
         else:
-            _tell(flush.letters)
+            tell(flush.letters)
         self._write_seen(seen)
 
     def _write_seen(self, seen: Mapping[int, int]) -> None:
@@ -248,23 +186,23 @@ class Inlet:
                 is_away = isinstance(error, AWAY)
 
     def _put_off(
-        self, letters: Sequence[_Letter], seen: Mapping[int, int], error: Exception
+        self, letters: Sequence[Letter], seen: Mapping[int, int], error: Exception
     ) -> None:
         """Nothing can be written now: to try each by itself would keep all waiting for nothing."""
         log.error("inlet.store-away", **while_serving(self._store.engine, error))
         self._owed.seen |= seen
         for letter in letters:
             letter.error = error
-        _tell(letters)
+        tell(letters)
 
-    def _write_alone(self, letter: _Letter) -> None:
+    def _write_alone(self, letter: Letter) -> None:
         try:
             self._commit([letter], set())
         except Exception as error:  # noqa: BLE001 whatever it was, the letter gets its answer
             log.error("letter.failed", device=letter.device_seq, error=repr(error))
             letter.error = error
 
-    def _commit(self, letters: Sequence[_Letter], fetched: Collection[tuple[int, str]]) -> None:
+    def _commit(self, letters: Sequence[Letter], fetched: Collection[tuple[int, str]]) -> None:
         now = int(time.time())
         reports = [(each.device_seq, report) for each in letters for report in each.reports]
         with self._store.write() as connection:
@@ -285,14 +223,6 @@ class Inlet:
             for organization in returned:
                 dirt.mark_all(connection, organization)
             presence.mark_seen(connection, seen)
-
-
-def _tell(letters: Sequence[_Letter]) -> None:
-    """One call for all letters of a loop, however many they are."""
-    for loop in {letter.loop for letter in letters}:
-        own = [letter for letter in letters if letter.loop is loop]
-        with suppress(RuntimeError):  # the loop has ended, and with it whoever waited there
-            loop.call_soon_threadsafe(_answer, own)
 
 
 def _pieces(seen: Mapping[int, int]) -> Iterator[dict[int, int]]:
