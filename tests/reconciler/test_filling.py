@@ -114,7 +114,9 @@ def test_nobody_is_granted_and_nobody_added_while_a_person_holds_it(
     begun = members(fleet)
     assert 0 < len(begun) <= PART
     assert batches(fleet)[0].filled_to is not None
-    fleet.verb(Verb.PAUSE)
+    with monkeypatch.context() as patch:
+        patch.delattr(observe, "fleet_seen")  # nor is anybody looked at, of whom there are many
+        fleet.verb(Verb.PAUSE)
     assert members(fleet) == begun
     fleet.enrol("till-99")
     fleet.verb(Verb.RESUME)

@@ -183,7 +183,7 @@ def _asks_for_more(
         return True
     if batch.state is BatchState.SOAKING:
         return False
-    if _is_filling(world):
+    if batch.is_filling:
         return is_judged
     if not batch.is_last:
         return batch.tally.members < batch.size
