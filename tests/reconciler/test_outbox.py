@@ -9,7 +9,8 @@ from queue import Queue
 from threading import Event
 
 import pytest
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from tests.stores import open_fresh, place_of
@@ -67,6 +68,25 @@ def test_the_process_itself_hears_what_was_committed_and_nothing_else(store: Sto
         outbox.tell_repository(connection, "acme")
     tell(store, works=True)
     assert heard == [Told({2, 3, 4}, {"acme"}, {2: "ab"}, {"acme"}), Told(is_work=True)]
+
+
+@pytest.mark.both_engines
+def test_what_may_be_committed_is_told_though_nobody_said_that_it_is(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else bells would stay still of documents that did change."""
+    commits = Connection.commit
+
+    def is_lost(connection: Connection) -> None:
+        commits(connection)
+        raise OperationalError("COMMIT", {}, ConnectionResetError())
+
+    heard: list[Told] = []
+    store.hear(heard.append)
+    monkeypatch.setattr(Connection, "commit", is_lost)
+    with pytest.raises(OperationalError):
+        tell(store, 1)
+    assert heard == [Told({1})]
 
 
 @pytest.mark.both_engines

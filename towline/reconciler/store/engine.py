@@ -56,25 +56,33 @@ class Store:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that commits at the end of the block and rolls back on an exception."""
-        with self._writing, self.engine.connect() as connection:
-            if is_postgres(connection):
-                postgres.begin_writing(connection)
-            else:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            causes.begin(connection, is_recorded=not self._is_private)
-            outbox.begin(connection)
-            self._look_anew(connection)
-            try:
-                yield connection
-                told = outbox.post(connection, self.sender)
-            except BaseException:
-                connection.rollback()
-                remembered.forget(connection)
-                labelled.forget(self.engine)
-                raise
-            connection.commit()
-        if told:
-            self._tell(told)
+        told = Told()
+        try:
+            with self._writing, self.engine.connect() as connection:
+                self._begin_writing(connection)
+                try:
+                    yield connection
+                    told = outbox.post(connection, self.sender)
+                except BaseException:
+                    connection.rollback()
+                    remembered.forget(connection)
+                    labelled.forget(self.engine)
+                    raise
+                connection.commit()
+        finally:
+            # Where the connection ended with the commit nobody knows whether it stands: who hears
+            # of it only looks once more, and others tell this process nothing of its own.
+            if told:
+                self._tell(told)
+
+    def _begin_writing(self, connection: Connection) -> None:
+        if is_postgres(connection):
+            postgres.begin_writing(connection)
+        else:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        causes.begin(connection, is_recorded=not self._is_private)
+        outbox.begin(connection)
+        self._look_anew(connection)
 
     def _tell(self, told: Told) -> None:
         """What is committed stands, whoever fails to hear of it."""
