@@ -13,7 +13,7 @@ from sqlalchemy import func, insert, select, update
 from tests.server import conftest as serving
 from tests.server.conftest import ORGANIZATION, Device, Running, wall
 from towline.manifests.model import DeviceEntry
-from towline.reconciler.store import enrolling, join_tokens
+from towline.reconciler.store import access, enrolling, join_tokens
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.enrolling import PENDING_LIFE_S, PENDING_LIMIT, PENDING_PER_SOURCE
@@ -53,6 +53,71 @@ def test_whoever_enrols_under_a_taken_id_only_asks_for_a_change_of_its_key(
     assert key_of(server) == before
     assert code_of(thief.open()) == (401, "unknown-device")
     assert enrolled.poll().status_code == 200
+
+
+def test_an_organization_that_is_not_served_lets_nobody_in_even_who_is_known(
+    server: Running, enrolled: Device
+) -> None:
+    stranger = Device(server, "pi-0002")
+    assert code_of(stranger.enrol(organization="other")) == (400, "wrong-org")
+    with server.store.write() as connection:
+        connection.execute(update(t.edge_devices).values(organization="other"))
+    asked = dataclasses.replace(enrolled.session_request(), organization="other")
+    assert code_of(enrolled.open(asked)) == (401, "unknown-device")
+
+
+def test_who_is_shut_out_hears_nothing_else(server: Running, enrolled: Device) -> None:
+    with server.store.write() as connection:
+        connection.execute(update(t.edge_devices).values(state="revoked"))
+    late = enrolled.session_request(issued_at=wall() - 9999)
+    assert code_of(enrolled.open(late)) == (403, "revoked")
+
+
+def test_a_session_is_of_the_key_and_the_state_in_the_moment_of_its_opening(
+    server: Running, enrolled: Device
+) -> None:
+    def opened(slug: str, key: PublicKey) -> str:
+        with server.store.write() as connection:
+            try:
+                access.open_session(connection, ORGANIZATION, slug, key, "boot", wall())
+            except Refused as refused:
+                return refused.code
+        return "opened"
+
+    key = enrolled.key.public
+    assert opened(enrolled.id, key) == "opened"
+    assert opened("pi-9999", key) == "unknown-device"
+    assert opened(enrolled.id, PrivateKey.generate().public) == "unknown-device"
+    for state, code in (
+        ("revoked", "revoked"),
+        ("duplicate", "duplicate-identity"),
+        ("deleted", "unknown-device"),
+    ):
+        with server.store.write() as connection:
+            connection.execute(update(t.edge_devices).values(state=state))
+        assert opened(enrolled.id, key) == code
+
+
+def test_a_manifest_without_a_key_lets_nobody_in(server: Running) -> None:
+    device = Device(server)
+    server.devices[device.id] = DeviceEntry(device.id, "devices/pi.yaml")
+    assert device.enrol().status_code == 202
+    server.devices[device.id] = DeviceEntry(device.id, "devices/pi.yaml", revoked=True)
+    assert code_of(device.enrol(server.join_token())) == (403, "revoked")
+
+
+def test_each_key_that_asks_for_an_id_waits_for_itself(server: Running) -> None:
+    for _ in range(2):
+        assert Device(server).enrol().status_code == 202
+    with server.store.read() as connection:
+        waiting = connection.execute(select(t.enrolments.c.public_key)).scalars().all()
+    assert len(set(waiting)) == 2
+
+
+def test_a_device_type_is_an_id(server: Running) -> None:
+    for kind in ("", "a/b", "A", "a\n"):
+        answer = Device(server).enrol(server.join_token(), device_type=kind)
+        assert code_of(answer) == (400, "bad-field"), kind
 
 
 def test_of_twenty_who_share_one_use_of_a_token_exactly_one_gets_in(server: Running) -> None:
@@ -198,6 +263,31 @@ def test_a_renewal_that_was_captured_brings_no_former_key_back(
     assert key_of(server) == third.public.raw.hex()
 
 
+def test_nobody_renews_a_key_that_there_is_not(server: Running, enrolled: Device) -> None:
+    call = "/api/v1/admin/ota/devices/old-1/token"
+    body = {"device_type": "raspberry_pi"}
+    assert server.client.post(call, json=body, headers=server.admin()).status_code == 201
+    new = PrivateKey.generate()
+    for slug in ("pi-9999", "old-1"):
+        request = renewal(enrolled, new, device=slug)
+        assert code_of(renew(enrolled, request, enrolled.key, new)) == (401, "unknown-device")
+
+
+def test_who_is_shut_out_renews_no_key_and_hears_it_each_time(
+    server: Running, enrolled: Device
+) -> None:
+    old, new = enrolled.key, PrivateKey.generate()
+    request = renewal(enrolled, new)
+    for state, code in (("revoked", (403, "revoked")), ("active", None)):
+        with server.store.write() as connection:
+            connection.execute(update(t.edge_devices).values(state=state))
+        answer = renew(enrolled, request, old, new)
+        assert answer.status_code == 201 if code is None else code_of(answer) == code
+    with server.store.write() as connection:
+        connection.execute(update(t.edge_devices).values(state="revoked"))
+    assert code_of(renew(enrolled, request, old, new)) == (403, "revoked")
+
+
 def test_a_key_that_git_lists_is_renewed_by_nobody_else(server: Running, enrolled: Device) -> None:
     text = enrolled.key.public.text()
     server.devices[enrolled.id] = DeviceEntry(enrolled.id, "devices/pi.yaml", public_key=text)
@@ -242,6 +332,7 @@ def test_an_old_devices_id_is_given_to_no_key(server: Running) -> None:
     body = {"device_type": "raspberry_pi"}
     assert server.client.post(path, json=body, headers=server.admin()).status_code == 201
     assert code_of(Device(server, "old-1").enrol(server.join_token())) == (409, "id-taken")
+    assert code_of(Device(server, "old-1").open()) == (401, "unknown-device")
 
 
 @pytest.mark.both_engines
