@@ -198,4 +198,25 @@ BY_DOCUMENTS = (
             ),
         ),
     ),
+    Attack(
+        40,
+        "a stop at any write, a torn file",
+        (
+            Shown(
+                ON_DISK,
+                "a_stop_while_a_document_is_taken_leaves_the_old_or_the_new_one_and_never_less",
+                (),
+            ),
+            Shown(
+                ON_DISK,
+                "a_spoilt_state_is_as_none_but_what_runs_still_forbids_what_is_older",
+                (),
+            ),
+            Shown(
+                "agent/test_crashes.py",
+                "a_stop_before_or_after_a_write_ends_with_one_healthy_release_and_one_true_report",
+                (),
+            ),
+        ),
+    ),
 )

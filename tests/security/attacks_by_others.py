@@ -5,6 +5,7 @@ from tests.security.attack import Attack, Shown
 DOCUMENTS = "security/test_documents.py"
 OVER_HTTP = "security/test_over_http.py"
 ENROLMENT = "security/test_enrolment_attacks.py"
+RENEWAL = "security/test_renewal_attacks.py"
 RESTORED = "security/test_restored.py"
 RECEIPTS = "security/test_receipts.py"
 AGENT_ENROLS = "agent/test_enrolment.py"
@@ -199,7 +200,7 @@ BY_OTHERS = (
                 ("429",),
             ),
             Shown(
-                ENROLMENT,
+                RENEWAL,
                 "two_machines_with_one_key_are_both_held_and_neither_renews_it",
                 ("duplicate-identity",),
             ),
@@ -276,27 +277,6 @@ BY_OTHERS = (
             Shown(
                 "manifests/test_signatures.py",
                 "a_key_that_has_expired_does_not_count_though_the_commit_is_dated_back",
-                (),
-            ),
-        ),
-    ),
-    Attack(
-        40,
-        "a stop at any write, a torn file",
-        (
-            Shown(
-                ON_DISK,
-                "a_stop_while_a_document_is_taken_leaves_the_old_or_the_new_one_and_never_less",
-                (),
-            ),
-            Shown(
-                ON_DISK,
-                "a_spoilt_state_is_as_none_but_what_runs_still_forbids_what_is_older",
-                (),
-            ),
-            Shown(
-                "agent/test_crashes.py",
-                "a_stop_before_or_after_a_write_ends_with_one_healthy_release_and_one_true_report",
                 (),
             ),
         ),

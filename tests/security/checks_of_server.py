@@ -4,6 +4,7 @@ from tests.security.checked import Checked
 
 OVER_HTTP = "security/test_over_http.py"
 ENROLMENT = "security/test_enrolment_attacks.py"
+RENEWAL = "security/test_renewal_attacks.py"
 ADMISSIONS = "server/test_enrolments.py"
 DEVICE = "server/test_device.py"
 OLD_DEVICES = "server/test_old_devices.py"
@@ -119,10 +120,10 @@ _HTTP = (
 )
 
 _KEPT = (
-    Checked("towline/reconciler/server/admission.py", (ENROLMENT, OVER_HTTP, DEVICE, ADMISSIONS)),
+    Checked("towline/reconciler/server/admission.py", (ENROLMENT, RENEWAL, OVER_HTTP, DEVICE)),
     Checked(
         "towline/reconciler/store/access.py",
-        (ENROLMENT, DEVICE),
+        (ENROLMENT, RENEWAL),
     ),
     Checked("towline/reconciler/store/nonces.py", (OVER_HTTP,)),
     Checked(
@@ -146,7 +147,7 @@ _KEPT = (
     ),
     Checked(
         "towline/reconciler/store/admissions.py",
-        (ADMISSIONS, "server/test_dashboard_enrolments.py"),
+        ("server/test_admissions.py", ADMISSIONS),
         (
             ("[row for row in rows if _fingerprint(row) == _plain(said)]", "list(rows)"),
             (
@@ -155,7 +156,7 @@ _KEPT = (
             ),
         ),
     ),
-    Checked("towline/reconciler/store/renewing.py", (ENROLMENT, DEVICE)),
+    Checked("towline/reconciler/store/renewing.py", (RENEWAL,)),
     Checked(
         "towline/reconciler/store/reporters.py",
         ("security/test_receipts.py", "reconciler/test_reporters.py"),

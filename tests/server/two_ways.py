@@ -92,16 +92,11 @@ class Parts:
     inlet: Noted
     protocol: DeviceProtocol
     asgi: int = 0
-    failed: int = 0
     states: dict[str, ServerState] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.asgi += 1
-        try:
-            await self.protocol(scope, receive, send)
-        except Exception:
-            self.failed += 1
-            raise
+        await self.protocol(scope, receive, send)
 
     async def connect(self, way: str, idle_s: float = 5) -> "Client":
         """A connection of which the server's side goes this way."""
