@@ -206,9 +206,25 @@ def test_too_many_files_are_refused_before_they_are_read(
     fleet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head = _commit(fleet, {f"{n}.yaml": "a" for n in range(4)})
-    monkeypatch.setattr(git_tree, "MAX_FILES", 3)
-    with pytest.raises(Problem, match="more than 3 files"):
-        Repository(fleet).read(head)
+    repository = Repository(fleet)
+    assert len(repository.read(head)) == 4
+    for limit, value, words in (
+        ("MAX_FILES", 3, "more than 3 files"),
+        ("MAX_TOTAL_BYTES", 3, "or 3 bytes"),
+        ("MAX_LISTED", 3, "more than 3 files in all"),
+    ):
+        with monkeypatch.context() as changed:
+            changed.setattr(git_tree, limit, value)
+            with pytest.raises(Problem, match=words):
+                repository.read(head)
+
+
+def test_a_path_without_end_and_an_answer_that_is_none_are_refused() -> None:
+    with pytest.raises(Problem, match="a path of more than 64 KiB"):
+        list(git_tree._entries(iter([b"100644 blob ", b"a" * (64 * 1024 + 200)])))
+    for answer in (b"0000 missing\n", b"0000\n", b"0000 blob 1 more\n"):
+        with pytest.raises(Problem, match="lacks an object"):
+            dict(git_tree._answers(answer, 1))
 
 
 def test_thousands_of_files_take_two_runs_of_git(fleet: Path) -> None:
@@ -313,6 +329,8 @@ def test_a_commit_that_is_not_there_is_a_problem(fleet: Path, sha: str) -> None:
         Repository(fleet).commit(sha)
     with pytest.raises(Problem, match="lacks a commit"):
         Repository(fleet).read(sha)
+    with pytest.raises(Problem):
+        Repository(fleet, allowed_signers=fleet).why_unsigned(sha)
 
 
 @pytest.mark.parametrize("sha", ["main", "HEAD", "-h", "", "0" * 39, "--output=x"])
@@ -335,4 +353,7 @@ def test_paths_are_told_apart() -> None:
     assert is_fleet_file("a.yaml")
     assert is_fleet_file("releases/a/b/c.json")
     assert not is_fleet_file("releases/a.yaml")
+    assert is_fleet_file("trust/root/1.json")
+    assert not is_fleet_file("trust/root/1.yaml")
+    assert not is_fleet_file("trust/root/old/1.json")
     assert not is_fleet_file("a.json")

@@ -99,6 +99,17 @@ def test_a_key_for_files_is_none_for_commits(
     assert why_refused(raw(fleet, sha), for_git) == ""
 
 
+def test_without_ssh_keygen_it_is_a_problem_and_not_a_refusal(
+    fleet: Path, tmp_path: Path, people: dict[str, Signer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed = raw(fleet, people["ada"].commit(fleet))
+    signers = allowed(tmp_path, f"ada@acme {people['ada'].public}")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Problem, match="ssh-keygen, which looks at signatures") as problem:
+        why_refused(signed, signers)
+    assert "install OpenSSH" in str(problem.value.remedy)
+
+
 def test_without_the_file_it_is_a_problem_and_not_a_refusal(
     fleet: Path, tmp_path: Path, people: dict[str, Signer]
 ) -> None:

@@ -160,6 +160,12 @@ REFUSED: dict[str, Make] = {
 }
 
 
+def test_no_text_reaches_the_driver(store: Store) -> None:
+    for words in ("SELECT 1", "DELETE FROM runs"):
+        with pytest.raises(OutOfBounds, match="text is not looked into"), store.read() as reading:
+            reading.exec_driver_sql(words)
+
+
 @pytest.mark.parametrize("make", CARRIED_OUT.values(), ids=CARRIED_OUT)
 def test_what_is_tied_to_the_organization_is_carried_out(store: Store, make: Make) -> None:
     with pytest.raises(ZeroDivisionError), store.write() as connection:

@@ -175,6 +175,14 @@ def test_without_a_known_token_everything_is_401(server: Running, token: str) ->
         assert (answer.status_code, answer.json()["code"]) == (401, "token")
 
 
+def test_the_id_of_a_token_is_nothing_without_its_secret(server: Running) -> None:
+    _, number, secret = server.tokens["admin"].split("_")
+    for guess in ("0" * 64, "", secret[:-1], f"{secret}0", secret.upper()):
+        sent = {"Authorization": f"Bearer tow_{number}_{guess}"}
+        answer = server.client.get(f"{API}/devices", headers=sent)
+        assert (answer.status_code, answer.json()["code"]) == (401, "token")
+
+
 def test_a_token_counts_as_a_bearers_alone(server: Running) -> None:
     token = server.tokens["admin"]
     for said in (token, f"Basic {token}", f"bearer {token}", f"Token {token}"):

@@ -13,7 +13,9 @@ from tests.server.test_enrolments import API, say
 from towline.manifests.model import DeviceEntry
 from towline.reconciler.head import CommitSeen, Head
 from towline.reconciler.run_changes import record_for
+from towline.reconciler.store import leaving
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.admissions import StateForbids
 from towline.reconciler.store.events import Event
 from towline.schemas.identifiers import device_uuid
 
@@ -196,6 +198,16 @@ def test_a_device_is_replaced_by_another_one_of_its_type(
     answer = post(server, "pi-0001", "replace", by=by)
     assert (answer.status_code, "of its type" in answer.text) == (409, True)
     assert enrolled.poll().status_code == 200
+
+
+def test_who_is_gone_takes_no_place_and_leaves_none(server: Running, enrolled: Device) -> None:
+    Device(server, "pi-0002").enrol(server.join_token())
+    second = t.edge_devices.c.slug == "pi-0002"
+    for old, new in (("pi-0001", "pi-9999"), ("pi-9999", "pi-0001"), ("pi-0002", "pi-0001")):
+        with server.store.write() as connection:
+            connection.execute(update(t.edge_devices).where(second).values(state="deleted"))
+            with pytest.raises(StateForbids, match="there is no device"):
+                leaving.replace(connection, "acme", old, new, wall())
 
 
 def test_who_takes_a_place_must_be_let_in(server: Running, enrolled: Device) -> None:

@@ -206,6 +206,8 @@ def test_what_no_token_is_given_for(server: Running, enrolled: Device, old: OldD
     for path, (status, says) in refused.items():
         answer = call(server, "POST", path)
         assert (answer.status_code, says in answer.json()["detail"]) == (status, True), path
+    answer = call(server, "POST", f"/devices/{enrolled.id}/token/revoke", reason="scrapped")
+    assert (answer.status_code, "has no token" in answer.json()["detail"]) == (409, True)
 
 
 def test_a_new_device_has_labels_and_is_never_taken_by_a_key(

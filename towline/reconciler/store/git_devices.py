@@ -79,9 +79,8 @@ def _set_device(connection: Connection, row: Row[Any], git: GitDevice) -> Event 
 
 def _admission(row: Row[Any], git: GitDevice) -> dict[str, Any]:
     """The columns of who may speak; a device that has no key gets none by a manifest."""
-    is_listed = git.public_key is not None and row.public_key is not None
     values: dict[str, Any] = {}
-    if is_listed and git.public_key is not None:
+    if git.public_key is not None and row.public_key is not None:
         is_other = git.public_key.raw.hex() != row.public_key
         values = admitted(git.public_key, KeyFrom.GIT) if is_other else {"key_from": KeyFrom.GIT}
     is_unlisted = row.key_from == KeyFrom.GIT and git.public_key is None
