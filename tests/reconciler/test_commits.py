@@ -1,6 +1,7 @@
 """Which heads are held, which removals count, and when git is stale: pure over plain values."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -71,6 +72,26 @@ def test_an_accepted_commit_is_held_by_its_errors_alone(
     accepted = replace(facts(in_force, wanted), is_accepted=True, descends=False)
     assert why_held(accepted) == ""
     assert why_held(replace(accepted, holding_errors=("broken", "too"))) == "broken"
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "may_be_accepted"),
+    [
+        ({"unsigned": "it is not signed"}, "it is not signed, and allowed_signers", False),
+        ({"holding_errors": ("broken",)}, "broken", False),
+        ({"descends": False}, "it does not descend from the last one", True),
+        ({"replaces_roots": True}, "its roots are others than those in force", True),
+        ({"wanted": frozenset()}, "it removes 2 of 2 Deployments", True),
+    ],
+)
+def test_each_reason_by_itself_holds_a_commit(
+    change: dict[str, Any], words: str, may_be_accepted: bool
+) -> None:
+    good = facts({"a", "b"}, {"a", "b"})
+    assert why_held(good) == ""
+    held = replace(good, **change)
+    assert why_held(held).startswith(words)
+    assert (why_held(replace(held, is_accepted=True)) == "") is may_be_accepted
 
 
 def deployment(name: str, **changes: object) -> Deployment:
