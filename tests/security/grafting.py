@@ -9,7 +9,6 @@ import gc
 import inspect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from importlib import import_module
 from types import CodeType, FunctionType, ModuleType
 
@@ -18,7 +17,7 @@ from tests.security.mutations import PROJECT, Mutant
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A function of a file that lies in no other one."""
+    """A function of a file."""
 
     file: str
     line: int
@@ -47,20 +46,43 @@ class Grafts:
             for function in functions
         }
 
-    def changed(self, mutant: Mutant) -> dict[Place, CodeType]:
-        """The functions that the mutant changes; none where it is a constant."""
-        before = _functions(mutant.file)
-        after = dict(_functions_in(_compiled(mutant.code, mutant.file), mutant.file))
-        return {place: code for place, code in after.items() if before.get(place) != code}
-
     def put(self, mutant: Mutant) -> None:
         """From now on, in this process, the mutant is what runs."""
-        changed = self.changed(mutant)
+        changed = changed_by(mutant)
         for place, code in changed.items():
-            for function in self._functions[place]:
+            for function in self._functions.get(place, ()):
                 function.__code__ = code
         if not changed:
             _assign(mutant, self._modules[mutant.file])
+        elif changed.keys().isdisjoint(self._functions):
+            raise LookupError(f"{mutant} changes nothing that is loaded")
+
+
+def changed_by(mutant: Mutant) -> dict[Place, CodeType]:
+    """The functions that the mutant changes; none where it is a constant.
+
+    Also those within another, for it may have made them already, as a decorator does.
+    """
+    source = (PROJECT / mutant.file).read_text("utf-8")
+    before, after = _compiled(source, mutant.file), _compiled(mutant.code, mutant.file)
+    return dict(_changes(before, after, mutant.file))
+
+
+def _changes(before: CodeType, after: CodeType, file: str) -> Iterator[tuple[Place, CodeType]]:
+    known = dict(_within(before, file))
+    for place, code in _within(after, file):
+        if known.get(place) == code:
+            continue
+        if code.co_flags & inspect.CO_OPTIMIZED:  # else it is the body of a class
+            yield place, code
+        if place in known:
+            yield from _changes(known[place], code, file)
+
+
+def _within(code: CodeType, file: str) -> Iterator[tuple[Place, CodeType]]:
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield Place(file, inner.co_firstlineno, inner.co_qualname), inner
 
 
 def _loaded(file: str) -> ModuleType:
@@ -69,22 +91,6 @@ def _loaded(file: str) -> ModuleType:
 
 def _compiled(source: str | ast.Module, file: str) -> CodeType:
     return compile(source, str(PROJECT / file), "exec", dont_inherit=True)
-
-
-@cache
-def _functions(file: str) -> dict[Place, CodeType]:
-    source = (PROJECT / file).read_text("utf-8")
-    return dict(_functions_in(_compiled(source, file), file))
-
-
-def _functions_in(code: CodeType, file: str) -> Iterator[tuple[Place, CodeType]]:
-    for inner in code.co_consts:
-        if not isinstance(inner, CodeType):
-            continue
-        if inner.co_flags & inspect.CO_OPTIMIZED:
-            yield Place(file, inner.co_firstlineno, inner.co_qualname), inner
-        else:  # the body of a class
-            yield from _functions_in(inner, file)
 
 
 def _assign(mutant: Mutant, module: ModuleType) -> None:

@@ -132,7 +132,7 @@ def _never(node: ast.AST) -> None:
 
 def _drop(node: ast.AST) -> None:
     assert isinstance(node, ast.Expr)
-    node.value = ast.Constant(None)
+    node.value = _instead(node.value, None)
 
 
 def _without_keyword(name: str) -> Edit:
@@ -152,7 +152,7 @@ def _of_predicate(value: ast.expr) -> Iterator[tuple[str, Edit]]:
 def _of_condition(test: ast.expr, field: str, *, holds: bool) -> Iterator[tuple[str, Edit]]:
     """Each term of a condition made to say that all is well; `holds`: what says so."""
     for path, term, well in _terms(test, (), holds):
-        yield f"{ast.unparse(term)} -> {well}", _put(field, path, ast.Constant(well))
+        yield f"{ast.unparse(term)} -> {well}", _put(field, path, _instead(term, well))
     for path, left, right in _pairs(test, ()):
         yield f"{ast.unparse(left)} is not compared", _put_pair(field, path, left, right)
 
@@ -189,7 +189,13 @@ def _pairs(test: ast.expr, path: Steps) -> Iterator[tuple[Steps, ast.expr, ast.e
                 yield (*path, ("pair", number)), test.left.elts[number], right.elts[number]
 
 
-def _put(field: str, path: Steps, value: ast.Constant) -> Edit:
+def _instead(term: ast.expr, value: bool | None) -> ast.expr:
+    """The value, whatever the term is: its names stay, so that closures hold what they held."""
+    op = ast.Or() if value else ast.And()
+    return ast.BoolOp(op, [ast.Constant(value), term])
+
+
+def _put(field: str, path: Steps, value: ast.expr) -> Edit:
     def edit(node: ast.AST) -> None:
         holder: ast.AST = node
         last: Step = (field, None)

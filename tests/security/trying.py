@@ -23,7 +23,7 @@ from tests import stores
 from tests.security import children
 from tests.security.checked import Checked
 from tests.security.children import Ended, Job
-from tests.security.grafting import Grafts, Place
+from tests.security.grafting import Grafts, Place, changed_by
 from tests.security.mutations import PROJECT, Mutant
 
 LIMIT_S = 60
@@ -137,7 +137,7 @@ class Trying:
         folder: Path,
     ) -> int:
         """In a child: whether some test fails."""
-        changed = set(grafts.changed(mutant))
+        changed = set(changed_by(mutant))
         grafts.put(mutant)
         for item, following in _with_next(self._tests_of(session, checked, changed)):
             _run(item, following)
