@@ -71,7 +71,10 @@ def _slots(connection: Connection, manifest: Deployment, run: Row[Any], seen_aft
             limit=free,
         )
 
-    grantable, is_blocked = _grantable(connection, organization, manifest, pages, free)
+    grantable: tuple[int, ...] = ()
+    is_blocked = False
+    if free and slots.may_be_ready(connection, run.seq):
+        grantable, is_blocked = _grantable(connection, organization, manifest, pages, free)
     waiting, stalled = slots.at_work(connection, organization, deployment, seen_after)
     if stalled is not None:
         verdict_at = slots.last_verdict_at(connection, run.seq)
@@ -90,8 +93,6 @@ def _grantable(
     connection: Connection, organization: str, manifest: Deployment, pages: Pages, free: int
 ) -> tuple[tuple[int, ...], bool]:
     """Who may be granted next, and whether it is the budget alone that lets nobody."""
-    if not free:
-        return (), False
     if manifest.budget is None:
         return tuple(next(iter(pages(true())), ())[:free]), False
     chosen = within_budget(connection, organization, manifest.budget, pages, free)

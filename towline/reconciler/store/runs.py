@@ -13,11 +13,13 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    or_,
     select,
     update,
 )
 
 from towline.reconciler.store import changes
+from towline.reconciler.store.remembered import remembered
 from towline.reconciler.store.tables import batches, edge_devices, holds, runs, targets
 from towline.reconciler.store.ties import OF_ALL
 from towline.schemas.states import (
@@ -33,7 +35,9 @@ from towline.schemas.states import (
 def newest_run(connection: Connection, organization: str, deployment: str) -> Row[Any] | None:
     """The Deployment's newest run."""
     named = {"of_organization": organization, "of_deployment": deployment}
-    return connection.execute(_NEWEST, named).first()
+    return remembered(
+        connection, "newest run", named, [runs], lambda: connection.execute(_NEWEST, named).first()
+    )
 
 
 _NEWEST = (
@@ -203,17 +207,23 @@ def holds_of(
     connection: Connection, organization: str, deployment: str, run_seq: int | None
 ) -> list[Row[Any]]:
     """The holds of the run and those that stay with the Deployment."""
-    return list(
-        connection.execute(
-            select(holds)
-            .where(
-                holds.c.organization == organization,
-                holds.c.deployment == deployment,
-                holds.c.run_seq.is_(None) | (holds.c.run_seq == run_seq),
-            )
-            .order_by(holds.c.id)
-        )
+    named = {"of_organization": organization, "of_deployment": deployment, "of_run": run_seq}
+
+    def ask() -> tuple[Row[Any], ...]:
+        return tuple(connection.execute(_HOLDS, named).all())
+
+    return list(remembered(connection, "holds", named, [holds], ask))
+
+
+_HOLDS = (
+    select(holds)
+    .where(
+        holds.c.organization == bindparam("of_organization"),
+        holds.c.deployment == bindparam("of_deployment"),
+        or_(holds.c.run_seq.is_(None), holds.c.run_seq == bindparam("of_run")),
     )
+    .order_by(holds.c.id)
+)
 
 
 def remove_holds(

@@ -129,6 +129,21 @@ def last_verdict_at(connection: Connection, run_seq: int) -> int:
     return found or 0
 
 
+def may_be_ready(connection: Connection, run_seq: int) -> bool:
+    """False when nobody in the run waits for its grant alone.
+
+    A private copy may do without the index that tells.
+    """
+    if not is_recorded(connection):
+        return True
+    return bool(connection.execute(_IS_ANY_READY, {"of_run": run_seq}).scalar_one())
+
+
+_OF_RUN = targets.c.run_seq == bindparam("of_run")
+_READY = hints.by("ix_targets_ready", select(targets.c.run_seq).where(_OF_RUN, IS_READY), targets)
+_IS_ANY_READY = select(exists(_READY))
+
+
 def candidates(
     connection: Connection,
     run: Row[Any],
@@ -144,12 +159,9 @@ def candidates(
     `within` is a condition over `edge_devices`. `only_back`: a run that is over still grants what
     goes back, which needs no staging. The first page holds `limit` or more, if there are so many.
     """
-    # A private copy may do without the index of who is ready.
     is_indexed = is_recorded(connection)
-    named = {"of_run": run.seq, "seen_after": seen_after}
-    if is_indexed and not connection.execute(_IS_ANY_READY, named).scalar_one():
-        return
     statement = _candidates(by_name=by_name, only_back=only_back, is_indexed=is_indexed)
+    named = {"of_run": run.seq, "seen_after": seen_after}
     size, passed = max(_LEAST, limit), 0
     while True:
         part = named | {"size": size, "passed": passed}
@@ -161,12 +173,6 @@ def candidates(
         passed, size = passed + size, min(2 * size, _MOST)
 
 
-_OF_RUN = targets.c.run_seq == bindparam("of_run")
-_IS_ANY_READY = select(
-    exists(
-        hints.by("ix_targets_ready", select(targets.c.run_seq).where(_OF_RUN, IS_READY), targets)
-    )
-)
 _busy = targets.alias("busy")
 _IS_BUSY = exists(
     select(_busy.c.run_seq).where(
