@@ -20,7 +20,8 @@ test: $(READY)  ## every test that .ci/run needs
 soak: $(READY)  ## the long lives: as `test` plays them, twenty times as many
 	TOWLINE_SOAK=1 $(BIN)/python -m pytest -n 2 --timeout 14400 tests/reconciler/test_invariants.py \
 		tests/reconciler/test_replay.py tests/reconciler/test_waiting.py \
-		tests/reconciler/test_both_engines.py tests/reconciler/test_rehearsal.py tests/security/test_parsers.py
+		tests/reconciler/test_both_engines.py tests/reconciler/test_rehearsal.py \
+		tests/reconciler/test_walk.py tests/reconciler/test_flushes.py tests/security/test_parsers.py
 
 mutants: $(READY)  ## every check of what comes from outside switched off by itself: some test must fail
 	$(BIN)/python -m tests.security.mutants
