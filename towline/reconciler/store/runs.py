@@ -151,11 +151,16 @@ def highest_seq(connection: Connection) -> int:
 
 def batches_of(connection: Connection, run_seq: int) -> list[Row[Any]]:
     """The run's opened batches in order."""
-    return list(
-        connection.execute(
-            select(batches).where(batches.c.run_seq == run_seq).order_by(batches.c.number)
-        )
-    )
+
+    def ask() -> tuple[Row[Any], ...]:
+        return tuple(connection.execute(_BATCHES, {"of_run": run_seq}).all())
+
+    return list(remembered(connection, "batches", run_seq, [batches], ask))
+
+
+_BATCHES = (
+    select(batches).where(batches.c.run_seq == bindparam("of_run")).order_by(batches.c.number)
+)
 
 
 def insert_batch(connection: Connection, run_seq: int, number: int, values: dict[str, Any]) -> None:
