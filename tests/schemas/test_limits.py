@@ -1,6 +1,7 @@
 """What no store could keep and no device could wait for is refused at the edge."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -31,6 +32,17 @@ def test_a_number_that_no_store_holds_is_refused() -> None:
     with pytest.raises(Refused, match="bad-field: reportSeq"):
         reports.parse(report(reportSeq=2**63))
     assert reports.parse(report(reportSeq=fields.MOST)).report_seq == fields.MOST
+
+
+@pytest.mark.parametrize("nest", [lambda value: [value], lambda value: {"a": value}])
+def test_facts_are_no_deeper_than_their_readers_go(nest: Callable[[Any], Any]) -> None:
+    """Else the list of all devices could not be written for one of them."""
+    value: Any = 1
+    for _ in range(fields.DEEPEST - 2):
+        value = nest(value)
+    assert reports.parse(report(facts={"a": value})).facts == {"a": value}
+    with pytest.raises(Refused, match="bad-field: facts"):
+        reports.parse(report(facts={"a": nest(value)}))
 
 
 def test_a_component_of_a_report_must_be_an_id() -> None:

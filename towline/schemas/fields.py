@@ -16,6 +16,8 @@ MOST = 2**63 - 1
 """What every store and every wire can hold."""
 MOST_32 = 2**31 - 1
 """The same for what is small: a count of attempts, a percentage."""
+DEEPEST = 16
+"""Levels of what a device tells of itself: what reads JSON gives up at some hundreds, for all."""
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f]")
 """All below a space but tab and line feed."""
@@ -74,26 +76,35 @@ def mapping(source: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def storable(source: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """An object without a NUL in its texts, which not every store can hold."""
+    """An object that every store can hold and every reader of it can read again.
+
+    No text in it has a NUL, no whole number more than 64 bits, and it is no deeper than `DEEPEST`.
+    """
     value = mapping(source, name)
-    if _holds_nul(value):
+    if not _is_storable(value):
         raise Refused("bad-field", name)
     return value
 
 
-def _holds_nul(value: Any) -> bool:
-    """Whether a text in it does, however deep."""
-    left = [value]
-    while left:
-        each = left.pop()
-        if isinstance(each, str):
-            if "\0" in each:
-                return True
-        elif isinstance(each, dict):
-            left += each
-            left += each.values()
-        elif isinstance(each, list):
-            left += each
+def _is_storable(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        below: list[Any] = []
+        for each in level:
+            if isinstance(each, str):
+                if "\0" in each:
+                    return False
+            elif isinstance(each, int):
+                if not -MOST <= each <= MOST:
+                    return False
+            elif isinstance(each, dict):
+                below += each
+                below += each.values()
+            elif isinstance(each, list):
+                below += each
+        if not below:
+            return True
+        level = below
     return False
 
 
