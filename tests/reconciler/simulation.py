@@ -4,7 +4,7 @@ Devices behave as the protocol says: they fetch a document, report steps, and re
 again once the next document is there. What they run and whether an install fails is the test's.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -199,8 +199,15 @@ class Simulation:
 
     def wanted(self, device: PlayedDevice) -> tuple[ComponentWanted, ...]:
         """The components of the device's document."""
+        return self.documents([device])[device.seq]
+
+    def documents(
+        self, devices: Iterable[PlayedDevice]
+    ) -> Mapping[int, tuple[ComponentWanted, ...]]:
+        """The components of these devices' documents, by their numbers."""
+        asked = {device.seq: "https://server/packages/" for device in devices}
         with self.store.read() as connection:
-            return components_of(connection, {device.seq: "https://server/packages/"})[device.seq]
+            return components_of(connection, asked)
 
     def report(self, device: PlayedDevice, attempt: Attempt | None = None) -> None:
         """Send one report with what the device runs."""
@@ -211,12 +218,15 @@ class Simulation:
 
     def poll(self, device: PlayedDevice) -> None:
         """Fetch the document; act on it and report, or report versions once when it is new."""
+        self.obey(device, self.wanted(device))
+
+    def obey(self, device: PlayedDevice, wanted: tuple[ComponentWanted, ...]) -> bool:
+        """Its document is this one; False when it was the same before."""
         with self.store.write() as connection:
             mark_seen(connection, {device.seq: self.now})
-        wanted = self.wanted(device)
         is_new, device.etag = wanted != device.etag, wanted
         if not is_new:
-            return
+            return False
         with self.store.write() as connection:
             mark_fetched(connection, self.now, {(device.seq, each.name) for each in wanted})
         self.report(device)
@@ -227,6 +237,7 @@ class Simulation:
                 self.install(device, component)
             elif component.action is ComponentAction.ROLLBACK:
                 self.go_back(device, component)
+        return True
 
     def install(self, device: PlayedDevice, component: ComponentWanted) -> None:
         """Carry out one attempt as an agent would."""
@@ -261,9 +272,12 @@ class Simulation:
         """A poll interval: every online device polls once, then the loop passes."""
         for _ in range(times):
             self.now += POLL_S
-            for device in self.devices.values():
-                if device.is_online:
-                    self.poll(device)
+            online = [device for device in self.devices.values() if device.is_online]
+            told = self.documents(online)
+            for number, device in enumerate(online, 1):
+                # What one reports may change what the others are to do.
+                if self.obey(device, told[device.seq]):
+                    told = self.documents(online[number:])
             self.settle()
 
     def run(self, name: str = "app") -> Any:

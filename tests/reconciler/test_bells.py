@@ -30,12 +30,13 @@ class RungFleet(Simulation):
 
     def hear(self, change: Callable[[], set[int]]) -> None:
         """Hold the bells of one change against the documents that it changed."""
-        before = {device.seq: self.wanted(device) for device in self.devices.values()}
+        before = self.documents(self.devices.values())
         rung = change()
+        after = self.documents(self.devices.values())
         changed = {
             device.name
             for device in self.devices.values()
-            if device.seq not in rung and before[device.seq] != self.wanted(device)
+            if device.seq not in rung and before[device.seq] != after[device.seq]
         }
         assert not changed, f"not rung for: {sorted(changed)}"
 
