@@ -1,22 +1,24 @@
-"""The README's tour by hand: real commands, a real server, two real agents."""
+"""The README's tour by hand: real commands, a real server, two real agents.
+
+They serve all of these tests; each of them ships a component of its own.
+"""
 
 import json
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from towline.cli.demo_fleet import TOWLINE, DemoFleet
 
-INSTALL = '#!/bin/sh\necho "$TOWLINE_VERSION" > "$TOWLINE_ROOT/hello.version"\n'
+INSTALL = '#!/bin/sh\necho "$TOWLINE_VERSION" > "$TOWLINE_ROOT/$TOWLINE_COMPONENT.version"\n'
 
 
-@pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[DemoFleet]:
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoFleet]:
     """A server and two devices that run."""
-    fleet = DemoFleet(tmp_path, ["till-1", "till-2"])
+    fleet = DemoFleet(tmp_path_factory.mktemp("tour"), ["till-1", "till-2"])
     try:
         fleet.begin()
         fleet.enrol()
@@ -48,8 +50,10 @@ def listed(fleet: DemoFleet, *arguments: str) -> list[dict[str, Any]]:
     return items
 
 
-def publish(fleet: DemoFleet, version: str, *options: str, health: str = "exit 0") -> None:
-    folder = fleet.folder / "hello"
+def publish(
+    fleet: DemoFleet, component: str, version: str, *options: str, health: str = "exit 0"
+) -> None:
+    folder = fleet.folder / component
     folder.mkdir(exist_ok=True)
     for name, text in (("install.sh", INSTALL), ("health.sh", f"#!/bin/sh\n{health}\n")):
         (folder / name).write_text(text, encoding="utf-8")
@@ -57,9 +61,9 @@ def publish(fleet: DemoFleet, version: str, *options: str, health: str = "exit 0
     fleet.towline("publish", str(folder), "--version", version, *options)
 
 
-def installed(fleet: DemoFleet) -> dict[str, str]:
+def installed(fleet: DemoFleet, component: str) -> dict[str, str]:
     return {
-        name: (fleet.root(name) / "hello.version").read_text(encoding="utf-8").strip()
+        name: (fleet.root(name) / f"{component}.version").read_text(encoding="utf-8").strip()
         for name in fleet.devices
     }
 
@@ -67,26 +71,27 @@ def installed(fleet: DemoFleet) -> dict[str, str]:
 def test_a_release_arrives_and_a_bad_one_goes_no_further_than_the_canary(
     fleet: DemoFleet,
 ) -> None:
-    publish(fleet, "1.0.0")
+    before = downloads(fleet)
+    publish(fleet, "hello", "1.0.0")
     watched = towline(fleet, "watch", "hello")
     assert watched.returncode == 0, watched.stderr
     assert watched.stdout.endswith("hello 1.0.0: batch rest ✓ passed\n")
     assert towline(fleet, "wait", "hello", "--timeout", "60s").returncode == 0
-    assert installed(fleet) == {"till-1": "1.0.0", "till-2": "1.0.0"}
+    assert installed(fleet, "hello") == {"till-1": "1.0.0", "till-2": "1.0.0"}
 
-    publish(fleet, "2.0.0", health="echo the screen stays dark; exit 1")
+    publish(fleet, "hello", "2.0.0", health="echo the screen stays dark; exit 1")
     waited = towline(fleet, "wait", "hello", "--timeout", "90s")
     assert waited.returncode == 5, waited.stderr
     assert "ThresholdNotMet" in waited.stderr
     assert "the screen stays dark" in waited.stderr
-    assert installed(fleet) == {"till-1": "1.0.0", "till-2": "1.0.0"}
+    assert installed(fleet, "hello") == {"till-1": "1.0.0", "till-2": "1.0.0"}
 
     (run, first) = listed(fleet, "get", "deployments", "--deployment", "hello")
     assert (run["status"], first["status"]) == ("paused", "completed")
     (canary,) = [d["device_id"] for d in detail(fleet)["devices"] if d["status"] == "rolled_back"]
     (other,) = set(fleet.devices) - {canary}
-    assert fleet.status(canary)["downloads"] == 2
-    assert fleet.status(other)["downloads"] == 1
+    more = {name: number - before[name] for name, number in downloads(fleet).items()}
+    assert more == {canary: 2, other: 1}
     assert "HealthCheckFailed" in fleet.towline("explain", canary)
     assert "HealthCheckFailed" not in fleet.towline("explain", other)
 
@@ -97,6 +102,11 @@ def test_a_release_arrives_and_a_bad_one_goes_no_further_than_the_canary(
     assert towline(fleet, "wait", "hello").returncode == 5
 
 
+def downloads(fleet: DemoFleet) -> dict[str, int]:
+    """How often each device has downloaded a package."""
+    return {name: int(fleet.status(name)["downloads"]) for name in fleet.devices}
+
+
 def detail(fleet: DemoFleet) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(
         fleet.towline("describe", "deployment", "hello", "-o", "json")
@@ -105,19 +115,19 @@ def detail(fleet: DemoFleet) -> dict[str, Any]:
 
 
 def test_a_package_that_is_not_what_was_signed_changes_nothing(fleet: DemoFleet) -> None:
-    publish(fleet, "1.0.0", "--strategy", "immediate")
-    assert towline(fleet, "wait", "hello", "--timeout", "60s").returncode == 0
+    publish(fleet, "screen", "1.0.0", "--strategy", "immediate")
+    assert towline(fleet, "wait", "screen", "--timeout", "60s").returncode == 0
 
-    publish(fleet, "1.1.0", "--no-commit")
-    package = fleet.repository / "packages" / "hello-1.1.0.tar.gz"
+    publish(fleet, "screen", "1.1.0", "--no-commit")
+    package = fleet.repository / "packages" / "screen-1.1.0.tar.gz"
     data = bytearray(package.read_bytes())
     data[len(data) // 2] ^= 1
     package.write_bytes(data)
     fleet.commit("Ship 1.1.0")
-    waited = towline(fleet, "wait", "hello", "--timeout", "90s")
+    waited = towline(fleet, "wait", "screen", "--timeout", "90s")
     assert waited.returncode == 5, waited.stderr
     assert "ChecksumMismatch" in waited.stderr
-    assert installed(fleet) == {"till-1": "1.0.0", "till-2": "1.0.0"}
+    assert installed(fleet, "screen") == {"till-1": "1.0.0", "till-2": "1.0.0"}
 
 
 def test_people_see_devices_and_events_and_strangers_see_nothing(fleet: DemoFleet) -> None:
