@@ -140,7 +140,7 @@ def test_an_import_against_the_order_is_found(module: str, source: str) -> None:
     ("module", "source"),
     [
         ("towline.agent.x", "import cryptography, json\nfrom towline import __version__"),
-        ("towline.reconciler.x", "from towline.reconciler import store\nimport git"),
+        ("towline.reconciler.x", "from towline.reconciler import store\nimport rich"),
         ("towline.reconciler.server.x", "from towline.reconciler.store.runs import Run"),
         ("towline.cli.x", "from towline.agent import unpack\nimport towline.reconciler.server.app"),
     ],

@@ -5,10 +5,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from git import Git
-from git.exc import GitCommandError
 
 from towline.manifests import git_run, git_tree
+from towline.manifests.git_run import Git, GitFailed
 from towline.manifests.repository import Repository
 from towline.schemas.problems import Problem
 
@@ -92,12 +91,12 @@ def test_a_git_that_hangs_is_ended(
 
 def test_whoever_has_read_enough_ends_git(fleet: Path) -> None:
     tree = bomb(fleet)
-    running = git_run.chunks(Git(str(fleet)), "ls-tree", "-r", "-z", tree)
+    running = git_run.chunks(Git(fleet), "ls-tree", "-r", "-z", tree)
     assert next(running)
     running.close()
-    assert git_run.output(Git(str(fleet)), "cat-file", "-t", tree) == b"commit\n"
+    assert git_run.output(Git(fleet), "cat-file", "-t", tree) == b"commit\n"
 
 
 def test_what_git_says_when_it_fails_is_kept(fleet: Path) -> None:
-    with pytest.raises(GitCommandError, match="bad file"):
-        git_run.output(Git(str(fleet)), "cat-file", "blob", SHA)
+    with pytest.raises(GitFailed, match="bad file"):
+        git_run.output(Git(fleet), "cat-file", "blob", SHA)

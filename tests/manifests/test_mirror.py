@@ -12,6 +12,7 @@ from tests.manifests.git_server import GitHost
 from tests.manifests.hosted import NOW, Fleet, failure, over_https
 from towline.manifests.fetch_problems import fetch_problem
 from towline.manifests.git_environment import fetch_environment
+from towline.manifests.git_run import output
 from towline.manifests.remote import Remote
 from towline.manifests.repository import BranchMissing
 from towline.schemas.problems import Problem
@@ -173,8 +174,8 @@ def test_tags_other_branches_and_submodules_stay_away(hosted: Fleet) -> None:
     hosted.git("commit", "-q", "-m", "A submodule")
     mirror = hosted.mirror()
     mirror.fetch(NOW)
-    found = mirror._git.execute(["git", "for-each-ref", "--format=%(refname)"])
-    assert found == "refs/towline/followed"
+    found = output(mirror._git, "for-each-ref", "--format=%(refname)")
+    assert found == b"refs/towline/followed\n"
     assert mirror.read(str(mirror.head())) == {"a.yaml": b"a: 1"}
 
 

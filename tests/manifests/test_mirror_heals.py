@@ -10,6 +10,7 @@ from tests.manifests.git_server import GitHost
 from tests.manifests.hosted import NOW, Fleet, failure, over_https
 from towline.manifests import mirror as mirrors
 from towline.manifests.git_environment import fetch_environment
+from towline.manifests.git_run import chunks
 from towline.manifests.mirror import Mirror
 from towline.schemas.problems import Problem
 
@@ -85,7 +86,7 @@ def _make_loose(mirror: Mirror) -> None:
     away = mirror.path.parent / "away.pack"
     away.write_bytes(content)
     with away.open("rb") as given:
-        mirror._git.execute(["git", "unpack-objects", "-q"], istream=given)
+        list(chunks(mirror._git, "unpack-objects", "-q", given=given))
 
 
 def test_what_a_force_push_left_behind_survives_the_healing(hosted: Fleet) -> None:

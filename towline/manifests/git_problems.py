@@ -3,8 +3,7 @@
 import re
 from pathlib import Path
 
-from git.exc import GitCommandNotFound, GitError
-
+from towline.manifests.git_run import GitFailed
 from towline.schemas.problems import Problem
 
 _GONE = re.compile(
@@ -21,11 +20,9 @@ def is_gone(said: str) -> bool:
     return _GONE.search(said) is not None
 
 
-def git_problem(error: GitError, path: Path, folder: str) -> Problem:
+def git_problem(error: GitFailed, path: Path, folder: str) -> Problem:
     """The Problem behind a failed run of git in an existing folder."""
-    if isinstance(error, GitCommandNotFound):
-        return Problem("the git program is missing", remedy="install git")
-    said = _said(error)
+    said = _first_line(error)
     if "dubious ownership" in said:
         return Problem(
             f"git refuses {path}, because another user owns it",
@@ -40,7 +37,6 @@ def git_problem(error: GitError, path: Path, folder: str) -> Problem:
     return Damaged(f"git failed in {path}: {said}", remedy="run `git fsck` there")
 
 
-def _said(error: GitError) -> str:
-    """The first line of what git wrote."""
-    text = str(getattr(error, "stderr", "") or error).strip().removeprefix("stderr:").strip(" '\n")
+def _first_line(error: GitFailed) -> str:
+    text = error.said.strip()
     return text.splitlines()[0] if text else "no message"

@@ -3,17 +3,35 @@
 A run that takes too long is ended, and so is one whose reader has read enough.
 """
 
-from collections.abc import Generator
+import os
+import subprocess
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Event, Timer
-from typing import Any, BinaryIO
-
-from git import Git
-from git.exc import GitCommandError
+from typing import BinaryIO
 
 from towline.schemas.problems import Problem
 
 TIMEOUT_S = 60
 _CHUNK_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Git:
+    """The git program in one folder."""
+
+    folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Beside that of this process."""
+
+
+class GitFailed(Exception):
+    """Git ran, and ended with `status`; `said` is what it wrote of that."""
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(said)
+        self.status, self.said = status, said
 
 
 def output(git: Git, *arguments: str) -> bytes:
@@ -26,11 +44,12 @@ def chunks(
 ) -> Generator[bytes, None, None]:
     """What git prints, `given` being its input.
 
-    Raises GitError when git fails, and Problem when it is not done within TIMEOUT_S.
+    Raises GitFailed when git fails, and Problem when there is none or it is not done within
+    TIMEOUT_S.
     """
-    # What `execute` returns ends the process when it is dropped.
-    started: Any = git.execute(["git", *arguments], istream=given, as_process=True)
-    process = started.proc
+    process = _started(git, arguments, given)
+    assert process.stdout is not None
+    assert process.stderr is not None
     is_late = Event()
 
     def end() -> None:
@@ -52,7 +71,23 @@ def chunks(
     if is_late.is_set():
         raise _late(arguments)
     if status:
-        raise GitCommandError(["git", *arguments], status, said)
+        raise GitFailed(status, said.decode("utf-8", "replace"))
+
+
+def _started(
+    git: Git, arguments: tuple[str, ...], given: BinaryIO | None
+) -> "subprocess.Popen[bytes]":
+    try:
+        return subprocess.Popen(
+            ["git", *arguments],
+            cwd=git.folder,
+            env=os.environ | git.environment,
+            stdin=subprocess.DEVNULL if given is None else given,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    except FileNotFoundError:
+        raise Problem("the git program is missing", remedy="install git") from None
 
 
 def _late(arguments: tuple[str, ...]) -> Problem:

@@ -12,10 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from git import Git
-
 from towline.manifests.git_problems import Damaged
-from towline.manifests.git_run import chunks
+from towline.manifests.git_run import Git, chunks
 from towline.schemas.problems import Problem
 
 MAX_FILE_BYTES = 256 * 1024
@@ -42,7 +40,7 @@ class Blob:
 def wanted_blobs(git: Git, tree: str, wants: Callable[[str], bool]) -> list[Blob]:
     """The regular files below a tree whose path is wanted.
 
-    Raises GitError, or Problem on a lost file and on too much.
+    Raises GitFailed, or Problem on a lost file and on too much.
     """
     found: list[Blob] = []
     total = 0
@@ -80,7 +78,7 @@ def _entries(listed: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def blob_contents(git: Git, blobs: Sequence[Blob]) -> dict[str, bytes]:
-    """Path -> content, cut behind MAX_FILE_BYTES; raises GitError, or Problem on a lost one."""
+    """Path -> content, cut behind MAX_FILE_BYTES; raises GitFailed, or Problem on a lost one."""
     small = [blob for blob in blobs if blob.size <= MAX_FILE_BYTES]
     contents = _batch(git, sorted({blob.oid for blob in small}))
     found = {blob.path: contents[blob.oid] for blob in small}

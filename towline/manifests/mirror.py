@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from towline.manifests.fetch_problems import fetch_problem, no_branch
@@ -57,7 +57,7 @@ class Mirror(Repository):
         name = hashlib.sha256(remote.url.encode()).hexdigest()[:16]
         super().__init__(mirrors / f"{name}.git", folder, branch, allowed_signers)
         self.remote = remote
-        self._git.update_environment(**ISOLATION)
+        self._git = replace(self._git, environment={**self._git.environment, **ISOLATION})
         self._outcome = _Outcome(None, Problem(f"{remote.url} was not fetched yet"))
         self._program = GitProgram(remote)
         self._fresh = mirrors / f"{name}.new.git"

@@ -10,11 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from git import Git
-from git.exc import GitCommandError, GitError
-
 from towline.manifests.git_problems import git_problem, is_gone
-from towline.manifests.git_run import output
+from towline.manifests.git_run import Git, GitFailed, output
 from towline.manifests.git_tree import blob_contents, wanted_blobs
 from towline.manifests.load import is_manifest_path
 from towline.manifests.signatures import readable, why_refused
@@ -68,8 +65,7 @@ class Repository:
         self.allowed_signers = allowed_signers
         self.fetch_s: float | None = None
         """What the last fetch took; None where nothing is fetched."""
-        self._git = Git(str(path))
-        self._git.update_environment(**_ENVIRONMENT)
+        self._git = Git(path, _ENVIRONMENT)
 
     @property
     def source(self) -> str:
@@ -124,7 +120,7 @@ class Repository:
         self._require()
         try:
             text = output(self._git, "cat-file", "commit", _checked(sha))
-        except GitError as error:
+        except GitFailed as error:
             raise self._problem(error) from None
         return why_refused(text, self.allowed_signers)
 
@@ -148,8 +144,8 @@ class Repository:
         self._require()
         try:
             output(self._git, "merge-base", "--is-ancestor", _checked(old), _checked(new))
-        except GitError as error:
-            if isinstance(error, GitCommandError) and _is_no(error):
+        except GitFailed as error:
+            if _is_no(error):
                 return False
             raise self._problem(error) from None
         return True
@@ -168,14 +164,14 @@ class Repository:
         tree = f"{_checked(sha)}:{self.folder}" if self.folder else _checked(sha)
         try:
             return blob_contents(self._git, wanted_blobs(self._git, tree, wants))
-        except GitError as error:
+        except GitFailed as error:
             raise self._problem(error) from None
 
     def _run(self, *arguments: str) -> str:
         self._require()
         try:
             return output(self._git, *arguments).decode("utf-8", "replace")
-        except GitError as error:
+        except GitFailed as error:
             raise self._problem(error) from None
 
     def _require(self) -> None:
@@ -186,7 +182,7 @@ class Repository:
                 remedy="check the path given with --repo, and that its disk is mounted",
             )
 
-    def _problem(self, error: GitError) -> Problem:
+    def _problem(self, error: GitFailed) -> Problem:
         return git_problem(error, self.path, self.folder)
 
 
@@ -205,9 +201,9 @@ def is_fleet_file(path: str) -> bool:
     return is_manifest_path(path)
 
 
-def _is_no(error: GitCommandError) -> bool:
+def _is_no(error: GitFailed) -> bool:
     """Git's answer no, or an `old` that it does not have (any more)."""
-    return error.status == 1 or is_gone(str(error.stderr))
+    return error.status == 1 or is_gone(error.said)
 
 
 def _checked(sha: str) -> str:
