@@ -135,6 +135,26 @@ def test_a_grant_that_is_not_fetched_within_three_polls_is_taken_back_and_replac
     assert len(installed(fleet)) == 4
 
 
+def test_whoever_says_while_it_is_deferred_that_all_is_staged_need_not_say_it_again(
+    fleet: Simulation,
+) -> None:
+    fleet.stages_at_once = False
+    fleet.commit(one(CANARY))
+    device, asked = fleet.devices["till-1"], component(fleet, "till-1")
+    assert asked is not None
+    device.etag = fleet.wanted(device)  # it has fetched it, and downloads for long
+    go_online(fleet, "till-1", False)
+    fleet.step(4)
+    assert outcome(fleet, "till-1") == ["skipped", "OfflineDeferred"]
+    fleet.report(device, attempt_of(asked, TargetState.PENDING, "Staged"))
+    assert outcome(fleet, "till-1") == ["skipped", "OfflineDeferred"]
+    fleet.step(2)  # the last batch opens before it polls, and asks it for what it has
+    assert outcome(fleet, "till-1")[0] == "pending"
+    go_online(fleet, "till-1")
+    fleet.step(6)
+    assert installed(fleet)["till-1"] == "1.0.0"
+
+
 def test_in_the_last_batch_a_grant_that_is_not_fetched_frees_its_slot(fleet: Simulation) -> None:
     fleet.commit(one(ONE))
     go_online(fleet, "till-1", False)

@@ -22,6 +22,11 @@ def note(
     connection: Connection, now: int, reporter: Reporter, target: Row[Any], attempt: Attempt
 ) -> None:
     """Keep what the device says; what it does not know to say changes nothing."""
+    if target.reason == "OfflineDeferred" and attempt.reason == "Staged":
+        # It was busy downloading, not away. Once it is back its document asks for nothing new, so
+        # it will not say so again.
+        change_one(connection, target, staged_at=target.staged_at or now)
+        return
     if TargetState(target.status) not in ACTIVE_TARGETS or attempt.reason not in _TOLD:
         return
     change_one(connection, target, **_values(now, target, attempt))
