@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from towline.reconciler.server.wire import Disconnected, TooLarge, packages_url, read_body
+from towline.reconciler.server import wire
+from towline.reconciler.server.wire import Disconnected, NoRoom, TooLarge, packages_url, read_body
 
 
 def read(*messages: dict[str, Any]) -> bytes:
@@ -33,6 +34,16 @@ def test_half_a_body_is_none() -> None:
 def test_a_body_over_its_limit_is_read_no_further() -> None:
     with pytest.raises(TooLarge):
         read(piece(b"ab", is_last=False), piece(b"cde", is_last=False))
+
+
+def test_all_that_arrives_at_once_has_a_limit_and_what_arrived_counts_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wire, "ARRIVING_LIMIT", 3)
+    for _ in range(2):
+        with pytest.raises(NoRoom):
+            read(piece(b"ab", is_last=False), piece(b"cd", is_last=True))
+        assert read(piece(b"abc", is_last=True)) == b"abc"
 
 
 @pytest.mark.parametrize("host", ["a", "a.example:8443", "10.0.0.1", "[::1]", "[::1]:443"])
