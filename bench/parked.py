@@ -31,11 +31,13 @@ PATIENCE_S = 60
 def measure(devices: int, repeats: int) -> Measured:
     """The row."""
     open_many_files()
-    alone, asked = idle.measured_mb(devices)
+    alone, asked = idle.measured_mb(0)
+    knowing, _ = idle.measured_mb(devices)
+    each_kb = (knowing - alone) * 1000 / devices
     found = _waiting(devices, repeats)
     details = [
-        f"`towline serve` at rest takes {alone:.0f} MB (all devices have a session),"
-        f" after a person asked {asked:.0f}",
+        f"`towline serve` at rest takes {alone:.1f} MB, after a person asked {asked:.1f};"
+        f" with {devices:,} devices and their sessions {knowing:.1f}, {each_kb:.2f} KB each",
         *found.details,
     ]
     return Measured({"server-idle": alone, **found.values}, details)
