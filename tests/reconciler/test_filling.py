@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 
 from tests.reconciler.looking import device_verb, ship
 from tests.reconciler.simulation import ORGANIZATION, POLL_S, Simulation, checksum, manifest
@@ -209,3 +209,19 @@ def test_whoever_has_the_release_goes_back_though_the_rest_was_not_selected_yet(
             device_verb(fleet, Verb.ROLLBACK, name)
     fleet.step(2)
     assert {fleet.targets()[name] for name in done} == {"rolled_back"}
+
+
+@pytest.mark.parametrize("strategy", [AT_ONCE, CANARY])
+def test_postgres_counts_its_rows_at_once(
+    engine: str, strategy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it looks through all that wait for what an index would find."""
+    in_parts(monkeypatch)
+    fleet = a_fleet(tmp_path)
+    commit_only(fleet, monkeypatch, manifest("1.0.0", strategy))
+    while one_pass(fleet):
+        pass
+    if engine == "postgres":
+        with fleet.store.read() as connection:
+            counted = text("SELECT reltuples FROM pg_class WHERE relname = 'targets'")
+            assert connection.execute(counted).scalar_one() >= PART

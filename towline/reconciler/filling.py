@@ -16,11 +16,12 @@ from towline.reconciler.fitness import Fit, fit
 from towline.reconciler.head import Head
 from towline.reconciler.offer import Offer
 from towline.reconciler.scope import choice_of, current_offer, for_offer, frozen_order, is_free
-from towline.reconciler.store import fleet, runs, walking
+from towline.reconciler.store import fleet, hints, runs, walking
 from towline.reconciler.store.causes import is_recorded
 from towline.reconciler.store.choice import Affine, Choice
 from towline.reconciler.store.condition_keys import group_of
 from towline.reconciler.store.selecting import Entry, select_these
+from towline.reconciler.store.tables import targets
 from towline.schemas.states import TargetState
 
 PART = 5000
@@ -71,6 +72,8 @@ def fill_up(
     selected = found.get(Fit.FITS, [])
     filled_to = max(keys) if len(keys) == PART else None
     runs.fill_batch(connection, run.seq, number, len(selected), filled_to)
+    if filled_to is None:
+        hints.count_anew(connection, targets)
     return set(selected)
 
 

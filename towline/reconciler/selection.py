@@ -24,7 +24,7 @@ from towline.reconciler.scope import (
     order_of,
     plans_of,
 )
-from towline.reconciler.store import grants, runs
+from towline.reconciler.store import grants, hints, runs
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.choice import Affine, Choice
 from towline.reconciler.store.condition_keys import ConditionGroup
@@ -76,6 +76,8 @@ def open_batch(
         selected = selection.select(
             choice, groups, action.number, limit, now, only_seen=action.only_seen
         )
+    if selected >= PART:
+        hints.count_anew(connection, t.targets)
     # Who is missing yet is admitted by the next passes.
     members += action.size if in_parts else selected
     runs.grow_batch(connection, run.seq, action.number, members)
