@@ -9,13 +9,20 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from towline.manifests.filters import may_overlap
 from towline.manifests.model import Deployment
 from towline.reconciler.actions import OpenBatch
-from towline.reconciler.fitness import Fit, fit
+from towline.reconciler.fitness import Fit
 from towline.reconciler.head import Head
 from towline.reconciler.offer import Offer
-from towline.reconciler.scope import choice_of, current_offer, for_offer, frozen_order, is_free
+from towline.reconciler.scope import (
+    choice_of,
+    current_offer,
+    fit_of,
+    for_offer,
+    frozen_order,
+    is_claimable,
+    is_free,
+)
 from towline.reconciler.store import fleet, hints, runs, walking
 from towline.reconciler.store.causes import is_recorded
 from towline.reconciler.store.choice import Affine, Choice
@@ -42,7 +49,7 @@ def goes_in_parts(
         return False
     if action.is_last:
         return not action.only_seen
-    return not any(may_overlap(choice.owner, claim.owner) for claim in choice.claims)
+    return not is_claimable(choice)
 
 
 def fill_up(
@@ -92,9 +99,7 @@ def _judged(
         key = keys[device]
         if key not in entering:
             group = group_of(choice, names, key, 1)
-            fits = fit(
-                manifest, offer, group.condition, is_return=run.is_return, is_retry=run.is_retry
-            )
+            fits = fit_of(manifest, offer, run, group)
             enters = is_free(manifest, run, group) if fits is Fit.FITS else fits.is_skip
             entering[key] = fits if enters else None
         if (fits_as := entering[key]) is not None:

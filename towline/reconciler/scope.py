@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, not_, select
 
+from towline.manifests.filters import may_overlap
 from towline.manifests.model import BatchPlan, Deployment, Ownership
 from towline.reconciler import arms as arms_of
 from towline.reconciler import settled
@@ -152,9 +153,18 @@ def groups_by_fit(
     """The devices without a target in the run, by how they fit its releases."""
     found: dict[Fit, list[ConditionGroup]] = {}
     for group in fleet.conditions(connection, for_offer(choice, manifest, offer, run)):
-        fits = fit(manifest, offer, group.condition, is_return=run.is_return, is_retry=run.is_retry)
-        found.setdefault(fits, []).append(group)
+        found.setdefault(fit_of(manifest, offer, run, group), []).append(group)
     return found
+
+
+def fit_of(manifest: Deployment, offer: Offer, run: Row[Any], group: ConditionGroup) -> Fit:
+    """How the devices of a group fit the run's releases."""
+    return fit(manifest, offer, group.condition, is_return=run.is_return, is_retry=run.is_retry)
+
+
+def is_claimable(choice: Choice) -> bool:
+    """Whether another Deployment may own devices of the choice: whoever is another's is told so."""
+    return any(may_overlap(choice.owner, claim.owner) for claim in choice.claims)
 
 
 def count_targets(

@@ -15,13 +15,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from towline.manifests.filters import may_overlap
 from towline.manifests.model import Deployment
 from towline.reconciler import settled
-from towline.reconciler.fitness import Fit, fit
+from towline.reconciler.fitness import Fit
 from towline.reconciler.head import Head
 from towline.reconciler.offer import Offer
-from towline.reconciler.scope import for_offer, is_free, order_of
+from towline.reconciler.scope import fit_of, for_offer, is_claimable, is_free, order_of
 from towline.reconciler.store import changed_devices, fleet, walked, walking
 from towline.reconciler.store.choice import Affine, Choice
 from towline.reconciler.store.condition_keys import group_of
@@ -73,8 +72,8 @@ def next_seen(
     order = order_of(manifest, run)
     if order is None or choice.since is not None or choice.within is not None:
         return None
-    if any(may_overlap(choice.owner, claim.owner) for claim in choice.claims):
-        return None  # Whoever is another's is told so, wherever in the order it stands.
+    if is_claimable(choice):
+        return None  # Who is another's is told so wherever in the order it stands.
     members = fleet.in_run(connection, run.seq)
     begun = _begun(connection, head, manifest, run)
     reach = places_to_walk(order.p, run.target_count, members, limit, begun.place)
@@ -211,14 +210,7 @@ class _Judge:
     def _judge(self, key: int) -> _Word:
         run = self._run
         group = group_of(self._choice, self._names, key, 1)
-        fits = fit(
-            self._manifest,
-            self._offer,
-            group.condition,
-            is_return=run.is_return,
-            is_retry=run.is_retry,
-        )
-        if fits is not Fit.FITS:
+        if fit_of(self._manifest, self._offer, run, group) is not Fit.FITS:
             return _Word.NO
         is_free_now = is_free(self._manifest, run, group) and group.is_seen
         return _Word.TAKE if is_free_now else _Word.LATER
