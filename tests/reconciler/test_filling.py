@@ -81,6 +81,18 @@ def commit_only(fleet: Simulation, monkeypatch: pytest.MonkeyPatch, text: str) -
         fleet.commit(text)
 
 
+@pytest.fixture
+def filling_fleet(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Simulation:
+    """Its only batch has its first part."""
+    in_parts(monkeypatch)
+    fleet = a_fleet(tmp_path)
+    commit_only(fleet, monkeypatch, manifest("1.0.0", AT_ONCE))
+    one_pass(fleet)
+    one_pass(fleet)
+    assert batches(fleet)[0].filled_to is not None
+    return fleet
+
+
 @pytest.mark.parametrize("strategy", [AT_ONCE, CANARY])
 def test_parts_are_as_one(
     engine: str, strategy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -105,16 +117,11 @@ def test_parts_are_as_one(
 
 
 def test_nobody_is_granted_and_nobody_added_while_a_person_holds_it(
-    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    filling_fleet: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_parts(monkeypatch)
-    fleet = a_fleet(tmp_path)
-    commit_only(fleet, monkeypatch, manifest("1.0.0", AT_ONCE))
-    one_pass(fleet)
-    one_pass(fleet)
+    fleet = filling_fleet
     begun = members(fleet)
     assert 0 < len(begun) <= PART
-    assert batches(fleet)[0].filled_to is not None
     with monkeypatch.context() as patch:
         patch.delattr(observe, "fleet_seen")  # nor is anybody looked at, of whom there are many
         fleet.verb(Verb.PAUSE)
@@ -158,27 +165,14 @@ CANARY_FIRST = (
 )
 
 
-def test_a_commit_that_asks_for_another_order_does_not_stop_it(
-    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    in_parts(monkeypatch)
-    fleet = a_fleet(tmp_path)
-    commit_only(fleet, monkeypatch, manifest("1.0.0", AT_ONCE))
-    one_pass(fleet)
-    one_pass(fleet)
-    assert batches(fleet)[0].filled_to is not None
+def test_a_commit_that_asks_for_another_order_does_not_stop_it(filling_fleet: Simulation) -> None:
+    fleet = filling_fleet
     fleet.commit(manifest("1.0.0", AT_ONCE + "  order: name\n"))
     assert (len(members(fleet)), batches(fleet)[0].filled_to) == (DEVICES - 1, None)
 
 
-def test_the_few_that_are_in_it_give_no_verdict(
-    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    in_parts(monkeypatch)
-    fleet = a_fleet(tmp_path)
-    commit_only(fleet, monkeypatch, manifest("1.0.0", AT_ONCE))
-    one_pass(fleet)
-    one_pass(fleet)
+def test_the_few_that_are_in_it_give_no_verdict(filling_fleet: Simulation) -> None:
+    fleet = filling_fleet
     fleet.verb(Verb.PAUSE)
     fleet.now += 2 * OFFLINE_AFTER_DEFAULT_S
     fleet.settle()
