@@ -56,7 +56,7 @@ def only(statement: Select[Any], since: int) -> Select[Any]:
     )
     # The few that changed come first; by their labels whole sites would.
     by_change = hints.by("ix_dirty_devices_change", changed, dirty_devices)
-    return hints.by_number(by_change, edge_devices)
+    return hints.planned_anew(hints.by_number(by_change, edge_devices))
 
 
 _SETTLING = (

@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import InvalidatePoolError, OperationalError
 
+from towline.reconciler.store import hints
 from towline.reconciler.store.address import checked_url
 from towline.schemas.problems import Problem
 
@@ -95,6 +96,7 @@ def open_engine(address: str) -> Engine:
         isolation_level="AUTOCOMMIT",
     )
     event.listen(engine, "connect", _prepare_connection)
+    event.listen(engine, "do_execute", hints.execute)
     event.listen(engine, "checkout", partial(_look_at, engine.dialect))
     try:
         engine.connect().close()

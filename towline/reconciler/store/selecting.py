@@ -102,7 +102,7 @@ def _enter(connection: Connection, choice: Choice, chosen: Select[Any], entry: E
     if entry.reason != OWNED_BY_OTHER:
         _forget_claims(connection, choice, chosen)
     columns, rows = _rows(choice, chosen, entry)
-    statement = insert_ignoring(connection, targets).from_select(columns, rows)
+    statement = hints.planned_anew(insert_ignoring(connection, targets).from_select(columns, rows))
     added = _insert(connection, choice.run_seq, statement, entry)
     if choice.spread is not None:
         counters.recount(
