@@ -54,7 +54,7 @@ def test_a_batch_fits_into_one_request_and_is_never_empty() -> None:
 
 
 def test_a_name_that_is_no_text_can_be_sent() -> None:
-    assert encode([{"m": "a\udc80b"}]) == b'[{"m": "a?b"}]'
+    assert encode([{"m": "a\udc80b"}]) == b'[{"m":"a?b"}]'
 
 
 @given(st.text(st.characters(exclude_categories=[])))

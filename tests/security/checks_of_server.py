@@ -81,11 +81,18 @@ _HTTP = (
         ("server/test_receipts.py",),
         (
             ("_RECEIPT.fullmatch(text)", "_RECEIPT.match(text)"),
-            ("if hmac.compare_digest(found[4], mark) else None", "if True else None"),
-            ("(session.slug, *map(str, heard), str(at))", "(*map(str, heard), str(at))"),
-            ("(session.slug, *map(str, heard), str(at))", "(session.slug, str(at))"),
-            ("(session.slug, *map(str, heard), str(at))", "(session.slug, *map(str, heard))"),
+            ("if compare_digest(found[4], mark) else None", "if True else None"),
+            ("{session.slug}\\0", ""),
+            ("{heard.journals}\\0", ""),
+            ("{heard.report_seq}\\0", ""),
+            ("\\0{at}", ""),
+            ("key=secret, ", ""),
         ),
+    ),
+    Checked(
+        "towline/reconciler/server/plain_json.py",
+        ("server/test_plain_json.py",),
+        (("is_plain = orjson.dumps(found) == data", "is_plain = True"),),
     ),
     Checked("towline/reconciler/server/old_devices.py", (OLD_DEVICES,)),
     Checked(

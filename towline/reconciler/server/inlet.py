@@ -5,11 +5,13 @@ pace and nobody waits for a timer. A report is acknowledged only after its commi
 """
 
 import asyncio
+import queue
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 import structlog
 
@@ -33,6 +35,9 @@ SEEN_AT_ONCE = 2000
 
 log = structlog.get_logger()
 
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
 
 class Full(Exception):
     """More waits to be written than the inlet takes."""
@@ -43,13 +48,17 @@ class _Flush:
     """What one transaction takes in."""
 
     letters: list[Letter] = field(default_factory=list)
-    fetched: set[tuple[int, str]] = field(default_factory=set)
+    fetched: dict[tuple[int, str], None] = field(default_factory=dict)
     """Devices and components."""
     seen: dict[int, int] = field(default_factory=dict)
 
 
 class Inlet:
-    """Owns the writing thread. What is waited for is handed in from an event loop."""
+    """Owns the writing thread. What is waited for is handed in from an event loop.
+
+    Nothing is locked: what comes in is put down by one step of Python's, and taken up by one. A
+    poll would wait for a thread that waits itself for its turn, with the lock in its hand.
+    """
 
     def __init__(
         self,
@@ -59,8 +68,10 @@ class Inlet:
     ) -> None:
         self._store = store
         self._poll_interval_s = poll_interval_s
-        self._changed = threading.Condition()
-        self._next = _Flush()
+        self._letters: queue.SimpleQueue[Letter | None] = queue.SimpleQueue()
+        """None: something else is to be looked after."""
+        self._fetched: dict[tuple[int, str], None] = {}
+        self._seen: dict[int, int] = {}
         self._owed = _Flush()
         """What could not be written goes into the next flush."""
         self._presence_at = time.monotonic()
@@ -75,15 +86,14 @@ class Inlet:
 
     def stop(self) -> None:
         """Write what is left, then end."""
-        with self._changed:
-            self._is_stopping = True
-            self._changed.notify()
+        self._is_stopping = True
+        self._letters.put(None)
         self._thread.join()
 
     @property
     def waiting(self) -> int:
         """How many requests wait to be written."""
-        return len(self._next.letters)
+        return self._letters.qsize()
 
     def hand_in(self, device_seq: int, reports: Sequence[Report], told: Told) -> None:
         """Hand in reports; once they are committed, `told` has what is heard of the device.
@@ -103,24 +113,21 @@ class Inlet:
         return answered
 
     def _post(self, letter: Letter) -> None:
-        with self._changed:
-            if len(self._next.letters) >= LETTERS_LIMIT:
-                raise Full
-            self._next.letters.append(letter)
-            self._changed.notify()
+        if self._letters.qsize() >= LETTERS_LIMIT:
+            raise Full
+        self._letters.put(letter)
 
     def fetched(self, device_seq: int, components: Collection[str]) -> None:
         """The device was served a document with something to do for these components."""
-        with self._changed:
-            if not self._next.fetched:
-                self._fetched_at = time.monotonic() + FETCHED_S
-                self._changed.notify()
-            self._next.fetched |= {(device_seq, component) for component in components}
+        if not self._fetched:
+            self._fetched_at = time.monotonic() + FETCHED_S
+        self._fetched.update(dict.fromkeys((device_seq, each) for each in components))
+        if len(self._fetched) <= len(components):  # The thread does not know of any yet.
+            self._letters.put(None)
 
     def seen(self, device_seq: int, now: int) -> None:
         """The device spoke; written with the next flush of presence."""
-        with self._changed:
-            self._next.seen[device_seq] = now
+        self._seen[device_seq] = now
 
     def _run(self) -> None:
         while True:
@@ -130,25 +137,33 @@ class Inlet:
                 return
 
     def _take(self) -> tuple[_Flush, bool]:
-        """Wait until there is something to write."""
-        with self._changed:
-            while not (self._next.letters or self._is_stopping):
-                due = self._presence_at
-                if self._next.fetched:
-                    due = min(due, self._fetched_at)
-                left = due - time.monotonic()
-                if left <= 0:
-                    break
-                self._changed.wait(left)
-            letters = self._next.letters
-            is_last = self._is_stopping and len(letters) <= LETTERS_PER_FLUSH
-            taken = _Flush(letters[:LETTERS_PER_FLUSH], self._next.fetched)
-            rest = _Flush(letters[LETTERS_PER_FLUSH:], seen=self._next.seen)
-            if is_last or time.monotonic() >= self._presence_at:
-                taken.seen, rest.seen = rest.seen, {}
-                self._presence_at = time.monotonic() + min(PRESENCE_S, self._poll_interval_s)
-            self._next = rest
-            return taken, is_last
+        """What is to be written now, and whether nothing comes after it."""
+        letters = self._wait()
+        while len(letters) < LETTERS_PER_FLUSH:
+            try:
+                letter = self._letters.get_nowait()
+            except queue.Empty:
+                break
+            if letter is not None:
+                letters.append(letter)
+        is_last = self._is_stopping and self._letters.empty()
+        taken = _Flush(letters, _emptied(self._fetched))
+        if is_last or time.monotonic() >= self._presence_at:
+            taken.seen = _emptied(self._seen)
+            self._presence_at = time.monotonic() + min(PRESENCE_S, self._poll_interval_s)
+        return taken, is_last
+
+    def _wait(self) -> list[Letter]:
+        """Until a letter is there, which is taken, or it is time for what else is to be written."""
+        while not self._is_stopping:
+            due = min(self._presence_at, self._fetched_at) if self._fetched else self._presence_at
+            try:
+                letter = self._letters.get(timeout=max(0.0, due - time.monotonic()))
+            except queue.Empty:
+                break
+            if letter is not None:
+                return [letter]
+        return []
 
     def _write(self, flush: _Flush) -> None:
         owed, self._owed = self._owed, _Flush()
@@ -229,3 +244,8 @@ def _pieces(seen: Mapping[int, int]) -> Iterator[dict[int, int]]:
     devices = sorted(seen)
     for first in range(0, len(devices), SEEN_AT_ONCE):
         yield {device: seen[device] for device in devices[first : first + SEEN_AT_ONCE]}
+
+
+def _emptied(changing: dict[_K, _V]) -> dict[_K, _V]:
+    """What is in it, one after the other: another thread may put something in meanwhile."""
+    return dict(changing.popitem() for _ in range(len(changing)))

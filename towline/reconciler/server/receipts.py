@@ -6,17 +6,17 @@ says up to where a device was heard, which grows whatever the device does: who s
 proves nothing either, whichever journal and key it has now.
 """
 
-import hashlib
-import hmac
 import re
 from collections.abc import Callable
+from hashlib import blake2b, sha256
+from hmac import compare_digest
 
 from towline.reconciler.server.sessions import Session
 from towline.schemas import envelope
 from towline.schemas.keys import PrivateKey
 from towline.schemas.reports import Acknowledged, Heard
 
-RECEIPT_TYPE = "application/vnd.towline.receipt.v2"
+RECEIPT_TYPE = "application/vnd.towline.receipt.v3"
 _RECEIPT = re.compile(r"(\d{1,18})\.([1-9]\d{0,18})\.(\d{1,12})\.([0-9a-f]{64})")
 
 
@@ -40,14 +40,15 @@ class Receipts:
             return None
         heard, at = Heard(int(found[1]), int(found[2])), int(found[3])
         mark = self._mark(session, heard, at)
-        return Acknowledged(heard, at) if hmac.compare_digest(found[4], mark) else None
+        return Acknowledged(heard, at) if compare_digest(found[4], mark) else None
 
     def _mark(self, session: Session, heard: Heard, at: int) -> str:
         secret = self._secret(session.organization)
         if secret is None:
             return ""
-        said = "\0".join((session.slug, *map(str, heard), str(at)))
-        return hmac.digest(secret, said.encode(), "sha256").hex()
+        said = f"{session.slug}\0{heard.journals}\0{heard.report_seq}\0{at}".encode()
+        # Keyed BLAKE2 (RFC 7693) takes a quarter of what HMAC takes for so few bytes.
+        return blake2b(said, key=secret, digest_size=32).hexdigest()
 
     def _secret(self, organization: str) -> bytes | None:
         """The same for the same online key: Ed25519 signs the same bytes the same way."""
@@ -57,5 +58,5 @@ class Receipts:
         which = (organization, key.public.raw)
         if which not in self._secrets:
             named = envelope.pre_authentication_encoding(RECEIPT_TYPE, organization.encode())
-            self._secrets[which] = hashlib.sha256(key.sign(named)).digest()
+            self._secrets[which] = sha256(key.sign(named)).digest()
         return self._secrets[which]

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import structlog
 
+from towline.reconciler.server import plain_json
 from towline.reconciler.server.admission import refusal
 from towline.reconciler.server.inlet import Full, Inlet
 from towline.reconciler.server.polls import NO_SESSION, Polls
@@ -18,7 +19,7 @@ from towline.reconciler.server.sessions import Session
 from towline.reconciler.server.wire import BUSY, STORE_AWAY, Answer, problem
 from towline.reconciler.store.engine import AWAY
 from towline.reconciler.tallies import DeviceTally
-from towline.schemas import reports, strict_json
+from towline.schemas import reports
 from towline.schemas.problems import Refused
 from towline.schemas.reports import Heard, Report
 
@@ -54,7 +55,7 @@ class Reporting:
         if (too_soon := self._polls.count(session, now)) is not None:
             return too_soon
         try:
-            parsed = reports.parse_many(strict_json.parse(body))
+            parsed = reports.parse_many(plain_json.parse(body))
         except Refused as refused:
             self._tally.reports[session.organization, "refused"] += 1
             return refusal(refused)
@@ -90,7 +91,9 @@ class Reporting:
         assert heard is not None
         self._tally.reports[session.organization, "accepted"] += number
         receipt = self._receipts.write(session, heard, int(time.time()))
-        return Answer(204, headers=(("towline-receipt", receipt),) if receipt else ())
+        if not receipt:
+            return Answer(204)
+        return Answer(204, headers=(("towline-receipt", receipt),), is_of_one=True)
 
 
 class Handed:

@@ -45,6 +45,8 @@ class Answer:
     content_type: str = "application/json"
     code: str = ""
     """Of a problem."""
+    is_of_one: bool = False
+    """Nobody else is ever told just this."""
 
     def wire_headers(self) -> tuple[tuple[bytes, bytes], ...]:
         """As they go over the line, those of the body among them."""
@@ -55,7 +57,8 @@ class Answer:
         return self._head()[1]
 
     def _head(self) -> "_Head":
-        return _head_of(self.status, self.headers, self.content_type, len(self.body))
+        made = _head_of if self.is_of_one else _head_of_many
+        return made(self.status, self.headers, self.content_type, len(self.body))
 
     async def send(self, send: Send) -> None:
         """Send it."""
@@ -67,16 +70,18 @@ class Answer:
 _Head = tuple[tuple[tuple[bytes, bytes], ...], bytes]
 
 
-@lru_cache(1024)
 def _head_of(
     status: int, given: tuple[tuple[str, str], ...], content_type: str, length: int
 ) -> _Head:
-    """Thousands of devices are answered with the same headers."""
     headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in given]
     if status not in (204, 304):
         headers.append((b"content-type", content_type.encode()))
         headers.append((b"content-length", b"%d" % length))
-    return tuple(headers), b"".join(b"%b: %b\r\n" % each for each in headers)
+    return tuple(headers), b"".join([b"%b: %b\r\n" % each for each in headers])
+
+
+_head_of_many = lru_cache(1024)(_head_of)
+"""Thousands of devices are answered with the same headers."""
 
 
 def json_answer(status: int, document: object, *headers: tuple[str, str]) -> Answer:
