@@ -6,6 +6,7 @@ there are other devices are made, signed and sent; until the last of them the po
 
 import asyncio
 import itertools
+import statistics
 import tempfile
 import time
 from collections.abc import Sequence
@@ -53,12 +54,12 @@ def measure(size: polls.Size, documents: int) -> Measured:
         ]
         numbers = itertools.count(reports.FIRST)
         telling = [reports.connection_of(n, numbers, size) for n in range(size.connections)]
-        before = load(server.port, server.pid, 304, polling, size.seconds).per_s
+        before = _alone(server, polling, size)
         ceiling = load(server.port, server.pid, 204, telling, size.seconds).per_s
         fetching = [polls.poll_of(seq, "") for seq in range(devices - documents + 1, devices + 1)]
         mix = uvloop.run(_mixed(server, polling, telling, ceiling / 2, fetching))
         # Other work on the machine changes meanwhile: the mean of before and after is compared.
-        after = load(server.port, server.pid, 304, polling, size.seconds).per_s
+        after = _alone(server, polling, size)
     alone = (before + after) / 2
     share = 100 * mix.polls / mix.seconds / alone
     details = [
@@ -69,6 +70,12 @@ def measure(size: polls.Size, documents: int) -> Measured:
         f" {mix.slowest_s:.2f} s; {100 * mix.processor_s / mix.seconds:.0f} % of a processor",
     ]
     return Measured({"mixed-share": share, "mixed-slowest": mix.slowest_s}, details)
+
+
+def _alone(server: Server, polling: Sequence[Requests], size: polls.Size) -> float:
+    """Polls a second, and nothing else."""
+    runs = (load(server.port, server.pid, 304, polling, size.seconds) for _ in range(size.repeats))
+    return statistics.median(run.per_s for run in runs)
 
 
 async def _mixed(

@@ -2,11 +2,13 @@
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import Connection, Engine, select, update
@@ -14,8 +16,9 @@ from sqlalchemy import Connection, Engine, select, update
 from tests.reconciler.simulation import ORGANIZATION, RELEASE_KEY, Simulation, manifest
 from towline.manifests.model import Ownership
 from towline.manifests.model_policy import Freeze
+from towline.reconciler.server import served_documents
 from towline.reconciler.server.doorbell import Doorbell
-from towline.reconciler.server.served_documents import Content, Poll, ServedDocuments
+from towline.reconciler.server.served_documents import OTHERS, SLICE, Content, Poll, ServedDocuments
 from towline.reconciler.server.sessions import Session
 from towline.reconciler.store import freezes
 from towline.reconciler.store import tables as t
@@ -179,6 +182,75 @@ def test_who_asks_after_a_ring_is_not_told_what_was_read_before_it(small: Simula
         assert served.known(seq, PACKAGES) is after
 
     asyncio.run(story())
+
+
+class Loop:
+    """An event loop with a clock of its own, on which signing takes ten steps."""
+
+    def __init__(self, fleet: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.devices = [fleet.enrol(f"more-{n}").seq for n in range(3 * SLICE)]
+        self.took: Counter[str] = Counter()
+        self._is_over = False
+        self._served = ServedDocuments(
+            fleet.store, Doorbell(), lambda _: cast(PrivateKey, self), 86400
+        )
+        clock = SimpleNamespace(perf_counter=lambda: self.took.total() / 1000)
+        monkeypatch.setattr(served_documents, "time", clock)
+
+    def sign(self, _: bytes) -> bytes:
+        """As the key that signs."""
+        self.took["signing"] += 10
+        return b"s" * 64
+
+    public = RELEASE_KEY.public
+
+    async def hand_out(self) -> None:
+        """Let all be read, and signed as soon as they are there."""
+        await asyncio.gather(*(self._ask(seq) for seq in self.devices))
+        self._is_over = True
+
+    async def _ask(self, seq: int) -> None:
+        session = Session(seq, "d", RELEASE_KEY.public.keyid, 9_000_000_000, "o")
+        content = await self._served.read(seq, PACKAGES)
+        self._served.sign(content, Poll(session, "A" * 22, 0, 4 * 10**12), 1)
+
+    async def answer_others(self) -> None:
+        """Have always something to do for others, which takes one step a round."""
+        while not self._is_over:
+            if self.took["signing"]:
+                self.took["others"] += 1
+            await asyncio.sleep(0)
+
+
+def test_others_are_answered_while_documents_are_signed(
+    small: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = Loop(small, monkeypatch)
+
+    async def story() -> None:
+        await asyncio.gather(loop.hand_out(), loop.answer_others())
+
+    asyncio.run(story())
+    # After the last slice nobody is given way to any more.
+    assert loop.took["others"] >= OTHERS * loop.took["signing"] * 2 // 3
+
+
+def test_nothing_waits_where_nobody_else_is_there(
+    small: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = Loop(small, monkeypatch)
+    rounds = Counter[str]()
+
+    async def count() -> None:
+        while loop.took["signing"] < 10 * len(loop.devices):
+            rounds["while signing"] += bool(loop.took["signing"])
+            await asyncio.sleep(0)
+
+    async def story() -> None:
+        await asyncio.gather(loop.hand_out(), count())
+
+    asyncio.run(story())
+    assert rounds["while signing"] <= 3 * len(loop.devices) // SLICE
 
 
 def test_one_that_cannot_be_made_keeps_nobody_from_theirs(small: Simulation) -> None:
