@@ -53,7 +53,8 @@ def main() -> None:
     for name in asked.rows or ROWS:
         found = ROWS[name](asked)
         values |= found.values
-        details[name] = [*found.details, f"load of the machine: {machine.load()}"]
+        now = f"load of the machine: {machine.load()}, its pace: {machine.pace()}"
+        details[name] = [*found.details, now]
         console.print(f"[bold]{name}[/bold]", *details[name], sep="\n  ", highlight=False)
     console.print(table_of(values, known))
     kept = {"machine": facts, "asked": much, "values": values, "details": details}

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from tests.reconciler.simulation import ORGANIZATION, Simulation, manifest
 from towline.reconciler import ingest
 from towline.reconciler.server import inlet as inlets
-from towline.reconciler.server.inlet import Inlet
+from towline.reconciler.server.inlet import Inlet, emptied
 from towline.reconciler.store import presence
 from towline.reconciler.store import tables as t
 from towline.schemas.identifiers import device_uuid
@@ -232,3 +232,21 @@ def test_the_clock_of_what_was_left_out_of_a_document_does_not_begin(fleet: Simu
             )
         ).all()
     assert [tuple(row) for row in begun] == [(seq, "db", AT + 3600)]
+
+
+class Polled(dict[int, int]):
+    """Devices that are polled for all the while: each time one is taken up, two others come."""
+
+    def pop(self, key: int, *default: Any) -> Any:
+        self.update({key + 1000: 1, key + 2000: 1})
+        return super().pop(key, *default)
+
+    def popitem(self) -> tuple[int, int]:
+        self[len(self) + 1000] = 1
+        return super().popitem()
+
+
+def test_all_that_was_there_is_taken_up_whoever_comes_meanwhile() -> None:
+    seen = Polled(dict.fromkeys(range(100), 0))
+    assert emptied(seen) == dict.fromkeys(range(100), 0)
+    assert len(seen) == 200

@@ -45,3 +45,8 @@ def test_what_is_changed_in_one_place_is_none(text: str) -> None:
 def test_it_is_of_one_device() -> None:
     assert RECEIPTS.read(replace(SESSION, slug="pi-0002"), RECEIPT) is None
     assert RECEIPTS.read(replace(SESSION, organization="other"), RECEIPT) is None
+
+
+def test_it_is_of_one_online_key_in_whichever_process() -> None:
+    assert Receipts(lambda _: KEY).read(SESSION, RECEIPT) == WRITTEN
+    assert Receipts(lambda _: PrivateKey.from_raw(b"p" * 32)).read(SESSION, RECEIPT) is None

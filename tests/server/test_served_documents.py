@@ -210,9 +210,18 @@ class Loop:
         self._is_over = True
 
     async def _ask(self, seq: int) -> None:
-        session = Session(seq, "d", RELEASE_KEY.public.keyid, 9_000_000_000, "o")
-        content = await self._served.read(seq, PACKAGES)
+        self._sign(await self._served.read(seq, PACKAGES))
+
+    def _sign(self, content: Content) -> None:
+        session = Session(1, "d", RELEASE_KEY.public.keyid, 9_000_000_000, "o")
         self._served.sign(content, Poll(session, "A" * 22, 0, 4 * 10**12), 1)
+
+    async def sign_for_others(self) -> None:
+        """Have always documents to sign that nobody has to read first."""
+        content = await self._served.read(self.devices[0], PACKAGES)
+        while not self._is_over:
+            self._sign(content)
+            await asyncio.sleep(0)
 
     async def answer_others(self) -> None:
         """Have always something to do for others, which takes one step a round."""
@@ -233,6 +242,17 @@ def test_others_are_answered_while_documents_are_signed(
     asyncio.run(story())
     # After the last slice nobody is given way to any more.
     assert loop.took["others"] >= OTHERS * loop.took["signing"] * 2 // 3
+
+
+def test_who_signs_all_the_while_keeps_nobody_from_their_documents(
+    small: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = Loop(small, monkeypatch)
+
+    async def story() -> None:
+        await asyncio.wait_for(asyncio.gather(loop.hand_out(), loop.sign_for_others()), 10)
+
+    asyncio.run(story())
 
 
 def test_nothing_waits_where_nobody_else_is_there(

@@ -54,10 +54,10 @@ class _Flush:
 
 
 class Inlet:
-    """Owns the writing thread. What is waited for is handed in from an event loop.
+    """Owns the writing thread. All but `start` and `stop` belongs to one event loop's thread.
 
-    Nothing is locked: what comes in is put down by one step of Python's, and taken up by one. A
-    poll would wait for a thread that waits itself for its turn, with the lock in its hand.
+    These two threads share no lock: what one puts down and the other takes up is a step of Python's
+    each. A poll would wait for a thread that waits itself for its turn, with the lock in its hand.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Inlet:
 
     @property
     def waiting(self) -> int:
-        """How many requests wait to be written."""
+        """How many requests wait to be written, and at times one more."""
         return self._letters.qsize()
 
     def hand_in(self, device_seq: int, reports: Sequence[Report], told: Told) -> None:
@@ -147,9 +147,9 @@ class Inlet:
             if letter is not None:
                 letters.append(letter)
         is_last = self._is_stopping and self._letters.empty()
-        taken = _Flush(letters, _emptied(self._fetched))
+        taken = _Flush(letters, emptied(self._fetched))
         if is_last or time.monotonic() >= self._presence_at:
-            taken.seen = _emptied(self._seen)
+            taken.seen = emptied(self._seen)
             self._presence_at = time.monotonic() + min(PRESENCE_S, self._poll_interval_s)
         return taken, is_last
 
@@ -246,6 +246,6 @@ def _pieces(seen: Mapping[int, int]) -> Iterator[dict[int, int]]:
         yield {device: seen[device] for device in devices[first : first + SEEN_AT_ONCE]}
 
 
-def _emptied(changing: dict[_K, _V]) -> dict[_K, _V]:
-    """What is in it, one after the other: another thread may put something in meanwhile."""
-    return dict(changing.popitem() for _ in range(len(changing)))
+def emptied(changing: dict[_K, _V]) -> dict[_K, _V]:
+    """All that is in it now is taken out; another thread may put something in meanwhile."""
+    return {key: changing.pop(key) for key in list(changing)}

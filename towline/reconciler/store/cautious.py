@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
 
+from towline.reconciler.store import hints
 from towline.reconciler.store.choice import Affine, Choice
 from towline.reconciler.store.condition_keys import ConditionGroup
 from towline.reconciler.store.selecting import chosen_devices
@@ -39,7 +40,7 @@ def candidates(
     if not groups:
         return []
     chosen = chosen_devices(connection, choice, groups, order).subquery("fitting")
-    rows = connection.execute(
+    asked = (
         select(edge_devices, label_sets.c.labels, device_state.c.facts, chosen.c.position)
         .join(chosen, chosen.c.seq == edge_devices.c.seq)
         .join(label_sets, label_sets.c.id == edge_devices.c.label_set_id)
@@ -52,6 +53,7 @@ def candidates(
         .order_by(chosen.c.position)
         .limit(LIMIT)
     )
+    rows = connection.execute(hints.planned_anew(asked))
     return [
         Cautious(
             seq=row.seq,

@@ -47,6 +47,7 @@ def planned_anew(statement: _Statement) -> _Statement:
     """The statement gets a plan for its very values at each call, on Postgres.
 
     "Above this number" may be all rows or the last few: a plan for either is a bad one for both.
+    It has to be said of the whole statement, which must not be read by a cursor of the database.
     """
     planned: _Statement = statement.execution_options(**{_PLANNED_ANEW: True})
     return planned

@@ -208,12 +208,12 @@ def _forget_claims(connection: Connection, choice: Choice, chosen: Select[Any]) 
         targets.c.reason == OWNED_BY_OTHER,
     )
     devices = select(chosen.subquery().c.seq)
-    forgotten = connection.execute(
+    forgetting = (
         delete(targets)
         .where(told, targets.c.device_seq.in_(devices))
         .returning(targets.c.device_seq, *(targets.c[name] for name in counters.MADE_OF))
     )
-    gone = forgotten.all()
+    gone = connection.execute(hints.planned_anew(forgetting)).all()
     changes.targets_gone(connection, choice.run_seq, [row.device_seq for row in gone])
     less: Counter[Standing] = Counter()
     less.subtract(counters.standings(gone))
