@@ -134,14 +134,8 @@ def _analyze(fleet: Simulation) -> None:
 
 def _idle(fleet: Simulation) -> None:
     """What the loop asks of the store when nothing is to be done; its look at git comes on top."""
-    with fleet.store.write() as connection:
-        names = [
-            *dirt.take(connection, ORGANIZATION),
-            *dirt.due(connection, ORGANIZATION, fleet.now),
-        ]
     with fleet.store.read() as connection:
-        dirt.next_due(connection, ORGANIZATION)
-    assert not names, names
+        assert not dirt.ahead(connection, ORGANIZATION).is_work(fleet.now)
 
 
 def _opening(fleet: Simulation, watch: Stopwatch) -> float:

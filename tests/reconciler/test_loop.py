@@ -16,7 +16,7 @@ from towline.reconciler.acts import accept_commit
 from towline.reconciler.decide import decide as real_decide
 from towline.reconciler.loop import LoopSettings, Reconciler, pass_over
 from towline.reconciler.snapshot import Snapshot
-from towline.reconciler.store import reading_audit, runs
+from towline.reconciler.store import dirt, reading_audit, runs
 from towline.reconciler.store.audit import Deed, DeedStore
 from towline.reconciler.store.people import Person, Role
 from towline.schemas import audit_chain
@@ -68,6 +68,30 @@ def test_what_a_pass_had_taken_up_when_the_store_went_away_is_taken_up_again(
     with fleet.store.read() as connection:
         for name in ("a", "b"):
             assert runs.newest_run(connection, ORGANIZATION, name) is not None
+
+
+def test_a_pass_that_has_nothing_to_do_takes_nobodys_turn_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet, passed = Fleet(tmp_path), []
+    fleet.commit(a=app("1.0.0", "a"))
+    settings = LoopSettings(ORGANIZATION, POLL_S, 1)
+    reconciler = Reconciler(fleet.store, Repository(fleet.folder), settings, lambda: float(NOW))
+    reconciler.pass_once()
+    monkeypatch.setattr(loop, "pass_over", lambda _, __, name, *___: passed.append(name))
+    reconciler.pass_once()
+
+    def unexpected() -> None:
+        raise AssertionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fleet.store, "write", unexpected)
+        reconciler.pass_once()
+    passed.clear()
+    with fleet.store.write() as connection:
+        dirt.mark(connection, ORGANIZATION, "a")
+    reconciler.pass_once()
+    assert passed == ["a"]
 
 
 def test_the_head_of_the_audit_is_logged_once_an_hour(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def _to_look_at(fleet: Simulation) -> set[str]:
 def next_due(fleet: Simulation) -> int | None:
     """When the loop would wake by itself."""
     with fleet.store.read() as connection:
-        return dirt.next_due(connection, ORGANIZATION)
+        return dirt.ahead(connection, ORGANIZATION).next_due
 
 
 def held(fleet: Simulation, name: str = "app") -> set[str]:

@@ -138,6 +138,8 @@ class Reconciler:
         self._resync_at = 0
         self._git_due = 0
         self._failing: dict[str, int] = {}
+        self._ahead: dirt.Ahead | None = None
+        """As it still is, since nothing was to be done; None: that must be asked."""
         self._owed: set[str] = set()
         """Deployments that were to be looked at when a pass was broken off."""
         self.tally = LoopTally()
@@ -187,7 +189,7 @@ class Reconciler:
 
     def pass_once(self) -> None:
         """Look at git, then at every Deployment that is dirty or due."""
-        now = int(self._clock())
+        now, self._ahead = int(self._clock()), None
         if _is_over(self._git_due, GIT_REST_S, now) or self._follower.is_let_through():
             self._git_due = now + GIT_REST_S
             self._look_at_git(now)
@@ -195,6 +197,7 @@ class Reconciler:
         if head is not None:
             self._owed |= set(self._worklist(head, now))
             for deployment in sorted(self._owed):
+                self._ahead = None
                 self._pass_over(head, deployment, now)
                 self._owed.discard(deployment)
         self._event_log.tell_new()
@@ -271,13 +274,22 @@ class Reconciler:
             self.tally.git_seen_at = self._repository.seen_at(now)
 
     def _worklist(self, head: Head, now: int) -> list[str]:
+        """Which Deployments to look at; nobody's turn to write is taken where there is none."""
+        is_resync = _is_over(self._resync_at, RESYNC_S, now)
+        with self._store.read() as connection:
+            self._ahead = dirt.ahead(connection, self._settings.organization)
+        if not (is_resync or self._failing or self._ahead.is_work(now)):
+            return []
+        return self._take_work(head, now, is_resync=is_resync)
+
+    def _take_work(self, head: Head, now: int, *, is_resync: bool) -> list[str]:
         organization = self._settings.organization
         with self._store.write() as connection:
             names = {
                 *dirt.take(connection, organization),
                 *dirt.due(connection, organization, now),
             }
-            if _is_over(self._resync_at, RESYNC_S, now):
+            if is_resync:
                 self._resync_at = now + RESYNC_S
                 changed_devices.unsettle(connection, organization)
                 names |= {
@@ -293,8 +305,10 @@ class Reconciler:
 
     def _sleep_s(self) -> float:
         """Until git is looked at again or a clock of a run matters."""
-        with self._store.read() as connection:
-            due = dirt.next_due(connection, self._settings.organization)
+        if (ahead := self._ahead) is None:
+            with self._store.read() as connection:
+                ahead = dirt.ahead(connection, self._settings.organization)
+        due = ahead.next_due
         wait = float(self._settings.git_interval_s)
         if due is not None:
             wait = min(wait, due - self._clock() + 0.05)

@@ -1,6 +1,8 @@
 """Which Deployments must be looked at in the next pass, and whom to ring when all may differ."""
 
-from sqlalchemy import Connection, delete, select, update
+from dataclasses import dataclass
+
+from sqlalchemy import BindParameter, Connection, bindparam, delete, exists, select, update
 
 from towline.reconciler.store import outbox
 from towline.reconciler.store.remembered import forget_firsts, is_first
@@ -83,11 +85,31 @@ def due(connection: Connection, organization: str, now: int) -> list[str]:
     return sorted(rows.scalars())
 
 
-def next_due(connection: Connection, organization: str) -> int | None:
-    """The next time at which a clock of any run matters."""
-    return connection.execute(
-        select(runs.c.next_due)
-        .where(runs.c.organization == organization, runs.c.next_due.is_not(None))
-        .order_by(runs.c.next_due)
-        .limit(1)
-    ).scalar_one_or_none()
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What the next pass has to do, and when another one will have."""
+
+    is_dirty: bool
+    """A Deployment must be looked at."""
+    next_due: int | None
+    """The next time at which a clock of any run matters, which may be over."""
+
+    def is_work(self, now: int) -> bool:
+        """Whether a pass would look at any Deployment."""
+        return self.is_dirty or (self.next_due is not None and self.next_due <= now)
+
+
+def ahead(connection: Connection, organization: str) -> Ahead:
+    """All that is asked while nothing happens: one statement, and nothing is written."""
+    return Ahead(*connection.execute(_AHEAD, {"of_organization": organization}).one())
+
+
+_OF: BindParameter[str] = bindparam("of_organization")
+_AHEAD = select(
+    exists(select(dirty_deployments.c.deployment).where(dirty_deployments.c.organization == _OF)),
+    select(runs.c.next_due)
+    .where(runs.c.organization == _OF, runs.c.next_due.is_not(None))
+    .order_by(runs.c.next_due)
+    .limit(1)
+    .scalar_subquery(),
+)
