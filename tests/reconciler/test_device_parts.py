@@ -103,11 +103,22 @@ def in_order(numbers: str, order: DeviceOrder) -> list[str]:
     return [f"till-{each}" for each in (numbers[::-1] if order.is_backwards else numbers)]
 
 
+@pytest.mark.parametrize(
+    ("sampled_percent", "plenty", "window"),
+    [(0, 1, 1), (100, 0, 2), (100, 1, 2), (50, 1, 2)],
+    ids=["nobody can tell", "too few are near", "as many as are wanted", "by chance"],
+)
 def test_a_list_is_the_same_however_large_the_fleet_is(
-    fleet: Simulation, monkeypatch: pytest.MonkeyPatch
+    fleet: Simulation,
+    monkeypatch: pytest.MonkeyPatch,
+    sampled_percent: float,
+    plenty: int,
+    window: int,
 ) -> None:
+    monkeypatch.setattr(device_parts, "SAMPLED_PERCENT", sampled_percent)
+    monkeypatch.setattr(device_parts, "PLENTY", plenty)
     monkeypatch.setattr(device_parts, "COUNTED", 1)
-    monkeypatch.setattr(device_parts, "WINDOW", 1)
+    monkeypatch.setattr(device_parts, "WINDOW", window)
     for limit_of_small in (0, 1_000_000):
         monkeypatch.setattr(device_parts, "LARGE_FLEET", limit_of_small)
         for name, wanted in FILTERS.items():

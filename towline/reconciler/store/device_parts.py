@@ -4,14 +4,16 @@ A part ends with a cursor, behind which the next one begins: no device is shown 
 left out because others came or went.
 """
 
+import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, func, select, tablesample, tuple_
 
 from towline.reconciler.store import device_lists, reading_devices
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.device_lists import BadCursor, DeviceOrder, FleetFilter
+from towline.reconciler.store.engine import is_postgres
 from towline.reconciler.store.ties import OF_ALL
 
 LARGE_FLEET = 50_000
@@ -19,6 +21,9 @@ COUNTED = 1000
 """Of a fleet that is larger so many of those that fit are counted, of others all."""
 WINDOW = 50
 """So many times as many devices as are shown are looked at first, in the order of last seen."""
+SAMPLED_PERCENT = 0.2
+PLENTY = 3
+"""So many times as many rows as are wanted are taken to be near: a sample is not exact."""
 _SEEN = func.coalesce(t.device_state.c.last_seen, 0)
 
 
@@ -148,9 +153,15 @@ def _by_seen(
     if behind is not None:
         key = tuple_(*keys)
         window = window.where(key < behind if order.is_backwards else key > behind)
-    window = window.order_by(*(key.desc() if order.is_backwards else key for key in keys))
-    for size in (WINDOW * limit, None):
-        near = window.limit(size).subquery()
+    size = WINDOW * limit
+    bound = _bound(connection, window, order, size)
+    nearest = window.order_by(*(key.desc() if order.is_backwards else key for key in keys))
+    tries = [nearest.limit(size), nearest]
+    if bound is not None:
+        is_near = operator.ge if order.is_backwards else operator.le
+        tries.insert(0, nearest.where(is_near(_SEEN, bound)).limit(size))
+    for each in tries:
+        near = each.subquery()
         directed = (
             key.desc() if order.is_backwards else key for key in (near.c.seen, near.c.device_seq)
         )
@@ -167,6 +178,26 @@ def _by_seen(
         if len(rows) == limit:
             break
     return rows
+
+
+def _bound(
+    connection: Connection, window: Select[Any], order: DeviceOrder, size: int
+) -> int | None:
+    """A time on whose side some more than `size` rows of the window are; None: nobody can tell.
+
+    Postgres copies each row that it sorts, also those that it drops at once: of a million rows
+    the few that are near are picked before. The time is that of one of a few rows by chance,
+    and whatever it is, those on its side come first.
+    """
+    if not (is_postgres(connection) and is_large(connection)):
+        return None
+    some = tablesample(t.device_state, func.system(SAMPLED_PERCENT), name="some")
+    seen = window.where(t.device_state.c.device_seq.in_(select(some.c.device_seq))).subquery()
+    time = seen.c.seen.desc() if order.is_backwards else seen.c.seen
+    skipped = int(PLENTY * size * SAMPLED_PERCENT / 100)
+    asked = select(seen.c.seen).order_by(time).offset(skipped).limit(1)
+    bound: int | None = connection.execute(asked.execution_options(**OF_ALL)).scalar_one_or_none()
+    return bound
 
 
 def _joined(statement: Select[Any], presence: ColumnElement[bool] | None) -> Select[Any]:

@@ -62,6 +62,7 @@ edge_devices = Table(
     Column("created_at", Number, nullable=False),
     UniqueConstraint("organization", "slug"),
     Index(None, "label_set_id", "organization", "state"),
+    Index(None, "device_type", "organization"),
 )
 """`key_from`: who admitted its key (`store/device_keys.py`). `state` follows from the columns after
 it and is what statements ask; `revoked_at` is by people. A device that was deleted stays as a row,
