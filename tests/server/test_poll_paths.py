@@ -245,6 +245,21 @@ def test_who_leaves_waits_no_longer(way: str, parts: Parts) -> None:
     assert told == []
 
 
+def test_who_leaves_just_as_it_is_told_is_sent_nothing(parts: Parts) -> None:
+    async def leave(client: Client) -> None:
+        state = parts.states["past"]
+        connection: Any = next(iter(state.connections))
+        sent = state.total_requests
+        parts.polls.doorbell.close()
+        asyncio.get_running_loop().call_soon(connection.connection_lost, None)
+        while parts.polls.doorbell.parked:
+            await asyncio.sleep(0)
+        await client.send(b"")
+        assert (state.total_requests, parts.tally.polls[ORGANIZATION, "unchanged"]) == (sent, 1)
+
+    assert parked(parts, "past", leave, answers=0) == []
+
+
 @both_ways
 def test_the_end_of_the_server_is_told_to_who_waits(way: str, parts: Parts) -> None:
     async def end(_: Client) -> None:
