@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import bindparam, func, insert, select, text
+from sqlalchemy import Connection, bindparam, func, insert, select, text
 
 from tests.stores import open_fresh
 from towline.reconciler.store import hints
@@ -29,16 +29,24 @@ def store(engine: str, tmp_path: Path) -> Iterator[Store]:
 
 def plans_kept(store: Store, statement: object) -> tuple[int, int]:
     """Of the statement, asked a dozen times for the few last rows: how many, and how often used."""
-    with store.read() as connection:
-        for _ in range(12):
-            connection.execute(statement, {"above": LABEL_SETS - 3}).scalar_one()  # type: ignore[call-overload]
-        kept = connection.execute(
-            text(
-                "SELECT count(*), coalesce(sum(generic_plans + custom_plans), 0)"
-                " FROM pg_prepared_statements WHERE statement LIKE '%label_sets.id > %'"
-            )
-        ).one()
-    return int(kept[0]), int(kept[1])
+    with store.write() as connection:
+        ask_often(connection, statement)
+        return kept(connection)
+
+
+def ask_often(connection: Connection, statement: object) -> None:
+    for _ in range(12):
+        connection.execute(statement, {"above": LABEL_SETS - 3}).scalar_one()  # type: ignore[call-overload]
+
+
+def kept(connection: Connection) -> tuple[int, int]:
+    found = connection.execute(
+        text(
+            "SELECT count(*), coalesce(sum(generic_plans + custom_plans), 0)"
+            " FROM pg_prepared_statements WHERE statement LIKE '%label_sets.id > %'"
+        )
+    ).one()
+    return int(found[0]), int(found[1])
 
 
 def test_a_statement_that_is_asked_often_is_prepared(store: Store) -> None:
@@ -49,3 +57,16 @@ def test_a_statement_that_is_asked_often_is_prepared(store: Store) -> None:
 
 def test_one_that_is_planned_anew_never_is(store: Store) -> None:
     assert plans_kept(store, hints.planned_anew(_ABOVE)) == (0, 0)
+
+
+def test_what_is_prepared_outlives_what_people_read(store: Store) -> None:
+    number, used = plans_kept(store, _ABOVE)
+    with store.read() as connection:
+        connection.execute(_ABOVE, {"above": 0}).scalar_one()
+        assert kept(connection) == (number, used)
+
+
+def test_what_people_read_is_not_prepared(store: Store) -> None:
+    with store.read() as connection:
+        ask_often(connection, _ABOVE)
+        assert kept(connection) == (0, 0)

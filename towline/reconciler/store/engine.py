@@ -103,6 +103,8 @@ class Store:
             self._look_anew(connection)
             try:
                 yield connection
+                if is_postgres(connection):
+                    connection.commit()  # with a rollback all would go that is prepared
             finally:
                 connection.rollback()
 

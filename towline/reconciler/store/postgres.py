@@ -35,6 +35,8 @@ WRITERS, LEADER = 7_301_001, 7_301_002
 """Keys of advisory locks: whose turn it is to write, and who leads."""
 CONNECTIONS = 20
 """At most so many of one process."""
+PREPARED_AFTER, PREPARED_MOST = 5, 300
+"""A statement that writers repeat is prepared after so many times, and so many are kept so."""
 _FIRST = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _WITHOUT_LIMITS = "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0"
 _TURN = f"SELECT pg_advisory_xact_lock({WRITERS})"
@@ -92,6 +94,8 @@ def open_engine(address: str) -> Engine:
         url.set(drivername="postgresql+psycopg", query={**_ALIVE, **url.query}),
         pool_size=CONNECTIONS // 2,
         max_overflow=CONNECTIONS - CONNECTIONS // 2,
+        # The last one given back comes first: what it has prepared is of use again.
+        pool_use_lifo=True,
         # Transactions are begun by hand.
         isolation_level="AUTOCOMMIT",
     )
@@ -114,11 +118,23 @@ def begin_writing(connection: Connection, *, is_patient: bool = False) -> None:
     `is_patient`: however long that takes, and each of its statements.
     """
     connection.exec_driver_sql(_BEGIN_PATIENTLY if is_patient else _BEGIN)
+    _prepare_after(connection, PREPARED_AFTER)
 
 
 def begin_reading(connection: Connection) -> None:
     """Begin a transaction that sees one moment and writes nothing."""
+    _prepare_after(connection, None)
     connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+
+def _prepare_after(connection: Connection, times: int | None) -> None:
+    """From which time on a statement is prepared; None: not at all.
+
+    Passes and reports ask the same things again and again. What people ask is as varied as what
+    they look for: one plan for all of that would be a bad one for some.
+    """
+    driver: Any = connection.connection.driver_connection
+    driver.prepare_threshold = times
 
 
 def take_seat(connection: Connection) -> bool:
@@ -145,6 +161,7 @@ def _prepare_connection(connection: Any, _record: Any) -> None:
     for name, value in _SETTINGS.items():
         connection.execute("SELECT set_config(%s, %s, false)", (name, value))
     connection.autocommit = was
+    connection.prepared_max = PREPARED_MOST
 
 
 def _look_at(dialect: Dialect, connection: Any, _record: Any, _proxy: Any) -> None:
