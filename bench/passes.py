@@ -21,7 +21,7 @@ from tests import stores
 from tests.postgres import databases
 from tests.reconciler.simulation import ORGANIZATION, POLL_S, Simulation, checksum, manifest
 from towline.reconciler.ingest import commit_reports
-from towline.reconciler.loop import pass_over
+from towline.reconciler.passing import pass_over
 from towline.reconciler.store import counters, dirt
 from towline.reconciler.store import tables as t
 from towline.schemas.reports import Attempt, Installed, Report

@@ -18,7 +18,7 @@ from towline.reconciler.acts import Act, act
 from towline.reconciler.documents import components_of
 from towline.reconciler.head import CommitSeen, Head
 from towline.reconciler.ingest import commit_reports, mark_fetched
-from towline.reconciler.loop import pass_over
+from towline.reconciler.passing import pass_over
 from towline.reconciler.store import repositories, runs
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store

@@ -12,7 +12,7 @@ from tests.reconciler.waking import break_for, installed, shown
 from towline.reconciler.acts import Act, act
 from towline.reconciler.device_acts import act_on_device
 from towline.reconciler.ingest import commit_reports, mark_fetched
-from towline.reconciler.loop import pass_over
+from towline.reconciler.passing import pass_over
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.presence import mark_seen
 from towline.schemas.reports import Attempt, Report

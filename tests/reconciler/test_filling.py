@@ -11,8 +11,8 @@ from sqlalchemy import insert, select, text
 from tests.reconciler.looking import device_verb, ship
 from tests.reconciler.simulation import ORGANIZATION, POLL_S, Simulation, checksum, manifest
 from towline.reconciler import apply, filling, observe, selection, walk
-from towline.reconciler.loop import pass_over
 from towline.reconciler.observe import OFFLINE_AFTER_DEFAULT_S
+from towline.reconciler.passing import pass_over
 from towline.reconciler.store import dirt
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.inventory import intern_version

@@ -12,7 +12,7 @@ from tests.stores import open_fresh
 from towline.manifests.repository import Repository
 from towline.reconciler.acts import NotAllowed, accept_commit, act
 from towline.reconciler.follow import Follower
-from towline.reconciler.loop import pass_over
+from towline.reconciler.passing import pass_over
 from towline.reconciler.store import repositories
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store

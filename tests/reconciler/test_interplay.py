@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 
 from tests.reconciler.simulation import ORGANIZATION, PlayedDevice, Simulation, attempt_of, manifest
 from tests.reconciler.waking import shown
-from towline.reconciler import loop
+from towline.reconciler import passing
 from towline.reconciler.acts import Act, NotAllowed
 from towline.reconciler.device_acts import act_on_device
 from towline.reconciler.ingest import mark_fetched
@@ -131,7 +131,7 @@ def test_a_pause_before_the_last_step_leaves_a_run_that_can_be_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fleet = Simulation(tmp_path, 2)
-    monkeypatch.setattr(loop, "STEPS_LIMIT", 1)
+    monkeypatch.setattr(passing, "STEPS_LIMIT", 1)
     fleet.commit(manifest("1.0.0", AT_ONCE))
     for step in range(200):
         if step % 10 == 0:

@@ -19,7 +19,8 @@ from towline.reconciler import loop
 from towline.reconciler.follow import Follower
 from towline.reconciler.head import Head
 from towline.reconciler.leadership import Deposed, FencedStore, Leadership
-from towline.reconciler.loop import LoopSettings, Reconciler, pass_over
+from towline.reconciler.loop import LoopSettings, Reconciler
+from towline.reconciler.passing import pass_over
 from towline.reconciler.store import leader, postgres, runs
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store, open_store

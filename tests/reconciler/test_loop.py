@@ -10,11 +10,12 @@ from structlog.testing import capture_logs
 from tests.reconciler.simulation import ORGANIZATION, POLL_S, Simulation, manifest
 from tests.reconciler.test_follow import NOW, Fleet, app
 from towline.manifests.repository import Repository
-from towline.reconciler import loop
-from towline.reconciler.actions import Action, OpenBatch
+from towline.reconciler import loop, passing
+from towline.reconciler.actions import Action
 from towline.reconciler.acts import accept_commit
 from towline.reconciler.decide import decide as real_decide
-from towline.reconciler.loop import LoopSettings, Reconciler, pass_over
+from towline.reconciler.loop import LoopSettings, Reconciler
+from towline.reconciler.passing import pass_over
 from towline.reconciler.snapshot import Snapshot
 from towline.reconciler.store import dirt, reading_audit, runs
 from towline.reconciler.store.audit import Deed, DeedStore
@@ -33,7 +34,7 @@ def test_a_deployment_whose_pass_fails_does_not_stop_the_others(
             raise RuntimeError("a bug")
         return real_decide(world)
 
-    monkeypatch.setattr(loop, "decide", breaks_on_a)
+    monkeypatch.setattr(passing, "decide", breaks_on_a)
     clock = [float(NOW)]
     settings = LoopSettings(ORGANIZATION, POLL_S, 1)
     reconciler = Reconciler(fleet.store, Repository(fleet.folder), settings, lambda: clock[0])
@@ -44,7 +45,7 @@ def test_a_deployment_whose_pass_fails_does_not_stop_the_others(
             return runs.newest_run(connection, ORGANIZATION, name) is not None
 
     assert (has_run("a"), has_run("b")) == (False, True)
-    monkeypatch.setattr(loop, "decide", real_decide)
+    monkeypatch.setattr(passing, "decide", real_decide)
     clock[0] += loop.FAILING_REST_S
     reconciler.pass_once()
     assert has_run("a")
@@ -148,7 +149,7 @@ def test_a_clock_set_back_by_a_year_keeps_nothing_waiting(
         looked_at.append(world.deployment)
         return []
 
-    monkeypatch.setattr(loop, "decide", fails)
+    monkeypatch.setattr(passing, "decide", fails)
     settings = LoopSettings(ORGANIZATION, POLL_S, 1)
     reconciler = Reconciler(fleet.store, Repository(fleet.folder), settings, lambda: clock[0])
     fleet.commit(a=app("1.0.0", "a"))
@@ -160,7 +161,7 @@ def test_a_clock_set_back_by_a_year_keeps_nothing_waiting(
     assert reconciler.head is not None
     assert reconciler.head.commit.sha == head
     assert looked_at == ["a", "a"]
-    monkeypatch.setattr(loop, "decide", looks)
+    monkeypatch.setattr(passing, "decide", looks)
     clock[0] += loop.FAILING_REST_S
     reconciler.pass_once()
     reconciler.pass_once()
@@ -177,17 +178,45 @@ def test_a_step_that_was_committed_is_rung_for_though_a_later_one_fails(
     monkeypatch.setattr(fleet, "settle", lambda: None)
     fleet.commit(manifest("1.0.0", "  strategy: immediate\n"))
     rung: set[int] = set()
-    has_opened = False
 
     def fails_after_a_batch_was_opened(world: Snapshot) -> list[Action]:
-        nonlocal has_opened
-        if has_opened:
+        if world.batches:
             raise RuntimeError("the disk is full")
-        actions = real_decide(world)
-        has_opened = any(isinstance(action, OpenBatch) for action in actions)
-        return actions
+        return real_decide(world)
 
-    monkeypatch.setattr(loop, "decide", fails_after_a_batch_was_opened)
+    monkeypatch.setattr(passing, "decide", fails_after_a_batch_was_opened)
     with pytest.raises(RuntimeError, match="disk"):
         pass_over(fleet.store, fleet.head, "app", fleet.now, POLL_S, rung.update)
     assert rung == {fleet.devices["till-1"].seq}
+
+
+def test_the_steps_of_a_pass_share_a_transaction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Simulation(tmp_path, devices=1)
+    monkeypatch.setattr(fleet, "settle", lambda: None)
+    monkeypatch.setattr(passing, "TURN_S", 60)
+    fleet.commit(manifest("1.0.0", "  strategy: immediate\n"))
+    turns: list[set[int]] = []
+    pass_over(fleet.store, fleet.head, "app", fleet.now, POLL_S, turns.append)
+    assert turns == [{fleet.devices["till-1"].seq}]
+    assert fleet.run("app").status == "in_progress"
+
+
+def test_others_have_their_turn_after_a_step_that_took_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Simulation(tmp_path, devices=1)
+    monkeypatch.setattr(fleet, "settle", lambda: None)
+    monkeypatch.setattr(passing, "TURN_S", 0)
+    fleet.commit(manifest("1.0.0", "  strategy: immediate\n"))
+    write, turns = fleet.store.write, []
+
+    def counted() -> Any:
+        turns.append(1)
+        return write()
+
+    monkeypatch.setattr(fleet.store, "write", counted)
+    pass_over(fleet.store, fleet.head, "app", fleet.now, POLL_S)
+    assert len(turns) > 2
+    assert fleet.run("app").status == "in_progress"

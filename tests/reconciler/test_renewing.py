@@ -9,8 +9,8 @@ from sqlalchemy import insert, select
 from tests.reconciler.simulation import ORGANIZATION, RELEASE_KEY, ROOT, manifest, statement
 from tests.reconciler.test_follow import NOW, Fleet
 from towline.reconciler.acts import accept_commit
-from towline.reconciler.loop import pass_over
 from towline.reconciler.offer import Offer, OfferedRelease
+from towline.reconciler.passing import pass_over
 from towline.reconciler.store import runs
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.labels import intern_labels

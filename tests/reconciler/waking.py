@@ -12,7 +12,7 @@ from tests.reconciler.simulation import ORGANIZATION, POLL_S, Simulation, attemp
 from towline.manifests.load import load
 from towline.reconciler.acts import Act, act
 from towline.reconciler.ingest import mark_fetched
-from towline.reconciler.loop import pass_over
+from towline.reconciler.passing import pass_over
 from towline.reconciler.store import analyses, dirt
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.analyses import Answer, Outcome

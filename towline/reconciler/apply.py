@@ -266,8 +266,8 @@ class Performer:
         values: dict[str, Any] = {"next_due": until}
         if reason:
             values |= {"reason": reason, "message": message}
-        if any(getattr(run, key) != value for key, value in values.items()):
-            runs.set_on_run(self.connection, run.seq, **values)
+        if changed := {key: value for key, value in values.items() if getattr(run, key) != value}:
+            runs.set_on_run(self.connection, run.seq, **changed)
 
     def _cause(self, action: Action) -> str:
         """Who or what makes the action happen."""

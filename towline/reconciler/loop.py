@@ -14,27 +14,19 @@ from pathlib import Path
 import structlog
 
 from towline.manifests.repository import Repository
-from towline.reconciler import settled
-from towline.reconciler.actions import Hold
 from towline.reconciler.analyst import Analyst
-from towline.reconciler.apply import Performer
-from towline.reconciler.decide import decide
 from towline.reconciler.event_log import EventLog
 from towline.reconciler.follow import Follower
 from towline.reconciler.head import Head
-from towline.reconciler.laid_over import with_overrides
 from towline.reconciler.leadership import Deposed, FencedStore, Leadership
-from towline.reconciler.observe import observe, patience_of
-from towline.reconciler.store import audit_rows, changed_devices, dirt, repositories, sweeps
+from towline.reconciler.passing import pass_over
+from towline.reconciler.store import audit_rows, changed_devices, dirt, repositories
 from towline.reconciler.store.engine import AWAY, Store
-from towline.reconciler.store.silence import keep_silence
 from towline.reconciler.store.trouble import while_serving
 from towline.reconciler.tallies import LoopTally
 from towline.reconciler.watching import watching_thread
 from towline.schemas.problems import Problem
 
-STEPS_LIMIT = 200
-"""A Deployment that has not settled after so many steps is looked at in the next pass."""
 FAILED_PASS_REST_S = 5.0
 AWAY_REST_S = 1.0
 """A store that cannot be used is tried again so soon."""
@@ -63,49 +55,6 @@ class LoopSettings:
     poll_interval_s: int
     """How often devices poll; three of these is "seen lately"."""
     git_interval_s: int
-
-
-def pass_over(
-    store: Store,
-    head: Head,
-    deployment: str,
-    now: int,
-    poll_interval_s: int,
-    on_touched: Callable[[set[int]], None] = lambda _: None,
-) -> bool:
-    """Observe, decide, apply one Deployment until nothing is to be done.
-
-    True: a part was done, and the next one is left to the next pass, so that others have their
-    turns meanwhile.
-    `on_touched` gets the devices whose documents changed, after each step's commit: a later step
-    that fails must not leave them unrung.
-    """
-    for _ in range(STEPS_LIMIT):
-        with store.write() as connection:
-            over = with_overrides(connection, head, deployment)
-            world = observe(connection, over, deployment, now=now, poll_interval_s=poll_interval_s)
-            if world.run is not None:
-                keep_silence(connection, world.run.seq, world.silence)
-            actions = decide(world)
-            seen_after = now - patience_of(world.manifest, poll_interval_s).seen_s
-            performer = Performer(connection, over, deployment, now=now, seen_after=seen_after)
-            touched = performer.perform(actions)
-            is_settled = all(isinstance(action, Hold) for action in actions)
-            if performer.goes_on:
-                dirt.mark(connection, head.organization, deployment)
-            if (is_settled or performer.goes_on) and world.run is not None:
-                seq, commit = world.run.seq, head.commit.sha
-                sweeps.note(connection, seq, commit, now, is_swept=world.is_swept)
-                if is_settled and world.fleet.is_settled and world.manifest is not None:
-                    settled.note(connection, over, world.manifest, seq, world.run.status.value)
-        if touched:
-            on_touched(touched)
-        if is_settled or performer.goes_on:
-            return performer.goes_on
-    log.error("deployment.unsettled", deployment=deployment, steps=STEPS_LIMIT)
-    with store.write() as connection:
-        dirt.mark(connection, head.organization, deployment)
-    return False
 
 
 def _is_over(until: int, rest_s: int, now: int) -> bool:

@@ -45,7 +45,7 @@ from towline.reconciler.snapshot import (
 )
 from towline.reconciler.store import clocks, fleet, runs
 from towline.reconciler.store.clocks import Asked, Patience
-from towline.reconciler.store.next_clock import next_clock
+from towline.reconciler.store.next_clock import look, next_clock
 from towline.reconciler.store.silence import silence
 from towline.reconciler.store.targets import groups_by_batch
 from towline.reconciler.walk import next_seen
@@ -82,15 +82,24 @@ def observe(
         swept_at=run.swept_at,
     )
     early = silence(connection, run.seq, run.heard_since, now=now, seen_s=patience.seen_s)
+    clocks_seen = look(connection, asked)
     world = replace(
         world,
         run=run_seen(run, opened, gate_cleared_at(connection, run.seq)),
         is_retry_requested=is_retry_requested(connection, run.seq),
         holds=holds_seen(connection, run),
         batches=tuple(batch_seen(row, groups.get(row.number, ())) for row in opened),
-        lapsed=clocks.lapsed(connection, asked, is_owned, early),
-        next_clock=next_clock(connection, asked, early),
+        lapsed=clocks.lapsed(
+            connection,
+            asked,
+            is_owned,
+            early,
+            is_any_due=clocks_seen.is_any_due,
+            is_any_unfetched=clocks_seen.unfetched > 0,
+        ),
+        next_clock=next_clock(connection, asked, clocks_seen, early),
         is_swept=asked.is_sweep,
+        is_rechecked=asked.is_recheck,
         silence=early,
     )
     if manifest is None or manifest.revision != run.revision:
@@ -99,7 +108,7 @@ def observe(
     world = _with_fleet(connection, head, manifest, run, opened, world, seen_after, is_owned)
     if _is_filling(world):
         return world  # Nobody is granted before.
-    return with_slots(connection, manifest, run, world, seen_after, is_owned)
+    return with_slots(connection, manifest, run, world, clocks_seen, seen_after, is_owned)
 
 
 def patience_of(manifest: Deployment | None, poll_interval_s: int) -> Patience:

@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, func, select
+from sqlalchemy import Connection, Row
 
 from towline.manifests.model import Deployment
 from towline.reconciler.snapshot import BatchSeen, History, HoldSeen, RunSeen
-from towline.reconciler.store import runs
-from towline.reconciler.store import tables as t
+from towline.reconciler.store import overrides, runs
 from towline.reconciler.store.targets import TargetGroup
 from towline.reconciler.verdict import tally
 from towline.schemas.states import BatchState, RunState
@@ -17,17 +16,13 @@ from towline.schemas.states import BatchState, RunState
 def history_of(connection: Connection, organization: str, manifest: Deployment) -> History:
     """What is known of the manifest's revision in its Deployment."""
     key = (organization, manifest.name, manifest.revision)
-    return History(runs.count_turns(connection, *key), runs.was_completed(connection, *key))
+    return History(*runs.history(connection, *key))
 
 
 def gate_cleared_at(connection: Connection, run_seq: int) -> int:
     """When a person last cleared a gate: patience begins anew."""
-    found = connection.execute(
-        select(func.max(t.overrides.c.created_at)).where(
-            t.overrides.c.run_seq == run_seq, t.overrides.c.key == "gate"
-        )
-    ).scalar_one()
-    return found or 0
+    laid = overrides.of_run(connection, run_seq)
+    return max((row.created_at for row in laid if row.key == "gate"), default=0)
 
 
 def run_seen(run: Row[Any], opened: Sequence[Row[Any]], gate_cleared_at: int) -> RunSeen:
@@ -57,12 +52,7 @@ def holds_seen(connection: Connection, run: Row[Any]) -> tuple[HoldSeen, ...]:
 
 def is_retry_requested(connection: Connection, run_seq: int) -> bool:
     """A person asked for the next run of the final one."""
-    asked = exists(
-        select(t.overrides.c.id).where(
-            t.overrides.c.run_seq == run_seq, t.overrides.c.key == "retry"
-        )
-    )
-    return bool(connection.execute(select(asked)).scalar_one())
+    return any(row.key == "retry" for row in overrides.of_run(connection, run_seq))
 
 
 def batch_seen(row: Row[Any], groups: Iterable[TargetGroup]) -> BatchSeen:
@@ -89,14 +79,4 @@ def batch_seen(row: Row[Any], groups: Iterable[TargetGroup]) -> BatchSeen:
 
 def is_resumed_over_git(connection: Connection, organization: str, manifest: Deployment) -> bool:
     """A `resume` stands over the manifest's `paused` until a commit changes the key."""
-    found = connection.execute(
-        select(t.overrides.c.over)
-        .where(
-            t.overrides.c.organization == organization,
-            t.overrides.c.deployment == manifest.name,
-            t.overrides.c.key == "paused",
-        )
-        .order_by(t.overrides.c.id.desc())
-        .limit(1)
-    ).scalar_one_or_none()
-    return found is True and manifest.paused
+    return manifest.paused and overrides.is_resumed(connection, organization, manifest.name)

@@ -9,8 +9,9 @@ from sqlalchemy import ColumnElement, Connection, Row, true
 from towline.manifests.model import Deployment
 from towline.reconciler.snapshot import Aftercare, Slots, Snapshot
 from towline.reconciler.store import drift as drifts
-from towline.reconciler.store import slots
+from towline.reconciler.store import runs, slots
 from towline.reconciler.store.approvals import approvals_of
+from towline.reconciler.store.next_clock import Look
 from towline.reconciler.verdict import tally
 from towline.reconciler.within_budget import Pages, within_budget
 from towline.schemas.states import FINISHED_RUNS, RunState
@@ -25,12 +26,13 @@ def with_slots(
     manifest: Deployment,
     run: Row[Any],
     world: Snapshot,
+    look: Look,
     seen_after: int,
     is_owned: ColumnElement[bool],
 ) -> Snapshot:
     """Add who may be granted, the progress deadline, and what follows a rollback or the end."""
     status = RunState(run.status)
-    slots_seen = _slots(connection, manifest, run, seen_after)
+    slots_seen = _slots(connection, manifest, run, look, seen_after)
     world = replace(
         world, slots=slots_seen, next_clock=_next_clock(world, slots_seen, manifest, status)
     )
@@ -54,7 +56,9 @@ def _next_clock(world: Snapshot, seen: Slots, manifest: Deployment, status: RunS
     return min((at for at in times if at is not None and at > world.now), default=None)
 
 
-def _slots(connection: Connection, manifest: Deployment, run: Row[Any], seen_after: int) -> Slots:
+def _slots(
+    connection: Connection, manifest: Deployment, run: Row[Any], look: Look, seen_after: int
+) -> Slots:
     organization, deployment = run.organization, run.deployment
     in_flight = slots.in_flight(connection, organization, deployment)
     free = min(GRANTABLE_LIMIT, max(0, manifest.max_concurrent - in_flight))
@@ -75,16 +79,16 @@ def _slots(connection: Connection, manifest: Deployment, run: Row[Any], seen_aft
     is_blocked = False
     if free and slots.may_be_ready(connection, run.seq):
         grantable, is_blocked = _grantable(connection, organization, manifest, pages, free)
-    waiting, stalled = slots.at_work(connection, organization, deployment, seen_after)
+    stalled = look.stalled_since
     if stalled is not None:
-        verdict_at = slots.last_verdict_at(connection, run.seq)
-        stalled = max(stalled, verdict_at, run.progress_from or 0)
+        verdicts = [row.last_verdict_at or 0 for row in runs.batches_of(connection, run.seq)]
+        stalled = max(stalled, run.progress_from or 0, *verdicts)
     return Slots(
         grantable=grantable,
         in_flight=in_flight,
         budget_blocked=is_blocked,
         preparing=slots.preparing(connection, run.seq),
-        waiting=waiting,
+        waiting=look.waiting,
         stalled_since=stalled,
     )
 

@@ -22,10 +22,9 @@ from towline.reconciler.layout import plans_for
 from towline.reconciler.offer import Offer, OfferedRelease, retuned
 from towline.reconciler.snapshot import FleetSeen
 from towline.reconciler.statements import find_offer
-from towline.reconciler.store import fleet, ownership
+from towline.reconciler.store import counters, fleet, ownership
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.choice import Affine, Choice, Portion
-from towline.reconciler.store.columns import sum_of
 from towline.reconciler.store.condition_keys import ConditionGroup
 from towline.reconciler.store.ownership import Claim
 from towline.schemas.states import RunState, TargetState
@@ -172,11 +171,8 @@ def count_targets(
 ) -> int:
     """Targets of the run that count for a batch's goal: not skipped, in the batch's filters."""
     if within is None:
-        counts = t.deployment_counts.c
-        statement = select(sum_of(counts.n)).where(
-            counts.run_seq == run_seq, counts.status != TargetState.SKIPPED.value
-        )
-        return int(connection.execute(statement).scalar_one())
+        standings = counters.of_run(connection, run_seq)
+        return sum(n for each, n in standings.items() if each.status != TargetState.SKIPPED.value)
     return connection.execute(
         select(func.count())
         .select_from(t.targets)

@@ -218,6 +218,8 @@ class Snapshot:
     aftercare: Aftercare = Aftercare()
     is_swept: bool = False
     """Who of the last batch is silent for offline.after was asked this time."""
+    is_rechecked: bool = False
+    """Who left the filters was."""
     silence: Silence = NOBODY
     """Of those who wait before the last batch."""
     next_clock: int | None = None

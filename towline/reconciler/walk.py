@@ -179,10 +179,7 @@ class _Walk:
             size *= 2
 
     def _judged(self, numbers: Sequence[int]) -> Mapping[int, _Word]:
-        new = walking.not_in_run(self._connection, self._choice, numbers)
-        if not new:
-            return {}
-        keys = walking.keys_of_owned(self._connection, self._choice, new)
+        keys = walking.keys_of_new(self._connection, self._choice, numbers)
         return {number: self._word(key) for number, key in keys.items()}
 
 

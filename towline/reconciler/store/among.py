@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
@@ -24,3 +25,11 @@ def among(
         return column == any_(literal(listed, ARRAY(BigInteger)))
     values = func.json_each(json.dumps(listed)).table_valued("value")
     return column.in_(select(values.c.value))
+
+
+def listed(connection: Connection, numbers: Iterable[int]) -> Any:
+    """The numbers as the rows of a table, `value`, in one parameter as well."""
+    if connection.dialect.name == "postgresql":
+        array = func.unnest(literal(list(numbers), ARRAY(BigInteger)))
+        return array.table_valued("value", name="listed").render_derived()
+    return func.json_each(json.dumps(list(numbers))).table_valued("value", name="listed")

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row
 
-from towline.reconciler.store.tables import overrides
+from towline.reconciler.store import overrides
 
 KEY = "approve"
 GATE_KEY, RETRY = "gate", "retry"
@@ -32,11 +32,7 @@ class Approvals:
 
 def approvals_of(connection: Connection, run_seq: int, now: int) -> Approvals:
     """Read them; each row's value is `{"hold": REASON, "batch": NUMBER or null}`."""
-    found = connection.execute(
-        select(overrides)
-        .where(overrides.c.run_seq == run_seq, overrides.c.key.in_((KEY, GATE_KEY)))
-        .order_by(overrides.c.id)
-    ).all()
+    found = overrides.of_run(connection, run_seq)
     rows = [row for row in found if row.key == KEY]
     fresh = [row for row in rows if row.until is None or row.until > now]
     start = _for(fresh, "WaitingForApproval", None)

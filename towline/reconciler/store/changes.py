@@ -12,7 +12,6 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, Table, bindparam, insert, select
 
 from towline.reconciler.store.causes import Cause, cause_of, is_recorded
-from towline.reconciler.store.columns import picked
 from towline.reconciler.store.tables import batches, events, holds, runs, targets
 
 PREFIX = "changed."
@@ -128,25 +127,24 @@ def targets_gone(connection: Connection, run_seq: int, devices: Iterable[int]) -
     _record_moves(connection, run_seq, [({"was": "skipped", "now": None}, sorted(devices))])
 
 
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Targets that were alike and are alike again, by the values of their columns."""
+
+    was: Mapping[str, Any]
+    now: Mapping[str, Any]
+    devices: Sequence[int]
+
+
 def targets_changed(
-    connection: Connection, run_seq: int, before: Sequence[Row[Any]], after: Sequence[Row[Any]]
+    connection: Connection, run_seq: int, told: Sequence[str], moved: Iterable[Move]
 ) -> None:
-    """Targets changed; the rows hold `device_seq`, `status` and the told columns that were set."""
-    if not after:
-        return
-    names = [name for name in TOLD_OF_TARGETS if name in after[0]._fields]
-    told = ("device_seq", "status", *names)
-    old = {device: was for device, *was in map(picked(before[0], told), before)}
-    # Of many that change few change otherwise.
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    for device, *value in map(picked(after[0], told), after):
-        groups.setdefault((*old[device], *value), []).append(device)
+    """Targets changed: `told` are those told columns that were set."""
     moves = []
-    for (status, *values), devices in groups.items():
-        was, now = values[: len(names)], values[len(names) + 1 :]
-        changed = {n: new for n, old, new in zip(names, was, now, strict=True) if new != old}
+    for each in moved:
+        changed = {name: each.now[name] for name in told if each.now[name] != each.was[name]}
         if changed:
-            moves.append(({"was": status, "now": changed}, sorted(devices)))
+            moves.append(({"was": each.was["status"], "now": changed}, sorted(each.devices)))
     _record_moves(connection, run_seq, moves)
 
 

@@ -23,12 +23,18 @@ from sqlalchemy import (
     select,
 )
 
-from towline.reconciler.store import hints
-from towline.reconciler.store.silence import LAST_SEEN, NOT_LAST, UNGRANTED, Silence, is_in
+from towline.reconciler.store import counters, hints
+from towline.reconciler.store.silence import (
+    LAST_SEEN,
+    NOT_LAST,
+    UNGRANTED,
+    Silence,
+    batches_before_last,
+    is_in,
+)
 from towline.reconciler.store.sweeps import sweep_s
 from towline.reconciler.store.tables import (
     IS_AWAY,
-    deployment_counts,
     device_state,
     edge_devices,
     runs,
@@ -167,8 +173,14 @@ STANDS = targets.c.waits == ""
 """Its clock runs: it does not wait for a window or a lock."""
 
 _IS_NEWEST = targets.c.run_seq == bindparam("newest", type_=Integer)
-_IS_DUE = targets.c.deadline <= bindparam("now")
-_COUNTS = deployment_counts.c
+IS_DUE = targets.c.deadline <= bindparam("now")
+IS_UNFETCHED = and_(
+    targets.c.status == literal_column(f"'{TargetState.PENDING}'"), targets.c.fetched_at.is_(None)
+)
+"""Of one that holds a grant: it has not begun."""
+IS_UNFETCHED_FOR_LONG = and_(
+    IS_UNFETCHED, _IS_NEWEST, targets.c.granted_at <= bindparam("unseen_since")
+)
 
 
 def _lapsing(*where: ColumnElement[bool]) -> Select[Any]:
@@ -189,7 +201,7 @@ _TIMED_OUT = by_deadline(
         targets.c.granted_at.is_not(None),
         # Whoever falls silent for long no longer says that it waits for a window or a lock.
         or_(STANDS, bindparam("silent_since") >= LAST_SEEN),
-        _IS_DUE,
+        IS_DUE,
     )
 )
 _UNPREPARED = by_deadline(
@@ -198,54 +210,52 @@ _UNPREPARED = by_deadline(
         targets.c.status == TargetState.PENDING.value,
         targets.c.granted_at.is_(None),
         targets.c.staged_at.is_(None),
-        _IS_DUE,
+        IS_DUE,
     )
 )
-_NOT_FETCHED = away(
-    _lapsing(
-        IS_AWAY,
-        _IS_NEWEST,
-        targets.c.status == TargetState.PENDING.value,
-        targets.c.granted_at <= bindparam("unseen_since"),
-        targets.c.fetched_at.is_(None),
-    )
-)
-_DEFERRED = select(_COUNTS.n).where(
-    _COUNTS.run_seq == bindparam("newest"), _COUNTS.reason == "OfflineDeferred"
-)
+_NOT_FETCHED = away(_lapsing(IS_AWAY, IS_UNFETCHED_FOR_LONG))
 _GOES_BACK = targets.c.goes_back.is_(literal_column("true"))
-_ASKED_FOR = select(
-    exists(_DEFERRED.where(_COUNTS.batch.not_in(NOT_LAST))),
-    and_(
-        exists(_DEFERRED),
-        exists(_by_who_goes_back(select(targets.c.run_seq).where(_IS_NEWEST, _GOES_BACK))),
-    ),
+_GOES_ANY_BACK = select(
+    exists(_by_who_goes_back(select(targets.c.run_seq).where(_IS_NEWEST, _GOES_BACK)))
 )
-"""Whether a deferred device may return into the last batch, or onto its way back."""
 
 
 def lapsed(
-    connection: Connection, asked: Asked, still_owned: ColumnElement[bool], early: Silence
+    connection: Connection,
+    asked: Asked,
+    still_owned: ColumnElement[bool],
+    early: Silence,
+    *,
+    is_any_due: bool,
+    is_any_unfetched: bool,
 ) -> tuple[Lapsed, ...]:
     """At most 500 targets of each kind of lapse.
 
-    `still_owned` is the manifest's filter over `edge_devices`.
+    `still_owned` is the manifest's filter over `edge_devices`. `is_any_due`: the deadline of a
+    target is over. `is_any_unfetched`: a grant was not fetched for long.
     """
     found: list[Lapsed] = []
-    for lapse, statement in _statements(connection, asked, still_owned, early):
+    statements = [*_of_granted(is_any_due=is_any_due, is_any_unfetched=is_any_unfetched)]
+    statements += _of_waiting(connection, asked, still_owned, early)
+    for lapse, statement in statements:
         rows = connection.execute(statement, asked.named)
         found += [Lapsed(run, device, batch, lapse) for run, device, batch in rows]
     return tuple(sorted(set(found), key=lambda each: (each.run_seq, each.device_seq)))
 
 
-def _statements(
+def _of_granted(*, is_any_due: bool, is_any_unfetched: bool) -> Iterator[tuple[Lapse, Select[Any]]]:
+    if is_any_due:
+        yield Lapse.TIMED_OUT, _TIMED_OUT
+        yield Lapse.UNPREPARED, _UNPREPARED
+    if is_any_unfetched:
+        yield Lapse.NOT_FETCHED, _NOT_FETCHED
+
+
+def _of_waiting(
     connection: Connection, asked: Asked, still_owned: ColumnElement[bool], early: Silence
 ) -> Iterator[tuple[Lapse, Select[Any]]]:
     if asked.is_recheck or asked.is_sweep:
         yield Lapse.LEFT, _lapsing(UNGRANTED, targets.c.goes_back.is_(False), ~still_owned)
-    yield Lapse.TIMED_OUT, _TIMED_OUT
-    yield Lapse.UNPREPARED, _UNPREPARED
-    yield Lapse.NOT_FETCHED, _NOT_FETCHED
     # Before the last batch a silent device is replaced at once.
     if early.heard_since is not None and early.heard_since <= asked.unseen_since:
         is_early = is_in(early.batches)
@@ -254,10 +264,11 @@ def _statements(
         is_late = or_(targets.c.batch.not_in(NOT_LAST), targets.c.goes_back)
         may_wait = or_(still_owned, targets.c.goes_back)
         yield Lapse.OFFLINE, _lapsing(UNGRANTED, may_wait, is_late, _silent("silent_since"))
-    into_last, on_way_back = connection.execute(_ASKED_FOR, asked.named).one()
-    if into_last:
+    standings = counters.of_run(connection, asked.newest)
+    deferred = {each.batch for each in standings if each.reason == "OfflineDeferred"}
+    if deferred - batches_before_last(connection, asked.newest):
         yield Lapse.RETURNED, _returned(_may_enter(still_owned))
-    if on_way_back:
+    if deferred and connection.execute(_GOES_ANY_BACK, asked.named).scalar_one():
         yield Lapse.RETURNED, _by_who_goes_back(_returned(_GOES_BACK))
 
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from towline.reconciler.store.columns import picked
+from towline.reconciler.store.remembered import remembered
 from towline.reconciler.store.tables import deployment_counts, targets
 from towline.schemas.states import TargetState
 
@@ -61,6 +62,11 @@ def standing_of(row: Row[Any]) -> Standing:
     return _standing(*picked(row, MADE_OF)(row))
 
 
+def standing_with(values: Mapping[str, Any]) -> Standing:
+    """Of a target that has these values in the columns of MADE_OF."""
+    return _standing(*(values[name] for name in MADE_OF))
+
+
 def standings(rows: Sequence[Row[Any]]) -> Counter[Standing]:
     """Rows of one statement counted by their standing."""
     found: Counter[Standing] = Counter()
@@ -81,7 +87,22 @@ def _standing(
     is_set_aside: bool,
 ) -> Standing:
     is_granted, is_verified = granted_at is not None, verified_at is not None
-    return Standing(batch, arm or "", status, reason, is_granted, is_verified, is_set_aside)
+    return Standing(batch, arm or "", status, reason, is_granted, is_verified, bool(is_set_aside))
+
+
+def of_run(connection: Connection, run_seq: int) -> Mapping[Standing, int]:
+    """How many of a run's targets stand how: few rows, that answer many of a pass' questions."""
+
+    def ask() -> Mapping[Standing, int]:
+        rows = connection.execute(_OF_RUN, {"of_run": run_seq})
+        return {Standing(*standing): n for *standing, n in rows}
+
+    return remembered(connection, "counters", run_seq, [deployment_counts], ask)
+
+
+_OF_RUN = select(
+    *(deployment_counts.c[name] for name in Standing._fields), deployment_counts.c.n
+).where(deployment_counts.c.run_seq == bindparam("of_run"))
 
 
 def counted(connection: Connection, *where: ColumnElement[bool]) -> Counter[Standing]:
@@ -113,8 +134,9 @@ def add(connection: Connection, run_seq: int, changes: Counter[Standing]) -> Non
     if not rows:
         return
     connection.execute(_adding(connection.dialect.name), rows)
-    # A reason is a device's word: what nobody stands in any more leaves no row.
-    connection.execute(_FORGETTING, {"of_run": run_seq})
+    if any(n < 0 for n in changes.values()):
+        # A reason is a device's word: what nobody stands in any more leaves no row.
+        connection.execute(_FORGETTING, {"of_run": run_seq})
 
 
 @lru_cache

@@ -8,14 +8,12 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from towline.reconciler.store import changed_devices
+from towline.reconciler.store import changed_devices, counters
 from towline.reconciler.store.choice import OWNED_BY_OTHER, Choice, is_new, owned
-from towline.reconciler.store.columns import sum_of
 from towline.reconciler.store.condition_keys import ConditionGroup, group_of, joined, key_of
 from towline.reconciler.store.remembered import remembered
 from towline.reconciler.store.tables import (
     component_versions,
-    deployment_counts,
     device_components,
     device_state,
     edge_devices,
@@ -53,11 +51,8 @@ def has_more_than(connection: Connection, organization: str, run_seq: int) -> bo
 
 def in_run(connection: Connection, run_seq: int) -> int:
     """How many devices the run has a target for that will not come back as a new one."""
-    statement = select(sum_of(deployment_counts.c.n)).where(
-        deployment_counts.c.run_seq == run_seq, deployment_counts.c.reason != OWNED_BY_OTHER
-    )
-    found: int = connection.execute(statement).scalar_one()
-    return found
+    standings = counters.of_run(connection, run_seq)
+    return sum(n for standing, n in standings.items() if standing.reason != OWNED_BY_OTHER)
 
 
 def conditions(connection: Connection, choice: Choice) -> list[ConditionGroup]:

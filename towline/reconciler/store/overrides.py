@@ -4,8 +4,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select
 
+from towline.reconciler.store.remembered import remembered
 from towline.reconciler.store.tables import overrides
 
 
@@ -45,6 +46,22 @@ def lay_override(
     )
 
 
+def of_run(connection: Connection, run_seq: int) -> list[Row[Any]]:
+    """What people laid over the run, in order, but for the devices that they named."""
+
+    def ask() -> tuple[Row[Any], ...]:
+        return tuple(connection.execute(_OF_RUN, {"of_run": run_seq}).all())
+
+    return list(remembered(connection, "overrides", run_seq, [overrides], ask))
+
+
+_OF_RUN = (
+    select(overrides)
+    .where(overrides.c.run_seq == bindparam("of_run"), overrides.c.key != "device")
+    .order_by(overrides.c.id)
+)
+
+
 def named_devices(connection: Connection, organization: str, deployment: str) -> tuple[str, ...]:
     """Devices that people added by hand to a Deployment of strategy manual."""
     rows = connection.execute(
@@ -55,6 +72,21 @@ def named_devices(connection: Connection, organization: str, deployment: str) ->
         )
     )
     return tuple(sorted(set(rows.scalars())))
+
+
+def is_resumed(connection: Connection, organization: str, deployment: str) -> bool:
+    """Whether the last override of `paused` stands over a manifest that says so."""
+    found = connection.execute(
+        select(overrides.c.over)
+        .where(
+            overrides.c.organization == organization,
+            overrides.c.deployment == deployment,
+            overrides.c.key == "paused",
+        )
+        .order_by(overrides.c.id.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+    return found is True
 
 
 def lapse_paused(connection: Connection, organization: str, paused: Collection[str]) -> None:

@@ -6,8 +6,9 @@ Several Deployments may deliver one revision; each has its own figures.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
+from towline.reconciler.store.remembered import remembered
 from towline.reconciler.store.tables import plans
 
 
@@ -49,9 +50,14 @@ def recorded_targets(
 
 
 def _counts(connection: Connection, organization: str, revision: str) -> Mapping[str, Any]:
-    found = connection.execute(
-        select(plans.c.counts).where(
-            plans.c.organization == organization, plans.c.revision == revision
-        )
-    ).scalar_one_or_none()
-    return found or {}
+    named = {"of_organization": organization, "revision": revision}
+
+    def ask() -> Mapping[str, Any]:
+        return connection.execute(_COUNTS, named).scalar_one_or_none() or {}
+
+    return remembered(connection, "plan", named, [plans], ask)
+
+
+_COUNTS = select(plans.c.counts).where(
+    plans.c.organization == bindparam("of_organization"), plans.c.revision == bindparam("revision")
+)

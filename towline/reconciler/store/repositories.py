@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
+from towline.reconciler.store.remembered import remembered
 from towline.reconciler.store.tables import manifests, organizations, repositories
 from towline.reconciler.store.targets import insert_ignoring
 from towline.reconciler.store.ties import OF_ALL
@@ -36,9 +37,19 @@ def organizations_of_all(connection: Connection) -> list[str]:
 
 def get(connection: Connection, organization: str) -> Row[Any]:
     """The organization's repository."""
-    return connection.execute(
-        select(repositories).where(repositories.c.organization == organization)
-    ).one()
+    named = {"of_organization": organization}
+    return remembered(
+        connection,
+        "repository",
+        named,
+        [repositories],
+        lambda: connection.execute(_REPOSITORY, named).one(),
+    )
+
+
+_REPOSITORY = select(repositories).where(
+    repositories.c.organization == bindparam("of_organization")
+)
 
 
 def restored_at(connection: Connection, organization: str) -> int:

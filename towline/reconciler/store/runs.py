@@ -8,6 +8,7 @@ from sqlalchemy import (
     Connection,
     Row,
     Table,
+    and_,
     bindparam,
     delete,
     exists,
@@ -20,7 +21,13 @@ from sqlalchemy import (
 
 from towline.reconciler.store import changes
 from towline.reconciler.store.remembered import remembered
-from towline.reconciler.store.tables import batches, edge_devices, holds, runs, targets
+from towline.reconciler.store.tables import (
+    batches,
+    deployment_counts,
+    edge_devices,
+    holds,
+    runs,
+)
 from towline.reconciler.store.ties import OF_ALL
 from towline.schemas.states import (
     LIVE_RUNS,
@@ -86,21 +93,32 @@ def count_turns(connection: Connection, organization: str, deployment: str, revi
     ).scalar_one()
 
 
-def was_completed(
+def history(
     connection: Connection, organization: str, deployment: str, revision: str
-) -> bool:
-    """True when at least one device completed the revision in this Deployment."""
-    found = exists(
-        select(targets.c.run_seq)
-        .join(runs, runs.c.seq == targets.c.run_seq)
-        .where(
-            runs.c.organization == organization,
-            runs.c.deployment == deployment,
-            runs.c.revision == revision,
-            targets.c.status == TargetState.COMPLETED.value,
-        )
-    )
-    return bool(connection.execute(select(found)).scalar_one())
+) -> tuple[int, bool]:
+    """How many runs the revision had in this Deployment; whether a device ever completed it."""
+    named = {"of_organization": organization, "of_deployment": deployment, "revision": revision}
+
+    def ask() -> tuple[int, bool]:
+        turns, was_completed = connection.execute(_HISTORY, named).one()
+        return turns, bool(was_completed)
+
+    return remembered(connection, "history", named, [runs, deployment_counts], ask)
+
+
+_OF_REVISION = and_(
+    runs.c.organization == bindparam("of_organization"),
+    runs.c.deployment == bindparam("of_deployment"),
+    runs.c.revision == bindparam("revision"),
+)
+_HISTORY = select(
+    select(func.count()).select_from(runs).where(_OF_REVISION).scalar_subquery(),
+    exists(
+        select(deployment_counts.c.n)
+        .join(runs, runs.c.seq == deployment_counts.c.run_seq)
+        .where(_OF_REVISION, deployment_counts.c.status == TargetState.COMPLETED.value)
+    ),
+)
 
 
 def insert_run(connection: Connection, values: dict[str, Any]) -> int:

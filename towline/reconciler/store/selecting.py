@@ -11,10 +11,8 @@ from sqlalchemy import (
     Select,
     String,
     and_,
-    bindparam,
     case,
     delete,
-    exists,
     func,
     literal,
     null,
@@ -35,7 +33,7 @@ from towline.reconciler.store.condition_keys import (
     release_index,
 )
 from towline.reconciler.store.counters import Standing
-from towline.reconciler.store.tables import deployment_counts, edge_devices, targets
+from towline.reconciler.store.tables import edge_devices, targets
 from towline.reconciler.store.targets import insert_ignoring
 from towline.schemas.states import TargetState
 
@@ -188,19 +186,10 @@ def _number(release: int | None) -> int:
     return NO_RELEASE if release is None else release
 
 
-_TELLS_CLAIMS = select(
-    exists(
-        select(deployment_counts.c.n).where(
-            deployment_counts.c.run_seq == bindparam("of_run"),
-            deployment_counts.c.reason == OWNED_BY_OTHER,
-        )
-    )
-)
-
-
 def _forget_claims(connection: Connection, choice: Choice, chosen: Select[Any]) -> None:
     """The rows that said who else owns the chosen devices go: they enter the run anew."""
-    if not connection.execute(_TELLS_CLAIMS, {"of_run": choice.run_seq}).scalar_one():
+    standings = counters.of_run(connection, choice.run_seq)
+    if all(standing.reason != OWNED_BY_OTHER for standing in standings):
         return
     told = and_(
         targets.c.run_seq == choice.run_seq,

@@ -22,10 +22,11 @@ from sqlalchemy import (
     update,
 )
 
+from towline.reconciler.store import counters
 from towline.reconciler.store.causes import is_recorded
+from towline.reconciler.store.runs import batches_of
 from towline.reconciler.store.tables import (
     batches,
-    deployment_counts,
     device_state,
     runs,
     targets,
@@ -70,25 +71,20 @@ def is_in(early: Sequence[int]) -> ColumnElement[bool]:
     return and_(targets.c.batch.in_(early), targets.c.goes_back.is_(False))
 
 
-_COUNTS = deployment_counts.c
-_EARLY_BATCHES = (
-    select(_COUNTS.batch)
-    .where(
-        _COUNTS.run_seq == bindparam("newest"),
-        _COUNTS.status == TargetState.PENDING.value,
-        _COUNTS.is_granted.is_(False),
-        _COUNTS.batch.in_(NOT_LAST),
-    )
-    .distinct()
-)
 _HEARD = later(LAST_SEEN, targets.c.created_at)
+
+
+def batches_before_last(connection: Connection, run_seq: int) -> set[int]:
+    """Where a silent device makes room for another."""
+    return {row.number for row in batches_of(connection, run_seq) if not row.is_last}
 
 
 def silence(
     connection: Connection, run_seq: int, kept: int | None, *, now: int, seen_s: int
 ) -> Silence:
     """Who may be silent for `seen_s`, or when; `kept` is the run's `heard_since`."""
-    early = sorted(connection.execute(_EARLY_BATCHES, {"newest": run_seq}).scalars())
+    waiting = {each.batch for each in counters.of_run(connection, run_seq) if each.is_waiting}
+    early = sorted(waiting & batches_before_last(connection, run_seq))
     if not early:
         return NOBODY
     # In a private copy time is played. A kept time that has yet to come is of another clock.

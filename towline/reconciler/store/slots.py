@@ -11,21 +11,18 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
-    case,
     exists,
     func,
     or_,
     select,
 )
 
-from towline.reconciler.store import hints
+from towline.reconciler.store import counters, hints
 from towline.reconciler.store.causes import is_recorded
-from towline.reconciler.store.clocks import RUNS_OF_DEPLOYMENT, away
+from towline.reconciler.store.clocks import RUNS_OF_DEPLOYMENT
 from towline.reconciler.store.columns import sum_of
 from towline.reconciler.store.tables import (
-    IS_AWAY,
     IS_READY,
-    batches,
     deployment_counts,
     device_state,
     edge_devices,
@@ -37,12 +34,6 @@ PAGE = 1000
 _LEAST, _MOST = 100, 5000
 _ACTIVE = [state.value for state in ACTIVE_TARGETS]
 _COUNTS = deployment_counts.c
-_HOLDS_SLOT = (
-    IS_AWAY,
-    targets.c.is_set_aside.is_(False),
-    targets.c.run_seq.in_(RUNS_OF_DEPLOYMENT),
-)
-
 # Statements are built once: each pass asks all of them, and building costs more than asking.
 _IN_FLIGHT = select(sum_of(_COUNTS.n)).where(
     _COUNTS.run_seq.in_(RUNS_OF_DEPLOYMENT),
@@ -52,26 +43,6 @@ _IN_FLIGHT = select(sum_of(_COUNTS.n)).where(
         _COUNTS.status.in_(_ACTIVE),
         and_(_COUNTS.status == TargetState.COMPLETED.value, _COUNTS.is_verified.is_(False)),
     ),
-)
-_PREPARING = select(sum_of(_COUNTS.n)).where(
-    _COUNTS.run_seq == bindparam("of_run"),
-    _COUNTS.status == TargetState.PENDING.value,
-    _COUNTS.is_granted.is_(False),
-    _COUNTS.reason.not_in(("Staged", "RollingBack")),
-)
-_IS_SEEN = device_state.c.last_seen >= bindparam("seen_after")
-_HOLDERS: Any = (
-    select(
-        func.count(case((targets.c.waits != "", 1))),
-        func.min(case((_IS_SEEN, targets.c.granted_at))),
-    )
-    .select_from(targets)
-    .join(device_state, device_state.c.device_seq == targets.c.device_seq)
-    .where(*_HOLDS_SLOT)
-)
-_AT_WORK = away(_HOLDERS)
-_LAST_VERDICT = select(func.max(batches.c.last_verdict_at)).where(
-    batches.c.run_seq == bindparam("of_run")
 )
 
 
@@ -83,7 +54,11 @@ def in_flight(connection: Connection, organization: str, deployment: str) -> int
 
 def preparing(connection: Connection, run_seq: int) -> int:
     """Selected devices of a run that have not staged the release yet."""
-    return int(connection.execute(_PREPARING, {"of_run": run_seq}).scalar_one())
+    return sum(
+        n
+        for each, n in counters.of_run(connection, run_seq).items()
+        if each.is_waiting and each.reason not in ("Staged", "RollingBack")
+    )
 
 
 def going_back(connection: Connection, run_seq: int) -> int:
@@ -109,24 +84,6 @@ def to_send_back(connection: Connection, run_seq: int, limit: int = PAGE) -> tup
         .limit(limit)
     )
     return tuple(rows.scalars())
-
-
-def at_work(
-    connection: Connection, organization: str, deployment: str, seen_after: int
-) -> tuple[int, int | None]:
-    """How many of those that hold a slot say that they wait for a window or a lock.
-
-    And when the oldest grant was given that an online device holds; None when none does.
-    """
-    named = {"of_organization": organization, "of_deployment": deployment}
-    waiting, since = connection.execute(_AT_WORK, named | {"seen_after": seen_after}).one()
-    return waiting, since
-
-
-def last_verdict_at(connection: Connection, run_seq: int) -> int:
-    """When any batch of the run last got a verdict; 0 without one."""
-    found: int | None = connection.execute(_LAST_VERDICT, {"of_run": run_seq}).scalar_one()
-    return found or 0
 
 
 def may_be_ready(connection: Connection, run_seq: int) -> bool:

@@ -6,20 +6,31 @@ rebuilds is recorded here, and where devices are selected.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, select, update
+from sqlalchemy import (
+    ClauseElement,
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from towline.reconciler.store import changes, counters, silence
 from towline.reconciler.store.among import among
 from towline.reconciler.store.causes import is_recorded
+from towline.reconciler.store.changes import Move
 from towline.reconciler.store.counters import Standing
-from towline.reconciler.store.tables import deployment_counts, targets
+from towline.reconciler.store.tables import targets
+from towline.reconciler.store.together import ask, together
 from towline.schemas.states import ACTIVE_TARGETS, TargetState, move_target
 
 
@@ -60,8 +71,7 @@ def move(
     if after in _OVER:
         values.setdefault("deadline", None)  # the index of clocks holds those that run
     chosen = and_(targets.c.run_seq == run_seq, targets.c.status.in_(allowed), where)
-    seen = _update(connection, run_seq, chosen, {"status": after.value, **values})
-    return [row.device_seq for row in seen]
+    return _update(connection, run_seq, chosen, {"status": after.value, **values})
 
 
 def change(
@@ -71,8 +81,7 @@ def change(
 
     Returns their devices.
     """
-    seen = _update(connection, run_seq, and_(targets.c.run_seq == run_seq, where), values)
-    return [row.device_seq for row in seen]
+    return _update(connection, run_seq, and_(targets.c.run_seq == run_seq, where), values)
 
 
 def move_one(connection: Connection, target: Row[Any], after: TargetState, **values: Any) -> None:
@@ -90,7 +99,7 @@ def change_one(connection: Connection, target: Row[Any], **values: Any) -> None:
 
 def _update_one(connection: Connection, target: Row[Any], values: dict[str, Any]) -> None:
     """As `_update`, with statements that are built once: reports come one by one."""
-    told = any(name in values for name in changes.TOLD_OF_TARGETS)
+    told = [name for name in changes.TOLD_OF_TARGETS if name in values]
     is_counted = not values.keys().isdisjoint(counters.MADE_OF)
     of = {"of_run": target.run_seq, "of_device": target.device_seq, "stands": target.status}
     new = {f"new_{name}": value for name, value in values.items()}
@@ -100,7 +109,8 @@ def _update_one(connection: Connection, target: Row[Any], values: dict[str, Any]
         moved.subtract(counters.standings([target]))
         _count(connection, target.run_seq, moved)
     if told and after and is_recorded(connection):
-        changes.targets_changed(connection, target.run_seq, [target], after)
+        move = Move(target._asdict(), after[0]._asdict(), [target.device_seq])
+        changes.targets_changed(connection, target.run_seq, told, [move])
 
 
 @lru_cache(maxsize=256)
@@ -122,29 +132,66 @@ def _updating(names: frozenset[str]) -> ReturningUpdate[Any]:
 
 def _update(
     connection: Connection, run_seq: int, chosen: ColumnElement[bool], values: dict[str, Any]
-) -> Sequence[Row[Any]]:
-    """Update, count and record; returns the rows as they were, by `device_seq` and `status`."""
-    told = {name for name in changes.TOLD_OF_TARGETS if name in values}
+) -> list[int]:
+    """Update, count and record; returns the devices of the targets."""
+    told = [name for name in changes.TOLD_OF_TARGETS if name in values]
     is_counted = not values.keys().isdisjoint(counters.MADE_OF)
-    # Whole columns only: SQLite gets `IS NOT NULL` wrong in a RETURNING.
-    names = {"device_seq", "status", *told, *(counters.MADE_OF if is_counted else ())}
-    columns = [targets.c[name] for name in sorted(names)]
-    before = connection.execute(select(*columns).where(chosen)).all()
+    names = sorted({"status", *told, *(counters.MADE_OF if is_counted else ())})
+    before = _read(connection, names, chosen)
     if not before:
-        return before
-    same = among(connection, targets.c.device_seq, (row.device_seq for row in before))
-    statement = update(targets).where(targets.c.run_seq == run_seq, same).values(**values)
-    if not told and not is_counted:
-        connection.execute(statement)
-        return before
-    after = connection.execute(statement.returning(*columns)).all()
-    if is_counted:
-        moved = counters.standings(after)
-        moved.subtract(counters.standings(before))
-        _count(connection, run_seq, moved)
-    if told and is_recorded(connection):
-        changes.targets_changed(connection, run_seq, before, after)
-    return before
+        return []
+    same = and_(targets.c.run_seq == run_seq, among(connection, targets.c.device_seq, list(before)))
+    connection.execute(update(targets).where(same).values(**values))
+    if told or is_counted:
+        moves = _moves(connection, names, before, same, values)
+        if is_counted:
+            _count(connection, run_seq, _recounted(moves))
+        if told and is_recorded(connection):
+            changes.targets_changed(connection, run_seq, told, moves)
+    return list(before)
+
+
+_Rows = dict[int, tuple[Any, ...]]
+
+
+def _read(connection: Connection, names: Sequence[str], where: ColumnElement[bool]) -> _Rows:
+    """Columns of the targets by their devices."""
+    question = select(targets.c.device_seq, *(targets.c[name] for name in names)).where(where)
+    (rows,) = ask(connection, together(connection.dialect.name, question), {})
+    return {device: tuple(values) for device, *values in rows}
+
+
+def _moves(
+    connection: Connection,
+    names: Sequence[str],
+    before: _Rows,
+    same: ColumnElement[bool],
+    values: Mapping[str, Any],
+) -> list[Move]:
+    """What the targets that were updated are now. Many that move together are alike in all of it.
+
+    Only what the database worked out is read again.
+    """
+    worked_out = [name for name in names if isinstance(values.get(name), ClauseElement)]
+    after = _read(connection, worked_out, same) if worked_out else {}
+    groups: dict[tuple[tuple[Any, ...], tuple[Any, ...]], list[int]] = {}
+    for device, was in before.items():
+        groups.setdefault((was, after.get(device, ())), []).append(device)
+    moves = []
+    for (old, new), devices in groups.items():
+        stood = dict(zip(names, old, strict=True))
+        plain = {name: value for name, value in values.items() if name in stood}
+        stands = {**stood, **plain, **dict(zip(worked_out, new, strict=True))}
+        moves.append(Move(stood, stands, devices))
+    return moves
+
+
+def _recounted(moves: Iterable[Move]) -> Counter[Standing]:
+    moved: Counter[Standing] = Counter()
+    for move in moves:
+        moved[counters.standing_with(move.now)] += len(move.devices)
+        moved[counters.standing_with(move.was)] -= len(move.devices)
+    return moved
 
 
 def _count(connection: Connection, run_seq: int, moved: Counter[Standing]) -> None:
@@ -168,23 +215,19 @@ def has_no_other_active() -> ColumnElement[bool]:
     )
 
 
-_COUNTED = select(deployment_counts).where(
-    deployment_counts.c.run_seq == bindparam("of_run"), deployment_counts.c.is_set_aside.is_(False)
-)
-
-
 def groups_by_batch(connection: Connection, run_seq: int) -> dict[int, list[TargetGroup]]:
     """How many targets of each batch are in which condition; set-aside verdicts do not count."""
-    rows = connection.execute(_COUNTED, {"of_run": run_seq})
     found: dict[int, list[TargetGroup]] = {}
-    for row in rows:
+    for standing, n in counters.of_run(connection, run_seq).items():
+        if standing.is_set_aside:
+            continue
         group = TargetGroup(
-            TargetState(row.status),
-            row.reason,
-            is_granted=row.is_granted,
-            is_verified=row.is_verified,
-            n=row.n,
-            arm=row.arm or None,
+            TargetState(standing.status),
+            standing.reason,
+            is_granted=standing.is_granted,
+            is_verified=standing.is_verified,
+            n=n,
+            arm=standing.arm or None,
         )
-        found.setdefault(row.batch, []).append(group)
+        found.setdefault(standing.batch, []).append(group)
     return found

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, literal, select, true, update
 
-from towline.reconciler.store.among import among
+from towline.reconciler.store.among import among, listed
 from towline.reconciler.store.choice import Choice
 from towline.reconciler.store.tables import device_state, passed_over, runs
 from towline.reconciler.store.targets import insert_ignoring
@@ -54,8 +54,11 @@ def keep(
         gone = among(connection, passed_over.c.device_seq, heard)
         connection.execute(delete(passed_over).where(of_run, gone))
     if passed:
-        rows = [{"run_seq": run_seq, "device_seq": device} for device in passed]
-        connection.execute(insert_ignoring(connection, passed_over), rows)
+        # SQLite reads `ON CONFLICT` after a bare FROM as part of a join: a condition stands there.
+        each = listed(connection, passed)
+        rows = select(literal(run_seq), each.c.value).where(true())
+        adding = insert_ignoring(connection, passed_over)
+        connection.execute(adding.from_select(["run_seq", "device_seq"], rows))
 
 
 _MOVING = (
