@@ -99,3 +99,53 @@ def test_who_changes_alone_does_not_stand_in_the_line() -> None:
         assert doorbell.count(DEVICES[-1]) == 1
 
     run(story())
+
+
+class Broken:
+    """Cannot be woken."""
+
+    def wake(self) -> None:
+        """Fail."""
+        raise RuntimeError("broken")
+
+
+class Deep:
+    """Is woken once."""
+
+    def __init__(self) -> None:
+        self.is_awake = False
+
+    def wake(self) -> None:
+        """It rang."""
+        self.is_awake = True
+
+
+def test_who_cannot_be_woken_keeps_nobody_asleep() -> None:
+    async def story() -> None:
+        doorbell, deep = opened(), Deep()
+        for sleeper in (Broken(), deep):
+            doorbell.park(DEVICES[0], sleeper)
+        doorbell.ring(DEVICES)
+        while await rung(doorbell, DEVICES) < len(DEVICES):
+            pass
+        assert deep.is_awake
+
+    run(story())
+
+
+def test_a_slice_that_fails_ends_no_ringing() -> None:
+    async def story() -> None:
+        doorbell, failures = opened(), [RuntimeError("once")]
+
+        def fail_once() -> bool:
+            if failures:
+                raise failures.pop()
+            return False
+
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        doorbell.is_busy = fail_once
+        doorbell.ring(DEVICES)
+        while await rung(doorbell, DEVICES) < len(DEVICES):
+            pass
+
+    run(story())

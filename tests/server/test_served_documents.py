@@ -283,3 +283,22 @@ def test_one_that_cannot_be_made_keeps_nobody_from_theirs(small: Simulation) -> 
     content, error = asyncio.run(story())
     assert isinstance(content, Content)
     assert isinstance(error, KeyError)
+
+
+def test_who_asks_while_no_thread_can_be_started_is_told_so(
+    small: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served, seq = documents(small), small.devices["till-1"].seq
+
+    async def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def story() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(asyncio, "to_thread", refuse)
+            with pytest.raises(RuntimeError, match="thread"):
+                await asyncio.wait_for(served.read(seq, PACKAGES), 5)
+        assert served.reading == 0
+        assert await asyncio.wait_for(served.read(seq, PACKAGES), 5)
+
+    asyncio.run(story())

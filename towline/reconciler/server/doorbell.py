@@ -8,6 +8,10 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Protocol
 
+import structlog
+
+log = structlog.get_logger()
+
 AT_ONCE = 500
 """More devices than this are rung one slice after the other, while the server keeps up."""
 AT_LEAST = 2
@@ -91,10 +95,13 @@ class Doorbell:
             self._ring_next()
 
     def _ring_next(self) -> None:
-        count = AT_LEAST if self.is_busy() else AT_ONCE
-        self._ring_now(list(islice(self._owed, count)))
-        if self._owed and not self.is_closed:
-            asyncio.get_running_loop().call_later(PACE_S, self._ring_next)
+        try:
+            count = AT_LEAST if self.is_busy() else AT_ONCE
+            self._ring_now(list(islice(self._owed, count)))
+        finally:
+            # Whatever went wrong, the others' turn comes: nobody else would begin with them.
+            if self._owed and not self.is_closed:
+                asyncio.get_running_loop().call_later(PACE_S, self._ring_next)
 
     def _ring_now(self, device_seqs: list[int]) -> None:
         for seq in device_seqs:
@@ -105,7 +112,10 @@ class Doorbell:
     def _wake(self, device_seqs: list[int]) -> None:
         for seq in device_seqs:
             for sleeper in self._parked.get(seq, ()):
-                sleeper.wake()
+                try:
+                    sleeper.wake()
+                except Exception as error:  # noqa: BLE001 whatever it was, the others are woken
+                    log.error("doorbell.unheard", device=seq, error=repr(error))
 
 
 class _Bell:

@@ -137,7 +137,7 @@ class ServedDocuments:
         waiting = {seq: self._asked.pop((seq, url)) for seq, url in asked.items()}
         rings = {seq: self._doorbell.count(seq) for seq in asked}
         self._under_way = len(asked)
-        found = await asyncio.to_thread(self._found, asked)
+        found = await self._found_elsewhere(asked)
         for number, (seq, read) in enumerate(found.items(), 1):
             self._under_way -= 1
             if isinstance(read, Content):
@@ -145,6 +145,13 @@ class ServedDocuments:
             _tell(waiting[seq], read)
             if number % SLICE == 0:
                 await self._give_way()
+
+    async def _found_elsewhere(self, asked: Mapping[int, str]) -> dict[int, Content | Exception]:
+        try:
+            return await asyncio.to_thread(self._found, asked)
+        except Exception as error:  # noqa: BLE001 no thread can be started, and yet all are told
+            log.error("document.failed", devices=len(asked), error=repr(error))
+            return dict.fromkeys(asked, error)
 
     async def _give_way(self) -> None:
         """Let what was handed out be signed, then those be answered for whom it is quicker done.
