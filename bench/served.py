@@ -20,7 +20,7 @@ from bench.session import ORGANIZATION
 from towline.reconciler.server import inlet, process, tls
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import FleetView
-from towline.reconciler.server.service import Service, ServiceSettings
+from towline.reconciler.server.service import BACKLOG, Service, ServiceSettings
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store, open_store
 from towline.schemas.keys import PrivateKey
@@ -71,7 +71,7 @@ def main() -> None:
         FleetView(ORGANIZATION, lambda: key, lambda: (b"{}",), dict, wake=lambda: None),
     )
     statements = _Statements(store)
-    listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
     thread = threading.Thread(target=service.run, args=(listener,))
     thread.start()
     known: dict[str, Callable[[], object]] = {

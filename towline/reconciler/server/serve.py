@@ -32,7 +32,7 @@ from towline.reconciler.server.founding import (
     the_server,
 )
 from towline.reconciler.server.only_server import only_on_folder
-from towline.reconciler.server.service import Service, ServiceSettings
+from towline.reconciler.server.service import BACKLOG, Service, ServiceSettings
 from towline.reconciler.server.tls import Certificate
 from towline.reconciler.store.address import STORE_FILE
 from towline.reconciler.store.apart import open_migrated
@@ -260,7 +260,7 @@ def _listen(settings: ServeSettings) -> socket.socket:
     host = "0.0.0.0" if is_open else settings.host  # noqa: S104 --lan says so
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, settings.port), family=family, backlog=2048)
+        return socket.create_server((host, settings.port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise Problem(
             f"cannot listen on {host}:{settings.port}: {error.strerror}",

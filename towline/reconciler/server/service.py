@@ -52,6 +52,9 @@ from towline.reconciler.tallies import DeviceTally
 END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GRACE_S = 5
 """How long a request in progress may go on when the server ends."""
+BACKLOG = 4096
+"""So many connections may wait to be accepted, where the system allows it: all come back at once
+after a restart, and whoever finds no room tries again only after a second."""
 BUSY = 32
 """While more than these reports wait to be written, or a slice's documents, few are woken."""
 WORDS_LIMIT = 1024
@@ -176,6 +179,7 @@ class Service:
             lifespan="off",
             log_config=None,
             access_log=False,
+            backlog=BACKLOG,
             server_header=False,
             # Of its own accord uvicorn would believe whoever calls from this machine.
             proxy_headers=bool(self._settings.trusted_proxies),
