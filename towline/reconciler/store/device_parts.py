@@ -71,7 +71,8 @@ def devices_part(
     where = device_lists.conditions(connection, organization, wanted)
     presence = device_lists.presence(wanted, seen_after)
     asked = _joined(select(t.edge_devices.c.seq, t.edge_devices.c.slug), presence).where(*where)
-    found = [_Fits(*row) for row in connection.execute(asked.limit(COUNTED + 1))]
+    # All at once: to fetch a thousand rows one by one takes longer than to find them.
+    found = [_Fits(*row) for row in connection.execute(asked.limit(COUNTED + 1)).all()]
     total, has_more = len(found), False
     if len(found) <= COUNTED:
         rows = _sorted(connection, found, order, behind)[: limit + 1]
