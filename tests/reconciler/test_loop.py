@@ -171,8 +171,13 @@ def test_a_clock_set_back_by_a_year_keeps_nothing_waiting(
     assert len(looked_at) == 4
 
 
+@pytest.mark.parametrize(
+    "trouble",
+    [RuntimeError("the disk is full"), OperationalError("SELECT", {}, Exception("the disk is full"))],
+    ids=["of the step", "of the store"],
+)
 def test_a_step_that_was_committed_is_rung_for_though_a_later_one_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Exception
 ) -> None:
     fleet = Simulation(tmp_path, devices=1)
     monkeypatch.setattr(fleet, "settle", lambda: None)
@@ -181,11 +186,11 @@ def test_a_step_that_was_committed_is_rung_for_though_a_later_one_fails(
 
     def fails_after_a_batch_was_opened(world: Snapshot) -> list[Action]:
         if world.batches:
-            raise RuntimeError("the disk is full")
+            raise trouble
         return real_decide(world)
 
     monkeypatch.setattr(passing, "decide", fails_after_a_batch_was_opened)
-    with pytest.raises(RuntimeError, match="disk"):
+    with pytest.raises(type(trouble), match="disk"):
         pass_over(fleet.store, fleet.head, "app", fleet.now, POLL_S, rung.update)
     assert rung == {fleet.devices["till-1"].seq}
 

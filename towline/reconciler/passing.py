@@ -17,10 +17,9 @@ from towline.reconciler.apply import Performer
 from towline.reconciler.decide import decide
 from towline.reconciler.head import Head
 from towline.reconciler.laid_over import with_overrides
-from towline.reconciler.leadership import Deposed
 from towline.reconciler.observe import observe, patience_of
 from towline.reconciler.store import dirt, sweeps
-from towline.reconciler.store.engine import AWAY, Store
+from towline.reconciler.store.engine import Store
 from towline.reconciler.store.silence import keep_silence
 
 STEPS_LIMIT = 200
@@ -101,8 +100,6 @@ def _steps(
         while not is_over:
             try:
                 done = _step(connection, head, deployment, now, poll_interval_s)
-            except (Deposed, *AWAY):
-                raise  # the trouble of all
             except Exception as error:
                 if steps:
                     raise _LaterFailed from error
