@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 
 from tests.reconciler.simulation import Simulation, manifest
 from tests.stores import open_quickly
+from towline.reconciler import passing
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store
 
@@ -119,9 +120,16 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("dies", ["before", "after"])
+@pytest.mark.parametrize(("turn_s", "deaths"), [(0, 30), (60, 15)], ids=["by step", "by pass"])
 def test_a_reconciler_that_dies_at_every_transaction_ends_where_one_that_never_dies_does(
-    tmp_path: Path, undisturbed: dict[str, Any], dies: str
+    tmp_path: Path,
+    undisturbed: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    dies: str,
+    turn_s: float,
+    deaths: int,
 ) -> None:
+    monkeypatch.setattr(passing, "TURN_S", turn_s)
     fleet = MortalSimulation(tmp_path, dies)
     assert live(fleet) == undisturbed
-    assert fleet.deaths > 15, "each transaction died once"
+    assert fleet.deaths > deaths, "each transaction died once"
