@@ -1,6 +1,7 @@
 """The loop: one Deployment's trouble stays its own, and what was committed is always rung for."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -224,4 +225,24 @@ def test_others_have_their_turn_after_a_step_that_took_long(
     monkeypatch.setattr(fleet.store, "write", counted)
     pass_over(fleet.store, fleet.head, "app", fleet.now, POLL_S)
     assert len(turns) > 2
+    assert fleet.run("app").status == "in_progress"
+
+
+def test_to_wait_for_its_turn_takes_nothing_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Simulation(tmp_path, devices=1)
+    monkeypatch.setattr(fleet, "settle", lambda: None)
+    fleet.commit(manifest("1.0.0", "  strategy: immediate\n"))
+    write, clock, turns = fleet.store.write, [0.0], []
+
+    def after_others() -> Any:
+        clock[0] += 10 * passing.TURN_S
+        turns.append(1)
+        return write()
+
+    monkeypatch.setattr(passing, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(fleet.store, "write", after_others)
+    pass_over(fleet.store, fleet.head, "app", fleet.now, POLL_S)
+    assert len(turns) == 1
     assert fleet.run("app").status == "in_progress"

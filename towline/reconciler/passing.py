@@ -93,10 +93,10 @@ def _steps(
     store: Store, head: Head, deployment: str, now: int, poll_interval_s: int, turn_s: float
 ) -> _Done:
     """Steps of one transaction, the last of which begins within so many seconds."""
-    began = time.monotonic()
     touched: set[int] = set()
     steps, is_over = 0, False
     with store.write() as connection:
+        began = time.monotonic()
         while not is_over:
             try:
                 done = _step(connection, head, deployment, now, poll_interval_s)
