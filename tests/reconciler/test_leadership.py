@@ -21,7 +21,7 @@ from towline.reconciler.head import Head
 from towline.reconciler.leadership import Deposed, FencedStore, Leadership
 from towline.reconciler.loop import LoopSettings, Reconciler
 from towline.reconciler.passing import pass_over
-from towline.reconciler.store import leader, postgres, runs
+from towline.reconciler.store import dirt, leader, postgres, runs
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store, open_store
 
@@ -203,3 +203,30 @@ def test_a_mirror_that_lags_behind_the_former_leader_judges_nothing(tmp_path: Pa
     assert not successor.look(NOW)
     assert successor.head is not None
     assert successor.head.commit.sha == newest
+
+
+def test_a_leader_goes_on_at_once_with_what_a_pass_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet, parts = Fleet(tmp_path), list[str]()
+    fleet.commit(a=app("1.0.0", "a"))
+
+    def leaves_two_parts(store: Store, _: Head, deployment: str, *__: int) -> bool:
+        parts.append(deployment)
+        if len(parts) <= 2:
+            with store.write() as connection:
+                dirt.mark(connection, ORGANIZATION, deployment)
+        return len(parts) <= 2
+
+    monkeypatch.setattr(loop, "pass_over", leaves_two_parts)
+    leadership = Leadership(fleet.store)
+    leadership.start()
+    settings = LoopSettings(ORGANIZATION, POLL_S, git_interval_s=3600)
+    reconciler = Reconciler(fleet.store, Repository(fleet.folder), settings, leadership=leadership)
+    reconciler.start()
+    try:
+        wait_until(lambda: len(parts) == 3)
+    finally:
+        reconciler.stop()
+        leadership.stop()
+    assert parts == ["a"] * 3

@@ -174,7 +174,10 @@ def test_a_clock_set_back_by_a_year_keeps_nothing_waiting(
 
 @pytest.mark.parametrize(
     "trouble",
-    [RuntimeError("the disk is full"), OperationalError("SELECT", {}, Exception("the disk is full"))],
+    [
+        RuntimeError("the disk is full"),
+        OperationalError("SELECT", {}, Exception("the disk is full")),
+    ],
     ids=["of the step", "of the store"],
 )
 def test_a_step_that_was_committed_is_rung_for_though_a_later_one_fails(

@@ -253,10 +253,12 @@ class Reconciler:
         )
 
     def _sleep_s(self) -> float:
-        """Until git is looked at again or a clock of a run matters."""
+        """Until git is looked at again or a clock of a run matters; not at all while work waits."""
         if (ahead := self._ahead) is None:
             with self._store.read() as connection:
                 ahead = dirt.ahead(connection, self._settings.organization)
+        if ahead.is_dirty and self.head is not None:
+            return 0.0  # A pass left a part to the next one.
         due = ahead.next_due
         wait = float(self._settings.git_interval_s)
         if due is not None:
