@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, insert, select, text, update
+from sqlalchemy import Connection, Select, event, insert, select, text, update
+from sqlalchemy.dialects.postgresql import asyncpg
 
 from tests.reconciler.simulation import ORGANIZATION, POLL_S, PlayedDevice, Simulation, manifest
 from towline.reconciler.documents import components_of
+from towline.reconciler.known_before import asked_together
 from towline.reconciler.store import grants
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.causes import because
@@ -55,9 +57,9 @@ def fleet(engine: str, tmp_path: Path) -> Simulation:
     return fleet
 
 
-def add_devices(connection: Connection, now: int) -> None:
+def add_devices(connection: Connection, now: int, number: int = DEVICES) -> None:
     sets = [intern_labels(connection, {"store": f"s{n}"}) for n in range(SETS)]
-    names = [f"till-{n}" for n in range(1, DEVICES + 1)]
+    names = [f"till-{n}" for n in range(1, number + 1)]
     connection.execute(
         insert(t.edge_devices),
         [
@@ -77,13 +79,13 @@ def add_devices(connection: Connection, now: int) -> None:
             for seq, name in enumerate(names, 1)
         ],
     )
-    states = ({"device_seq": seq, "last_seen": now, "facts": {}} for seq in range(1, DEVICES + 1))
+    states = ({"device_seq": seq, "last_seen": now, "facts": {}} for seq in range(1, number + 1))
     connection.execute(insert(t.device_state), list(states))
     version = intern_version(connection, "app", "0.1.0")
     parts = {"component": "app", "version_id": version, "sha256": "ee" * 32, "reported_at": now}
     connection.execute(
         insert(t.device_components),
-        [{"device_seq": seq, **parts} for seq in range(1, DEVICES + 1)],
+        [{"device_seq": seq, **parts} for seq in range(1, number + 1)],
     )
 
 
@@ -158,3 +160,35 @@ def test_a_devices_steps_and_the_passes_after_them_scan_nothing_large(fleet: Sim
         if (found := scans(fleet.store, sql, parameters))
     }
     assert not large, "\n\n".join(f"{tables}: {sql}" for sql, tables in large.items())
+
+
+def test_no_row_is_looked_up_among_all_who_report(engine: str, tmp_path: Path) -> None:
+    """Postgres keeps what it plans for a new fleet, whoever reports, while that fleet grows."""
+    fleet = Simulation(tmp_path, devices=0)
+    with fleet.store.write() as connection:
+        add_devices(connection, fleet.now, 300)
+    with fleet.store.engine.connect() as connection:
+        plan = kept_plan(connection, asked_together(connection.dialect.name))
+    assert "= ANY" not in plan, plan
+    assert re.search(r"unnest\(|LIST SUBQUERY", plan), plan
+
+
+def kept_plan(connection: Connection, asked: Select[Any]) -> str:
+    """How the engine carries it out for devices that it was not told when it made its plan."""
+    if is_postgres(connection):
+        numbered = asked.compile(dialect=asyncpg.dialect())  # type: ignore[no-untyped-call]
+        connection.exec_driver_sql("SET plan_cache_mode = force_generic_plan")
+        connection.exec_driver_sql(f"PREPARE known AS {numbered}")
+        given = ", ".join(f"'{each}'" for each in _given(numbered, "{1, 2}"))
+        explained = connection.exec_driver_sql(f"EXPLAIN EXECUTE known({given})")
+        connection.detach()
+    else:
+        compiled = asked.compile(dialect=connection.dialect)
+        given_here = tuple(_given(compiled, "[1, 2]"))
+        explained = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", given_here)
+    return "\n".join(str(value) for row in explained for value in row)
+
+
+def _given(compiled: Any, devices: str) -> list[Any]:
+    named = {**compiled.params, "devices": devices}
+    return [named[name] for name in compiled.positiontup]

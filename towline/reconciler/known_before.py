@@ -26,7 +26,7 @@ class Known:
 
 def known_before(connection: Connection, devices: Collection[int]) -> Known:
     """What is known of these devices."""
-    asked = _asked(connection.dialect.name)
+    asked = asked_together(connection.dialect.name)
     who, what, completed = ask(connection, asked, {"devices": devices})
     return Known(
         {row[0]: Reporter(*row) for row in who},
@@ -36,6 +36,7 @@ def known_before(connection: Connection, devices: Collection[int]) -> Known:
 
 
 @lru_cache
-def _asked(engine: str) -> Select[Any]:
+def asked_together(engine: str) -> Select[Any]:
+    """What is known of the `devices` of a statement, in one."""
     questions = (reporters.known(engine), inventory.running_of(engine), last_completed(engine))
     return together(engine, *questions)

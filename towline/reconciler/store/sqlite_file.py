@@ -13,8 +13,9 @@ from towline.reconciler.store.hints import understood
 from towline.schemas.problems import Problem
 
 BUSY_TIMEOUT_MS = 5000
-LOG_PAGES = 4000
-"""The log is written back into the file once it is so long: not for each flush of reports."""
+LOG_PAGES = 16_000
+"""The log, 64 MB by then, is written back into the file once it is so long: of a large fleet each
+flush of reports fills hundreds of pages, and all others wait while they are written back."""
 
 
 def open_engine(path: Path) -> Engine:
