@@ -20,6 +20,7 @@ FILTERS = {
     "a part of the id": FleetFilter(contains="till-"),
     "in capitals": FleetFilter(contains="TILL"),
     "the end of the id": FleetFilter(contains="-3"),
+    "one letter": FleetFilter(contains="t"),
     "online": FleetFilter(presence=Presence.ONLINE),
     "offline": FleetFilter(presence=Presence.OFFLINE),
     "never seen": FleetFilter(presence=Presence.NEVER),
@@ -88,6 +89,7 @@ EXPECTED = {
     "a part of the id": "1234567",
     "in capitals": "1234567",
     "the end of the id": "3",
+    "one letter": "1234567",
     "online": "136",
     "offline": "257",
     "never seen": "4",
@@ -128,3 +130,16 @@ def test_a_list_is_the_same_however_large_the_fleet_is(
                 n = len(EXPECTED[name])
                 is_cut = n > 1 and not limit_of_small
                 assert totals == {(1, True) if is_cut else (n, False)}, (name, order)
+
+
+@pytest.mark.parametrize("order", [DeviceOrder.BY_ID, DeviceOrder.BY_ID_BACKWARDS])
+@pytest.mark.parametrize("window", [0, 1, 3])
+def test_ids_that_stand_at_the_far_end_are_found_as_well(
+    fleet: Simulation, monkeypatch: pytest.MonkeyPatch, order: DeviceOrder, window: int
+) -> None:
+    monkeypatch.setattr(device_parts, "LARGE_FLEET", 0)
+    monkeypatch.setattr(device_parts, "COUNTED", 0)
+    monkeypatch.setattr(device_parts, "WINDOW", window)
+    for contains, numbers in {"till-": "1234567", "till-6": "6", "till-1": "1", "-77": ""}.items():
+        ids, _ = listed(fleet, FleetFilter(contains=contains), order, 2)
+        assert ids == in_order(numbers, order), contains

@@ -20,7 +20,9 @@ LARGE_FLEET = 50_000
 COUNTED = 1000
 """Of a fleet that is larger so many of those that fit are counted, of others all."""
 WINDOW = 50
-"""So many times as many devices as are shown are looked at first, in the order of last seen."""
+"""So many times as many devices as are shown are looked at first, in the list's order."""
+PART_FOUND_BY_INDEX = 3
+"""So long is the shortest part of an id by which Postgres finds ids; it looks for three letters."""
 SAMPLED_PERCENT = 0.2
 PLENTY = 3
 """So many times as many rows as are wanted are taken to be near: a sample is not exact."""
@@ -72,7 +74,7 @@ def devices_part(
     presence = device_lists.presence(wanted, seen_after)
     asked = _joined(select(t.edge_devices.c.seq, t.edge_devices.c.slug), presence).where(*where)
     # All at once: to fetch a thousand rows one by one takes longer than to find them.
-    found = [_Fits(*row) for row in connection.execute(asked.limit(COUNTED + 1)).all()]
+    found = _fits(connection, asked.limit(COUNTED + 1))
     total, has_more = len(found), False
     if len(found) <= COUNTED:
         rows = _sorted(connection, found, order, behind)[: limit + 1]
@@ -83,7 +85,7 @@ def devices_part(
             counted = _joined(select(func.count()).select_from(t.edge_devices), presence)
             total = connection.execute(counted.where(*where)).scalar_one()
         if order.is_by_id:
-            rows = _by_id(connection, asked, order, behind, limit + 1)
+            rows = _by_id(connection, organization, asked, wanted, order, behind, limit + 1)
         else:
             rows = _by_seen(connection, where, presence, order, behind, limit + 1)
     shown = reading_devices.of_numbers(
@@ -122,16 +124,68 @@ def _sorted(
 
 def _by_id(
     connection: Connection,
+    organization: str,
     asked: Select[Any],
+    wanted: FleetFilter,
     order: DeviceOrder,
     behind: tuple[Any, ...] | None,
     limit: int,
 ) -> list[_Fits]:
+    """Among those that come next, else among all that fit.
+
+    Ids of the same beginning stand together, maybe at the far end: Postgres, which takes them to be
+    everywhere, would walk through all ids before those where their index leads to them at once.
+    """
     slug = t.edge_devices.c.slug
+    is_inside = operator.ge if order.is_backwards else operator.le
     if behind is not None:
-        asked = asked.where(slug < behind[0] if order.is_backwards else slug > behind[0])
-    asked = asked.order_by(slug.desc() if order.is_backwards else slug).limit(limit)
-    return [_Fits(*row) for row in connection.execute(asked)]
+        asked = asked.where(_is_behind(slug, order, behind))
+    nearest = asked.order_by(_directed(slug, order)).limit(limit)
+    end = None
+    if len(wanted.contains) >= PART_FOUND_BY_INDEX:
+        end = _end(connection, organization, order, behind, WINDOW * limit)
+    if end is None:
+        return _fits(connection, nearest)
+    rows = _fits(connection, nearest.where(is_inside(slug, end)))
+    if len(rows) < limit:
+        # By a word that no index has, those that fit are found first and sorted then.
+        rows = _fits(connection, asked.order_by(_directed(slug.concat(""), order)).limit(limit))
+    return rows
+
+
+def _end(
+    connection: Connection,
+    organization: str,
+    order: DeviceOrder,
+    behind: tuple[Any, ...] | None,
+    size: int,
+) -> str | None:
+    """The id up to which `size` devices come next; None: not so many do, or nobody has to know."""
+    if not (is_postgres(connection) and is_large(connection)):
+        return None
+    slug = t.edge_devices.c.slug
+    asked = select(slug).where(t.edge_devices.c.organization == organization)
+    if behind is not None:
+        asked = asked.where(_is_behind(slug, order, behind))
+    end = asked.order_by(_directed(slug, order)).offset(size).limit(1)
+    found: str | None = connection.execute(end).scalar_one_or_none()
+    return found
+
+
+def _is_behind(
+    slug: ColumnElement[str], order: DeviceOrder, behind: tuple[Any, ...]
+) -> ColumnElement[bool]:
+    is_behind = operator.lt if order.is_backwards else operator.gt
+    found: ColumnElement[bool] = is_behind(slug, behind[0])
+    return found
+
+
+def _directed(key: ColumnElement[Any], order: DeviceOrder) -> ColumnElement[Any]:
+    return key.desc() if order.is_backwards else key.asc()
+
+
+def _fits(connection: Connection, asked: Select[Any]) -> list[_Fits]:
+    return [_Fits(*row) for row in connection.execute(asked).all()]
 
 
 def _by_seen(
@@ -156,16 +210,14 @@ def _by_seen(
         window = window.where(key < behind if order.is_backwards else key > behind)
     size = WINDOW * limit
     bound = _bound(connection, window, order, size)
-    nearest = window.order_by(*(key.desc() if order.is_backwards else key for key in keys))
+    nearest = window.order_by(*(_directed(key, order) for key in keys))
     tries = [nearest.limit(size), nearest]
     if bound is not None:
         is_near = operator.ge if order.is_backwards else operator.le
         tries.insert(0, nearest.where(is_near(_SEEN, bound)).limit(size))
     for each in tries:
         near = each.subquery()
-        directed = (
-            key.desc() if order.is_backwards else key for key in (near.c.seen, near.c.device_seq)
-        )
+        directed = (_directed(key, order) for key in (near.c.seen, near.c.device_seq))
         statement = (
             select(fleet.seq, fleet.slug, near.c.seen)
             .join(near, near.c.device_seq == fleet.seq)
@@ -175,7 +227,7 @@ def _by_seen(
             # The window is of all organizations; whoever is another's falls out by `where`.
             .execution_options(**OF_ALL)
         )
-        rows = [_Fits(*row) for row in connection.execute(statement)]
+        rows = _fits(connection, statement)
         if len(rows) == limit:
             break
     return rows
@@ -194,7 +246,7 @@ def _bound(
         return None
     some = tablesample(t.device_state, func.system(SAMPLED_PERCENT), name="some")
     seen = window.where(t.device_state.c.device_seq.in_(select(some.c.device_seq))).subquery()
-    time = seen.c.seen.desc() if order.is_backwards else seen.c.seen
+    time = _directed(seen.c.seen, order)
     skipped = int(PLENTY * size * SAMPLED_PERCENT / 100)
     asked = select(seen.c.seen).order_by(time).offset(skipped).limit(1)
     bound: int | None = connection.execute(asked.execution_options(**OF_ALL)).scalar_one_or_none()
