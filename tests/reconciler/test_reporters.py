@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select
 
-from tests.reconciler.simulation import Simulation, manifest
+from tests.reconciler.simulation import ORGANIZATION, Simulation, manifest
 from towline.reconciler.ingest import commit_reports
-from towline.reconciler.store import dirt
+from towline.reconciler.store import dirt, leaving
 from towline.reconciler.store import tables as t
 from towline.schemas.reports import Installed, Report
 
@@ -25,8 +25,8 @@ def report(number: int, journal: str = "j", **changes: Any) -> Report:
     return Report(journal, number, changes.pop("last_sequence", 0), **changes)
 
 
-def taken_in(fleet: Simulation, *reports: tuple[int, Report]) -> int:
-    """Take them in; how many statements that took."""
+def taken_in(fleet: Simulation, *reports: tuple[int, Report]) -> list[str]:
+    """Take them in; the statements that that took."""
     statements: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -36,7 +36,7 @@ def taken_in(fleet: Simulation, *reports: tuple[int, Report]) -> int:
     with fleet.store.write() as connection:
         commit_reports(connection, 77, reports)
     event.remove(fleet.store.engine, "before_cursor_execute", note)
-    return len(statements)
+    return statements
 
 
 def state(fleet: Simulation, device: int) -> Any:
@@ -84,7 +84,41 @@ def test_reports_that_tell_nothing_new_cost_no_statement_of_their_own(fleet: Sim
     taken_in(fleet, *((device, report(1, facts=facts)) for device in range(1, 41)))
     one = taken_in(fleet, (1, report(2, facts=facts)))
     many = taken_in(fleet, *((device, report(3, facts=facts)) for device in range(1, 41)))
-    assert one == many
+    assert len(one) == len(many)
+
+
+def test_who_devices_are_is_asked_only_where_one_tells_something_new(fleet: Simulation) -> None:
+    def asked(number: int, **told: Any) -> int:
+        statements = taken_in(fleet, *((seq, report(number, **told)) for seq in range(1, 41)))
+        return sum("edge_devices.slug" in each for each in statements)
+
+    runs = {"app": Installed("0.1.0", "ee" * 32)}
+    assert asked(1, facts={"timeZone": "Asia/Tokyo"}, versions=runs) == 1
+    assert asked(2, facts={"timeZone": "Asia/Tokyo"}, versions=runs) == 0
+    assert asked(3, rejected="expired") == 1
+
+
+def time_zone(fleet: Simulation, device: int) -> Any:
+    with fleet.store.read() as connection:
+        asked = select(t.edge_devices.c.time_zone).where(t.edge_devices.c.seq == device)
+        return connection.execute(asked).scalar_one()
+
+
+def test_the_zone_that_was_told_last_is_the_devices(fleet: Simulation) -> None:
+    told = ("Asia/Tokyo", "UTC", "Asia/Tokyo", "Mars/Olympus", 7, "Asia/Tokyo", "Europe/Rome")
+    known = ["Asia/Tokyo", "UTC", "Asia/Tokyo", "Asia/Tokyo", "Asia/Tokyo", *told[-2:]]
+    for number, (zone, after) in enumerate(zip(told, known, strict=True), 1):
+        taken_in(fleet, (1, report(number, facts={"timeZone": zone})))
+        assert time_zone(fleet, 1) == after
+
+
+def test_a_device_that_comes_again_tells_its_zone_again(fleet: Simulation) -> None:
+    taken_in(fleet, (1, report(1, facts={"timeZone": "Asia/Tokyo"})))
+    with fleet.store.write() as connection:
+        leaving.purge(connection, ORGANIZATION, "till-1", fleet.now)
+    assert time_zone(fleet, 1) is None
+    taken_in(fleet, (1, report(2, facts={"timeZone": "Asia/Tokyo"})))
+    assert time_zone(fleet, 1) == "Asia/Tokyo"
 
 
 def test_only_news_wakes_a_pass(fleet: Simulation) -> None:

@@ -25,6 +25,7 @@ from towline.reconciler.store.targets import change, move_one
 from towline.reconciler.verification import Completions, compare_versions, completed_after_all
 from towline.schemas.reports import Attempt, Heard, Installed, Report
 from towline.schemas.states import ACTIVE_TARGETS, LATE_MOVES, REPORTED_MOVES, TargetState
+from towline.schemas.windows import is_zone
 
 ENDED = (TargetState.COMPLETED, TargetState.FAILED, TargetState.ROLLED_BACK)
 Said = Sequence[tuple[int, Report]]
@@ -173,10 +174,10 @@ class _Intake:
             )
 
     def _take_zone(self, reporter: Reporter, zone: object) -> None:
-        if not isinstance(zone, str) or zone == reporter.time_zone:
-            return
+        if not isinstance(zone, str) or zone == reporter.told_zone or not is_zone(zone):
+            return  # what is no IANA name is no word about the zone
+        reporter.told_zone = zone
         if inventory.set_time_zone(self._connection, reporter.seq, zone):
-            reporter.time_zone = zone
             self.touched.add(reporter.seq)
 
 

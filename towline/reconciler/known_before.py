@@ -27,9 +27,10 @@ class Known:
 def known_before(connection: Connection, devices: Collection[int]) -> Known:
     """What is known of these devices."""
     asked = asked_together(connection.dialect.name)
+    names = reporters.Names(connection, devices)
     who, what, completed = ask(connection, asked, {"devices": devices})
     return Known(
-        {row[0]: Reporter(*row) for row in who},
+        {row[0]: Reporter(names, *row) for row in who},
         {(row[0], row[1]): Installed(row[2], row[3]) for row in what},
         Completions(connection, devices, [Completed(*row) for row in completed]),
     )

@@ -69,6 +69,15 @@ def zone_named(name: str) -> tzinfo:
         raise ValueError(f"the time zone {name!r} is not known here") from None
 
 
+def is_zone(name: str) -> bool:
+    """Whether `zone_named` knows it."""
+    try:
+        zone_named(name)
+    except ValueError:
+        return False
+    return True
+
+
 def install_need_s(install_timeout_s: int, health: Iterable[Mapping[str, Any]]) -> int:
     """How long an install may take at most, its health checks (`delay`, `timeout`) included."""
     return install_timeout_s + sum(int(check["delay"]) + int(check["timeout"]) for check in health)

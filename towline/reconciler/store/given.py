@@ -28,16 +28,14 @@ from sqlalchemy.types import TypeEngine
 
 
 class _Numbers(TypeDecorator[Iterable[int]]):
+    """As one text, which costs less than a driver that looks at each."""
+
     impl = Text
     cache_ok = True
 
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        is_postgres = dialect.name == "postgresql"
-        return dialect.type_descriptor(ARRAY(BigInteger) if is_postgres else Text())
-
-    def process_bind_param(self, value: Iterable[int] | None, dialect: Dialect) -> Any:
-        numbers = list(value or ())
-        return numbers if dialect.name == "postgresql" else json.dumps(numbers)
+    def process_bind_param(self, value: Iterable[int] | None, dialect: Dialect) -> str:
+        numbers = ",".join(map(str, value or ()))
+        return f"{{{numbers}}}" if dialect.name == "postgresql" else f"[{numbers}]"
 
 
 class _Rows(TypeDecorator[Sequence[Mapping[str, Any]]]):
@@ -65,7 +63,7 @@ def among_given(of: str, numbers: ColumnElement[int], parameter: str) -> ColumnE
     """
     given = bindparam(parameter, type_=_Numbers())
     if of == "postgresql":
-        return numbers.in_(select(func.unnest(given)))
+        return numbers.in_(select(func.unnest(cast(given, ARRAY(BigInteger)))))
     return numbers.in_(select(func.json_each(given).table_valued("value").c.value))
 
 

@@ -28,7 +28,6 @@ from towline.reconciler.store.tables import (
 from towline.reconciler.store.targets import insert_ignoring
 from towline.reconciler.store.version_key import version_key
 from towline.schemas.reports import Installed
-from towline.schemas.windows import zone_named
 
 Running = tuple[int, str, Installed]
 """A device, a component, and what it runs of it."""
@@ -147,15 +146,8 @@ def set_versions(
     return bool(changed)
 
 
-def set_time_zone(connection: Connection, device_seq: int, name: object) -> bool:
-    """The zone that windows without one of their own are read in; True when it changed.
-
-    What is no IANA name is no word about the zone.
-    """
-    try:
-        zone_named(str(name))
-    except ValueError:
-        return False
+def set_time_zone(connection: Connection, device_seq: int, name: str) -> bool:
+    """The zone that windows without one of their own are read in; True when it changed."""
     changed = connection.execute(
         update(edge_devices)
         .where(edge_devices.c.seq == device_seq, edge_devices.c.time_zone.is_distinct_from(name))

@@ -30,6 +30,7 @@ _NOTHING: dict[str, Any] = {
     "last_seen": None,
     "seen_before": None,
     "rejected": "",
+    "told_zone": None,
 }
 
 

@@ -17,14 +17,32 @@ from towline.reconciler.store.tables import device_state, edge_devices
 from towline.schemas.reports import Heard, Report
 
 
+class Names:
+    """The ids and organizations of devices, asked for all of them at once where one is wanted.
+
+    Most reports tell nothing new, and nothing is said of who sent them.
+    """
+
+    def __init__(self, connection: Connection, devices: Collection[int]) -> None:
+        self._connection = connection
+        self._devices = devices
+        self._known: dict[int, tuple[str, str]] = {}
+
+    def of(self, device_seq: int) -> tuple[str, str]:
+        """The device's id and its organization."""
+        if not self._known:
+            asked = _named(self._connection.dialect.name)
+            rows = self._connection.execute(asked, {"devices": self._devices})
+            self._known = {seq: (slug, organization) for seq, slug, organization in rows}
+        return self._known[device_seq]
+
+
 @dataclass(slots=True)
 class Reporter:
     """The device that a report comes from, as its last report left it."""
 
+    names: Names
     seq: int
-    slug: str
-    organization: str
-    time_zone: str | None
     journal: str
     journals: int
     report_seq: int
@@ -32,8 +50,20 @@ class Reporter:
     rejected: str
     last_seen: int | None
     """Before these reports."""
+    told_zone: str | None
+    """The time zone that it named last."""
     facts: dict[str, Any] | None = None
     """What it said of itself since; None: nothing."""
+
+    @property
+    def slug(self) -> str:
+        """Its id."""
+        return self.names.of(self.seq)[0]
+
+    @property
+    def organization(self) -> str:
+        """Whose it is."""
+        return self.names.of(self.seq)[1]
 
     @property
     def heard(self) -> Heard:
@@ -67,21 +97,23 @@ class Reporter:
 @lru_cache
 def known(engine: str) -> Select[Any]:
     """What is known of the `devices` of a statement, as a `Reporter` begins."""
-    return (
-        select(
-            edge_devices.c.seq,
-            edge_devices.c.slug,
-            edge_devices.c.organization,
-            edge_devices.c.time_zone,
-            device_state.c.journal,
-            device_state.c.journals,
-            device_state.c.report_seq,
-            device_state.c.last_sequence,
-            device_state.c.rejected,
-            device_state.c.last_seen,
-        )
-        .join(device_state, device_state.c.device_seq == edge_devices.c.seq)
-        .where(among_given(engine, edge_devices.c.seq, "devices"))
+    return select(
+        device_state.c.device_seq,
+        device_state.c.journal,
+        device_state.c.journals,
+        device_state.c.report_seq,
+        device_state.c.last_sequence,
+        device_state.c.rejected,
+        device_state.c.last_seen,
+        device_state.c.told_zone,
+    ).where(among_given(engine, device_state.c.device_seq, "devices"))
+
+
+@lru_cache
+def _named(engine: str) -> Select[Any]:
+    devices = edge_devices.c
+    return select(devices.seq, devices.slug, devices.organization).where(
+        among_given(engine, devices.seq, "devices")
     )
 
 
@@ -111,7 +143,7 @@ def keep(connection: Connection, reporters: Collection[Reporter], now: int) -> N
     connection.execute(_keeping(connection.dialect.name), {"reporters": rows, "now": now})
 
 
-_KEPT = ("journal", "journals", "report_seq", "last_sequence", "rejected")
+_KEPT = ("journal", "journals", "report_seq", "last_sequence", "rejected", "told_zone")
 _kept_of = attrgetter(*_KEPT)
 _KEEPING_ONE = (
     "UPDATE device_state SET last_seen = ?, facts = coalesce(?, facts),"  # noqa: S608 our own names

@@ -80,8 +80,11 @@ device_state = Table(
     Column("last_sequence", Number, nullable=False, server_default="0"),
     Column("rejected", Word, nullable=False, server_default=""),
     Column("journals", Number, nullable=False, server_default="0"),
+    Column("told_zone", String(64)),
     postgresql_with={"fillfactor": 70},
 )
+"""`told_zone`: the time zone that the device named last. That a report names it again is seen here:
+`edge_devices` is read only for reports that tell something new."""
 
 component_versions = Table(
     "component_versions",
