@@ -27,6 +27,7 @@ from bench import (
 )
 from bench.figures import FIGURES, Measured, table_of
 from bench.polls import Size
+from towline.reconciler.server import process
 
 Row = Callable[[argparse.Namespace], Measured]
 ROWS: Mapping[str, Row] = {
@@ -45,6 +46,7 @@ ROWS: Mapping[str, Row] = {
 def main() -> None:
     """Measure what is asked."""
     asked = _asked()
+    process.set_up()  # what is measured in this process is part of a server's
     console = Console(width=120)
     values: dict[str, float] = {}
     details: dict[str, list[str]] = {}

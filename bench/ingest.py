@@ -20,7 +20,6 @@ from bench.durable import LEFT_OUT, durable
 from bench.figures import Measured
 from tests import stores
 from tests.postgres import Databases
-from towline.reconciler.server import process
 from towline.reconciler.server.inlet import Inlet
 from towline.reconciler.store.engine import Store, open_store
 from towline.reconciler.store.tables import device_state
@@ -29,9 +28,6 @@ from towline.schemas.reports import Heard, Installed, Report
 WARM_UP = 9
 """Rounds that are not measured: a database at work has touched most of what it has."""
 ROUNDS = 9
-NEWS = WARM_UP + ROUNDS + 1
-"""The first round of news."""
-END = NEWS + ROUNDS
 WAITING = 10_000
 FACTS = {"agent": "0.1.0", "kernel": "6.1.0-18-arm64", "freeBytes": 12_345_678_912}
 
@@ -50,7 +46,6 @@ class Rates:
 
 def measure(devices: int) -> Measured:
     """The row."""
-    process.set_up()  # as the server's process is
     found = {"": rates(devices, None)}
     details = []
     with durable() as databases:
@@ -75,16 +70,18 @@ def rates(devices: int, databases: Databases | None) -> Rates:
         with store.write() as connection:
             crowd.fill(connection, devices, int(time.time()))
         _analyze(store)
-        ordinary = [_rate(store, devices, number, is_news=False) for number in range(1, NEWS)]
-        updated = [_rate(store, devices, number, is_news=True) for number in range(NEWS, END)]
-        kept = _kept(store)
+        news = WARM_UP + ROUNDS + 1
+        last = news + ROUNDS - 1
+        ordinary = [_rate(store, devices, number, is_news=False) for number in range(1, news)]
+        updated = [_rate(store, devices, number, is_news=True) for number in range(news, last + 1)]
+        kept = _kept(store, last)
         store.close()
     return Rates(median(ordinary[WARM_UP:]), median(updated), kept)
 
 
-def _kept(store: Store) -> int:
-    """Reports of the last round that are in the store."""
-    asked = select(func.count()).where(device_state.c.report_seq == END - 1)
+def _kept(store: Store, number: int) -> int:
+    """Reports of the round of that number that are in the store."""
+    asked = select(func.count()).where(device_state.c.report_seq == number)
     with store.read() as connection:
         return connection.execute(asked).scalar_one()
 

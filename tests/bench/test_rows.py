@@ -51,6 +51,7 @@ def test_lists_and_pages_are_answered_over_the_store_that_is_measured(
 
 def test_reports_that_are_taken_in_are_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
     """A report that were dropped as an old one would be no row."""
+    monkeypatch.setattr(ingest, "WARM_UP", 1)
     monkeypatch.setattr(ingest, "ROUNDS", 1)
     monkeypatch.setattr(ingest, "WAITING", 600)
     found = ingest.rates(3000, None)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import (
+    BindParameter,
     Connection,
     delete,
     exists,
@@ -25,8 +26,9 @@ from towline.reconciler.store.among import among
 from towline.reconciler.store.bound import OutOfBounds, bound_to
 from towline.reconciler.store.columns import unindexed
 from towline.reconciler.store.engine import Store
+from towline.reconciler.store.given import among_given
 from towline.reconciler.store.labels import intern_labels
-from towline.reconciler.store.ties import OF_ALL
+from towline.reconciler.store.ties import OF_ALL, Key, ties_of
 from towline.schemas.identifiers import device_uuid
 
 OWN_RUN, OWN_DEVICE, THEIR_RUN, THEIR_DEVICE = 1, 1, 2, 3
@@ -85,6 +87,11 @@ CARRIED_OUT: dict[str, Make] = {
     "by no run": lambda _: select(t.targets).where(targets.run_seq.in_([])),
     "by a run that is gone": lambda _: select(t.targets).where(targets.run_seq == 999),
     "by many devices": lambda c: select(t.targets).where(among(c, targets.device_seq, [1, 2])),
+    "by devices that come with it": lambda c: (
+        select(t.targets)
+        .where(among_given(c.dialect.name, targets.device_seq, "devices"))
+        .params(devices={OWN_DEVICE})
+    ),
     "by no index": lambda _: select(t.targets).where(unindexed(targets.run_seq) == OWN_RUN),
     "by runs that are asked for": lambda _: select(t.targets).where(targets.run_seq.in_(own_runs)),
     "by the newest run": lambda _: select(t.targets).where(
@@ -129,6 +136,11 @@ REFUSED: dict[str, Make] = {
     ),
     "many devices of theirs": lambda c: select(t.device_state).where(
         among(c, state.device_seq, [OWN_DEVICE, THEIR_DEVICE])
+    ),
+    "devices of theirs that come with it": lambda c: (
+        select(t.targets)
+        .where(among_given(c.dialect.name, targets.device_seq, "devices"))
+        .params(devices={OWN_DEVICE, THEIR_DEVICE})
     ),
     "a condition that need not hold": lambda _: select(t.runs).where(
         or_(runs.organization == ORGANIZATION, runs.status == "pending")
@@ -177,6 +189,15 @@ def test_what_is_tied_to_the_organization_is_carried_out(store: Store, make: Mak
 def test_what_reaches_beyond_it_is_refused(store: Store, make: Make) -> None:
     with pytest.raises(OutOfBounds), store.write() as connection:
         connection.execute(make(connection))
+
+
+@pytest.mark.parametrize("of", ["sqlite", "postgresql"])
+def test_numbers_that_come_with_a_statement_tie_it_whichever_engine_it_is_for(of: str) -> None:
+    statement = select(t.targets).where(among_given(of, targets.device_seq, "devices"))
+    ties = ties_of(statement)
+    (need,) = ties.needs
+    assert isinstance(need.value, BindParameter)
+    assert (need.key, need.value.key, ties.loose) == (Key.DEVICE, "devices", ())
 
 
 def test_the_same_statement_is_looked_at_with_each_value(store: Store) -> None:

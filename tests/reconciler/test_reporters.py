@@ -5,17 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import event, select, text
 
 from tests.reconciler.simulation import ORGANIZATION, Simulation, manifest
 from towline.reconciler.ingest import commit_reports
-from towline.reconciler.store import dirt, leaving
+from towline.reconciler.store import dirt, leaving, migrate
 from towline.reconciler.store import tables as t
 from towline.schemas.reports import Installed, Report
 
+pytestmark = pytest.mark.both_engines
+
 
 @pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Simulation]:
+def fleet(engine: str, tmp_path: Path) -> Iterator[Simulation]:
     made = Simulation(tmp_path, devices=40)
     yield made
     made.store.close()
@@ -146,3 +148,13 @@ def test_a_deployment_is_marked_once_and_again_after_it_was_taken(fleet: Simulat
             dirt.mark(connection, "acme", "app")
             assert dirt.take(connection, "acme") == ["app"]
         assert dirt.take(connection, "acme") == []
+
+
+def test_what_was_told_before_there_was_a_place_for_it_is_known(fleet: Simulation) -> None:
+    taken_in(fleet, (2, report(1, facts={"timeZone": "Asia/Tokyo"})))
+    with fleet.store.engine.connect() as connection:
+        connection.execute(text("ALTER TABLE device_state DROP COLUMN told_zone"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0021'"))
+        connection.commit()
+    migrate.upgrade(fleet.store.engine, None)
+    assert [state(fleet, device).told_zone for device in (1, 2, 3)] == [None, "Asia/Tokyo", None]

@@ -105,4 +105,4 @@ def _values(compiled: Any, need: Need, given: dict[str, Any]) -> list[Any]:
     value = given[name]
     if isinstance(value, str) and need.key is not Key.ORGANIZATION:
         value = json.loads(value)
-    return list(value) if isinstance(value, list | tuple) else [value]
+    return list(value) if isinstance(value, list | tuple | set) else [value]

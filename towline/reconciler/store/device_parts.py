@@ -131,45 +131,41 @@ def _by_id(
     behind: tuple[Any, ...] | None,
     limit: int,
 ) -> list[_Fits]:
-    """Among those that come next, else among all that fit.
+    """In the order of the list, unless its ids are few among those that come next.
 
     Ids of the same beginning stand together, maybe at the far end: Postgres, which takes them to be
     everywhere, would walk through all ids before those where their index leads to them at once.
     """
     slug = t.edge_devices.c.slug
-    is_inside = operator.ge if order.is_backwards else operator.le
     if behind is not None:
         asked = asked.where(_is_behind(slug, order, behind))
-    nearest = asked.order_by(_directed(slug, order)).limit(limit)
-    end = None
-    if len(wanted.contains) >= PART_FOUND_BY_INDEX:
-        end = _end(connection, organization, order, behind, WINDOW * limit)
-    if end is None:
-        return _fits(connection, nearest)
-    rows = _fits(connection, nearest.where(is_inside(slug, end)))
-    if len(rows) < limit:
-        # By a word that no index has, those that fit are found first and sorted then.
-        rows = _fits(connection, asked.order_by(_directed(slug.concat(""), order)).limit(limit))
-    return rows
+    # By a word that no index has, those that fit are found first and sorted then.
+    is_rare = len(wanted.contains) >= PART_FOUND_BY_INDEX and _is_rare(
+        connection, organization, wanted.contains, order, behind, limit
+    )
+    word = slug.concat("") if is_rare else slug
+    return _fits(connection, asked.order_by(_directed(word, order)).limit(limit))
 
 
-def _end(
+def _is_rare(
     connection: Connection,
     organization: str,
+    part: str,
     order: DeviceOrder,
     behind: tuple[Any, ...] | None,
-    size: int,
-) -> str | None:
-    """The id up to which `size` devices come next; None: not so many do, or nobody has to know."""
+    limit: int,
+) -> bool:
+    """Whether fewer than `limit` of the next ids have that part in them; Postgres has to know."""
     if not (is_postgres(connection) and is_large(connection)):
-        return None
+        return False
     slug = t.edge_devices.c.slug
-    asked = select(slug).where(t.edge_devices.c.organization == organization)
+    ids = select(slug).where(t.edge_devices.c.organization == organization)
     if behind is not None:
-        asked = asked.where(_is_behind(slug, order, behind))
-    end = asked.order_by(_directed(slug, order)).offset(size).limit(1)
-    found: str | None = connection.execute(end).scalar_one_or_none()
-    return found
+        ids = ids.where(_is_behind(slug, order, behind))
+    near = ids.order_by(_directed(slug, order)).limit(WINDOW * limit).subquery()
+    has_part = near.c.slug.contains(part.lower(), autoescape=True)
+    found: int = connection.execute(select(func.count()).where(has_part)).scalar_one()
+    return found < limit
 
 
 def _is_behind(

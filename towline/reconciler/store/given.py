@@ -63,7 +63,8 @@ def among_given(of: str, numbers: ColumnElement[int], parameter: str) -> ColumnE
     """
     given = bindparam(parameter, type_=_Numbers())
     if of == "postgresql":
-        return numbers.in_(select(func.unnest(cast(given, ARRAY(BigInteger)))))
+        each = func.unnest(cast(given, ARRAY(BigInteger))).table_valued("value").render_derived()
+        return numbers.in_(select(each.c.value))
     return numbers.in_(select(func.json_each(given).table_valued("value").c.value))
 
 

@@ -84,7 +84,7 @@ device_state = Table(
     postgresql_with={"fillfactor": 70},
 )
 """`told_zone`: the time zone that the device named last. That a report names it again is seen here:
-`edge_devices` is read only for reports that tell something new."""
+`edge_devices` is read only where there is something to tell of a device."""
 
 component_versions = Table(
     "component_versions",

@@ -1,7 +1,4 @@
-"""That a report names the same time zone again is seen where the report is kept.
-
-Whoever named one before is asked once more whether it is another one.
-"""
+"""That a report names the same time zone again is seen where the report is kept."""
 
 from alembic import op
 from sqlalchemy import Column, String
@@ -14,6 +11,10 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("device_state", Column("told_zone", String(64)))
+    op.execute(
+        "UPDATE device_state SET told_zone = edge_devices.time_zone FROM edge_devices"
+        " WHERE edge_devices.seq = device_state.device_seq AND edge_devices.time_zone IS NOT NULL"
+    )
 
 
 def downgrade() -> None:
