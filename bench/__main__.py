@@ -37,6 +37,7 @@ ROWS: Mapping[str, Row] = {
     "mixed": lambda asked: mixed.measure(_size(asked), asked.documents),
     "parked": lambda asked: parked.measure(asked.parked, asked.repeats),
     "kills": lambda asked: _kills(asked.kills),
+    "rollout": lambda asked: swarm.measure(asked.swarm),
     "pages": lambda asked: pages.measure(asked.devices[1], asked.calls, "postgres"),
     "passes": lambda asked: passes.measure(*asked.devices),
     "verify": lambda _: verify.measure(),
@@ -75,6 +76,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--documents", type=int, default=10_000, help="signed under load")
     parser.add_argument("--ingested", type=int, default=1_000_000, help="devices that report")
     parser.add_argument("--kills", type=int, default=20, help="of a server under load")
+    parser.add_argument("--swarm", type=int, default=swarm.DEVICES, help="devices of a rollout")
     parser.add_argument(
         "--devices", type=int, nargs=2, default=(100_000, 1_000_000), metavar=("FEW", "MANY")
     )

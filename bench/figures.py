@@ -29,6 +29,8 @@ class Figure:
         return value < self.floor if self.is_more_better else value > self.floor
 
 
+COMPLETES_S = 3600
+"""What takes longer is held to have stopped."""
 FIGURES = (
     Figure("poll-fastapi", "unchanged poll, processor: FastAPI async / ours", "x", 4.5, 7, True),
     Figure("poll-nginx", "unchanged poll, processor: nginx 304 / ours", "%", 25, 40, True),
@@ -47,6 +49,8 @@ FIGURES = (
     Figure("server-parked", "server with 10,000 parked: memory", "MB", 300, 200),
     Figure("parked-woken", "parked polls: all woken within", "s", 2, 0.6),
     Figure("kills-missing", "acknowledged reports missing after SIGKILL", "", 0, 0),
+    Figure("rollout", "whole rollout to a swarm, canary and rolling", "s", COMPLETES_S, 300),
+    Figure("rollout-errors", "its error answers, and missing reports", "", 0, 0),
     Figure("pass-idle", "idle pass, 100 Deployments, SQLite", "ms", 1, 0.5),
     Figure("pass-idle-postgres", "idle pass, 100 Deployments, Postgres", "ms", 3, 1),
     Figure("pass-reports", "pass after 1,000 reports, SQLite: large / small", "x", 1.5, 1.1),

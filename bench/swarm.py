@@ -11,14 +11,15 @@ import random
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
+from bench.figures import COMPLETES_S, Measured
 from tests.swarm.served import ServedFleet
 
 DEVICES = 10_000
 KILLED_DEVICES = 200
 RUNS = 20
-PATIENCE_S = 3600
 LENGTHS = ("--download", "2s", "--install", "2s", "--verify", "2s")
 
 
@@ -29,27 +30,56 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if kind == "kills":
             sys.exit(1 if kills(Path(folder), number or RUNS) else 0)
-        sys.exit(_rollout(Path(folder), number or DEVICES))
+        played = rollout(Path(folder), number or DEVICES)
+        sys.exit(1 if played.errors or played.missing else 0)
 
 
-def _rollout(folder: Path, devices: int) -> int:
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What a whole rollout came to."""
+
+    rolled_out_s: float
+    """From the first commit until all devices run the second version; enrolment is not in it."""
+    errors: int
+    acknowledged: int
+    missing: int
+
+
+def measure(devices: int) -> Measured:
+    """The row."""
+    with tempfile.TemporaryDirectory() as folder:
+        played = rollout(Path(folder), devices)
+    values = {"rollout": played.rolled_out_s, "rollout-errors": played.errors + played.missing}
+    told = (
+        f"{devices:,} devices run the second version after {played.rolled_out_s:.0f} s:"
+        f" {played.errors} error answers; of {played.acknowledged:,} acknowledged reports"
+        f" {played.missing} missing"
+    )
+    return Measured(values, [told])
+
+
+def rollout(folder: Path, devices: int) -> Played:
+    """One version by canary, and the next by rolling."""
     fleet = ServedFleet(folder, poll_interval_s=300)
+    parts = []
     try:
         fleet.serve()
         with _Timed("enrolment", fleet):
             fleet.swarm(devices, "--ack-log", str(fleet.ack_log), *LENGTHS)
-            fleet.until(lambda: fleet.devices() == devices, PATIENCE_S, "enrolment")
+            fleet.until(lambda: fleet.devices() == devices, COMPLETES_S, "enrolment")
         for version, strategy in (("1.0.0", "canary"), ("2.0.0", "rolling")):
-            with _Timed(strategy, fleet):
+            with _Timed(strategy, fleet) as part:
                 fleet.publish(version, strategy)
-                fleet.until(lambda: _is_completed(fleet, version), PATIENCE_S, strategy)  # noqa: B023
+                fleet.until(lambda: _is_completed(fleet, version), COMPLETES_S, strategy)  # noqa: B023
+            parts.append(part.took_s)
         figures = fleet.end_swarm()
         found = fleet.acknowledged()
     finally:
         fleet.stop()
     _say(json.dumps(figures, indent=1))
     _say(f"{found.acknowledged} acknowledged, {len(found.missing)} missing")
-    return 1 if figures["errors"] or found.missing else 0
+    errors = sum(figures["errors"].values())
+    return Played(sum(parts), errors, found.acknowledged, len(found.missing))
 
 
 def _is_completed(fleet: ServedFleet, version: str) -> bool:
@@ -62,15 +92,19 @@ class _Timed:
     def __init__(self, name: str, fleet: ServedFleet) -> None:
         self._name = name
         self._fleet = fleet
+        self.took_s = 0.0
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> "_Timed":
         self._began, self._before = time.monotonic(), self._fleet.server_processor_s
+        return self
 
     def __exit__(self, *_: object) -> None:
-        took_s = time.monotonic() - self._began
+        self.took_s = time.monotonic() - self._began
         processor_s = self._fleet.server_processor_s - self._before
         memory = f"{self._fleet.server_memory_mib:.0f} MiB"
-        _say(f"{self._name}: {took_s:.0f} s, server {processor_s:.0f} s of processor, {memory}")
+        _say(
+            f"{self._name}: {self.took_s:.0f} s, server {processor_s:.0f} s of processor, {memory}"
+        )
 
 
 def kills(folder: Path, runs: int) -> int:
@@ -84,17 +118,17 @@ def kills(folder: Path, runs: int) -> int:
         fleet.serve()
         fleet.swarm(KILLED_DEVICES, "--ack-log", str(fleet.ack_log), "--download", "1s",
                     "--install", "1s", "--verify", "1s")  # fmt: skip
-        fleet.until(lambda: fleet.devices() == KILLED_DEVICES, PATIENCE_S, "enrolment")
+        fleet.until(lambda: fleet.devices() == KILLED_DEVICES, COMPLETES_S, "enrolment")
         for number in range(1, runs + 1):
             fleet.publish(f"{number}.0.0", "immediate")
-            fleet.until(lambda: _has_begun(fleet, f"{number}.0.0"), PATIENCE_S, "reports")  # noqa: B023
+            fleet.until(lambda: _has_begun(fleet, f"{number}.0.0"), COMPLETES_S, "reports")  # noqa: B023
             time.sleep(random.uniform(0.5, 4.0))  # noqa: S311 anywhere in it
             fleet.kill()
             found = fleet.acknowledged()
             missing += len(found.missing)
             _say(f"kill {number}: {found.acknowledged} acknowledged, {len(found.missing)} missing")
             fleet.serve()
-        fleet.until(lambda: _is_completed(fleet, f"{runs}.0.0"), PATIENCE_S, "the last version")
+        fleet.until(lambda: _is_completed(fleet, f"{runs}.0.0"), COMPLETES_S, "the last version")
         fleet.end_swarm()
     finally:
         fleet.stop()
