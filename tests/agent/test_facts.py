@@ -1,8 +1,10 @@
 """What the device says of itself."""
 
 import os
+import shutil
 from datetime import UTC
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NoReturn
 
 import pytest
@@ -57,8 +59,30 @@ def test_a_copy_of_a_zone_that_others_may_lack_is_passed_over(
     assert facts.time_zone() == "Asia/Tokyo"
 
 
+STEP = 256 * 1024 * 1024
+
+
 def test_free_space_is_told_in_steps(tmp_path: Path) -> None:
-    free = facts.facts(tmp_path)["freeBytes"]
+    free = facts.facts(tmp_path, {})["freeBytes"]
     assert isinstance(free, int)
-    assert free % (256 * 1024 * 1024) == 0
-    assert facts.facts(tmp_path / "gone")["freeBytes"] is None
+    assert free % STEP == 0
+    assert facts.facts(tmp_path / "gone", {"freeBytes": STEP})["freeBytes"] is None
+
+
+@pytest.mark.parametrize(
+    ("before", "free", "told"),
+    [
+        (None, 4 * STEP + 1, 4 * STEP),
+        (4 * STEP, 4 * STEP, 4 * STEP),
+        (4 * STEP, 4 * STEP - 1, 3 * STEP),  # never more than there is
+        (3 * STEP, 4 * STEP + 1, 3 * STEP),  # and back over the edge: no news
+        (3 * STEP, 5 * STEP - 1, 3 * STEP),
+        (3 * STEP, 5 * STEP, 5 * STEP),
+        ("much", 4 * STEP, 4 * STEP),  # as a later agent may have written it
+    ],
+)
+def test_a_disk_that_swings_about_the_edge_of_a_step_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: object, free: int, told: int
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    assert facts.facts(tmp_path, {"freeBytes": before})["freeBytes"] == told

@@ -147,7 +147,7 @@ class Device:
         return report(
             self.trust.state.sequence,
             self.layout.versions(),
-            facts=facts(self.layout.root),
+            facts=facts(self.layout.root, self.journal.state.facts),
             attempt=attempt,
             rejected=rejected,
         )
@@ -192,7 +192,7 @@ class Device:
     def report_facts(self) -> None:
         """Tell the server what the device is, when that has changed."""
         state = self.journal.state
-        seen = facts(self.layout.root)
+        seen = facts(self.layout.root, state.facts)
         if state.facts != seen:
             self.journal.write(replace(state.with_report(self.report_for()), facts=seen))
 

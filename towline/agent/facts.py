@@ -3,6 +3,7 @@
 import os
 import platform
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ _FREE_STEP_BYTES = 256 * 1024 * 1024
 """Free space is told in steps, so that a log that grows is no new fact at each poll."""
 
 
-def facts(root: Path) -> dict[str, Any]:
-    """The facts as a report carries them; free space is that of the agent's folder."""
+def facts(root: Path, before: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts as a report carries them, beside those that were reported `before`.
+
+    Free space is that of the agent's folder.
+    """
     return {
         "agent": towline.__version__,
         "system": platform.system(),
@@ -24,15 +28,21 @@ def facts(root: Path) -> dict[str, Any]:
         "architecture": platform.machine(),
         "python": platform.python_version(),
         "timeZone": time_zone(),
-        "freeBytes": _free_bytes(root),
+        "freeBytes": _free_bytes(root, before.get("freeBytes")),
     }
 
 
-def _free_bytes(root: Path) -> int | None:
+def _free_bytes(root: Path, before: object) -> int | None:
+    """Never more than there is; more than before only by two steps.
+
+    Else a disk that swings about the edge of a step would be news at each poll.
+    """
     try:
         free = shutil.disk_usage(root).free
     except OSError:
         return None
+    if isinstance(before, int) and before <= free < before + 2 * _FREE_STEP_BYTES:
+        return before
     return free - free % _FREE_STEP_BYTES
 
 
