@@ -3,6 +3,7 @@
 Owns the inlet's thread; reconcilers are known only by the callables in `FleetView`.
 """
 
+import asyncio
 import signal
 import socket
 import threading
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -174,6 +176,7 @@ class Service:
             self.application,
             loop="uvloop",
             http=self._connections if self._settings.is_open else USUAL,
+            ws=cast(type[asyncio.Protocol], _web_socket),
             ws_max_size=WORDS_LIMIT,
             ws_per_message_deflate=False,
             lifespan="off",
@@ -188,6 +191,14 @@ class Service:
             ssl_keyfile=certificate.key,
             timeout_graceful_shutdown=GRACE_S,
         )
+
+
+def _web_socket(**given: Any) -> asyncio.Protocol:
+    """What serves a web socket: loaded when one is asked for, as most servers never see any."""
+    from uvicorn.protocols.websockets import auto  # noqa: PLC0415
+
+    assert auto.AutoWebSocketsProtocol is not None  # `websockets` is a dependency
+    return auto.AutoWebSocketsProtocol(**given)
 
 
 class Server(uvicorn.Server):
