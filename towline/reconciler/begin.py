@@ -12,7 +12,7 @@ from towline.reconciler.head import Head
 from towline.reconciler.store import dirt, grants, merge_requests, pins, runs
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.events import Event, record
-from towline.reconciler.store.targets import insert_ignoring
+from towline.reconciler.store.upserts import insert_ignoring
 from towline.schemas.identifiers import author_uuid, run_uuid
 from towline.schemas.states import RunState
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from towline.reconciler.store import device_keys, outbox
 from towline.reconciler.store.device_keys import DeviceState
 from towline.reconciler.store.events import Event, record
 from towline.reconciler.store.tables import device_tokens, edge_devices, sessions
+from towline.reconciler.store.upserts import insert_of
 from towline.schemas.enrolment import secret_digest
 from towline.schemas.identifiers import device_uuid
 from towline.schemas.keys import PublicKey
@@ -109,7 +109,6 @@ def open_session(
         raise Refused("duplicate-identity", "two machines speak with this key by turns")
     token = secrets.token_urlsafe(32)
     outbox.tell_session(connection, device.seq, secret_digest(token))
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     values: dict[str, Any] = {
         "digest": secret_digest(token),
         "opened_at": now,
@@ -118,7 +117,7 @@ def open_session(
         "boot_returns": returns,
     }
     connection.execute(
-        dialect.insert(sessions)
+        insert_of(connection.dialect.name, sessions)
         .values(device_seq=device.seq, **values)
         .on_conflict_do_update(index_elements=["device_seq"], set_=values)
     )

@@ -19,11 +19,11 @@ from sqlalchemy import (
     insert,
     select,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from towline.reconciler.store.columns import picked
 from towline.reconciler.store.remembered import remembered
 from towline.reconciler.store.tables import deployment_counts, targets
+from towline.reconciler.store.upserts import insert_of
 from towline.schemas.states import TargetState
 
 
@@ -140,14 +140,12 @@ def add(connection: Connection, run_seq: int, changes: Counter[Standing]) -> Non
 
 
 @lru_cache
-def _adding(dialect_name: str) -> Insert:
-    dialect = postgresql if dialect_name == "postgresql" else sqlite
-    statement = dialect.insert(deployment_counts)
-    upsert: Insert = statement.on_conflict_do_update(
+def _adding(engine: str) -> Insert:
+    statement = insert_of(engine, deployment_counts)
+    return statement.on_conflict_do_update(
         index_elements=list(deployment_counts.primary_key.columns),
         set_={"n": deployment_counts.c.n + statement.excluded.n},
     )
-    return upsert
 
 
 _FORGETTING = delete(deployment_counts).where(

@@ -19,7 +19,7 @@ from towline.reconciler.store.tables import (
     edge_devices,
     old_device_leaves,
 )
-from towline.reconciler.store.targets import insert_ignoring
+from towline.reconciler.store.upserts import insert_ignoring
 from towline.schemas.enrolment import secret_digest
 from towline.schemas.identifiers import device_uuid
 

@@ -7,7 +7,7 @@ from sqlalchemy import BindParameter, Connection, bindparam, delete, exists, sel
 from towline.reconciler.store import outbox
 from towline.reconciler.store.remembered import forget_firsts, is_first
 from towline.reconciler.store.tables import dirty_deployments, edge_devices, manifests, runs
-from towline.reconciler.store.targets import insert_ignoring
+from towline.reconciler.store.upserts import insert_ignoring
 
 _MARKED = "dirt.mark"
 

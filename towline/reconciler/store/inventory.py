@@ -14,7 +14,6 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
 from towline.reconciler.store.given import among_given, rows_given
@@ -25,7 +24,7 @@ from towline.reconciler.store.tables import (
     runs,
     targets,
 )
-from towline.reconciler.store.targets import insert_ignoring
+from towline.reconciler.store.upserts import insert_ignoring, insert_of
 from towline.reconciler.store.version_key import version_key
 from towline.schemas.reports import Installed
 
@@ -69,10 +68,8 @@ def _ensure(connection: Connection, device_seq: int, component: str) -> None:
 
 
 @lru_cache
-def _having(dialect_name: str) -> Insert:
-    dialect = postgresql if dialect_name == "postgresql" else sqlite
-    statement: Insert = dialect.insert(device_components).on_conflict_do_nothing()
-    return statement
+def _having(engine: str) -> Insert:
+    return insert_of(engine, device_components).on_conflict_do_nothing()
 
 
 def running(connection: Connection, devices: Iterable[int]) -> dict[tuple[int, str], Installed]:
@@ -119,17 +116,15 @@ def keep_running(connection: Connection, told: Sequence[Running], now: int) -> N
 def _keeping(engine: str) -> Insert:
     names = ("device_seq", "component", "version_id", "sha256")
     given = rows_given(engine, "running", {n: device_components.c[n].type for n in names})
-    dialect = postgresql if engine == "postgresql" else sqlite
-    statement = dialect.insert(device_components).from_select(
+    statement = insert_of(engine, device_components).from_select(
         [*names, "rollback_index", "reported_at"],
         # Without a WHERE, SQLite would read ON CONFLICT as a join's condition.
         select(*given.c, literal_column("0"), bindparam("now")).where(true()),
     )
-    upsert: Insert = statement.on_conflict_do_update(
+    return statement.on_conflict_do_update(
         index_elements=["device_seq", "component"],
         set_={n: statement.excluded[n] for n in ("version_id", "sha256", "reported_at")},
     )
-    return upsert
 
 
 def set_versions(

@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, bindparam, delete
 
 from towline.reconciler.store.tables import session_nonces
-from towline.reconciler.store.targets import insert_ignoring
+from towline.reconciler.store.upserts import insert_ignoring
 from towline.schemas.enrolment import secret_digest
 from towline.schemas.problems import Refused
 

@@ -7,8 +7,8 @@ from sqlalchemy import Connection, Row, bindparam, delete, insert, select, updat
 
 from towline.reconciler.store.remembered import remembered
 from towline.reconciler.store.tables import manifests, organizations, repositories
-from towline.reconciler.store.targets import insert_ignoring
 from towline.reconciler.store.ties import OF_ALL
+from towline.reconciler.store.upserts import insert_ignoring
 from towline.schemas.identifiers import organization_uuid
 
 

@@ -34,7 +34,7 @@ from towline.reconciler.store.condition_keys import (
 )
 from towline.reconciler.store.counters import Standing
 from towline.reconciler.store.tables import edge_devices, targets
-from towline.reconciler.store.targets import insert_ignoring
+from towline.reconciler.store.upserts import insert_ignoring
 from towline.schemas.states import TargetState
 
 FIRST_ATTEMPT = 1

@@ -21,7 +21,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from towline.reconciler.store import changes, counters, silence
@@ -44,12 +43,6 @@ class TargetGroup:
     is_verified: bool
     n: int
     arm: str | None = None
-
-
-def insert_ignoring(connection: Connection, table: Any) -> Any:
-    """`INSERT … ON CONFLICT DO NOTHING` of the connection's engine."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return dialect.insert(table).on_conflict_do_nothing()
 
 
 _OVER = frozenset({TargetState.FAILED, TargetState.ROLLED_BACK, TargetState.SKIPPED})

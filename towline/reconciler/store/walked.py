@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, delete, literal, select, true, upd
 from towline.reconciler.store.among import among, listed
 from towline.reconciler.store.choice import Choice
 from towline.reconciler.store.tables import device_state, passed_over, runs
-from towline.reconciler.store.targets import insert_ignoring
+from towline.reconciler.store.upserts import insert_ignoring
 
 
 @dataclass(frozen=True, slots=True)
