@@ -128,10 +128,10 @@ def test_what_nobody_foresaw_is_told_in_gits_words_and_without_what_a_terminal_o
 
 def test_a_silent_host_is_given_up_after_the_deadline(hosted: Fleet, host: GitHost) -> None:
     head = hosted.commit("a: 1")
-    mirror = hosted.mirror(replace(over_https(host), timeout_s=1))
+    mirror = hosted.mirror(replace(over_https(host), timeout_s=5))
     mirror.fetch(NOW)
     host.is_silent = True
-    assert "within 1 seconds" in failure(mirror).what
+    assert "within 5 seconds" in failure(mirror).what
     host.is_silent = False
     mirror.fetch(NOW)
     assert mirror.head() == head
