@@ -4,9 +4,14 @@ import gc
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import postgres, stores
 from tests.postgres import Databases
+
+# How long an example takes says what else the machine does.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 WHOLE_STORIES = ("tests/e2e/", "tests/swarm/", "tests/browser/", "tests/bench/")
 """What starts processes of its own and mostly waits for them."""

@@ -329,7 +329,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not (tmp_path / "into").exists()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_no_change_of_an_archive_makes_anything_but_a_refusal(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -210,6 +210,6 @@ def test_the_longest_that_a_device_may_say_is_kept(tmp_path: Path) -> None:
 
 
 def test_any_life_keeps_the_invariants_on_a_database(databases: Databases) -> None:
-    few = settings(max_examples=examples(1), stateful_step_count=10, deadline=None)
+    few = settings(max_examples=examples(1), stateful_step_count=10)
     with stores.on(databases):
         run_state_machine_as_test(FleetLife, settings=few)

@@ -56,7 +56,7 @@ def test_too_many_deny_everything() -> None:
     ),
     st.lists(st.integers(0, 70 * 24), min_size=5, max_size=5),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_bounded_windows_close_exactly_what_was_closed(
     windows: list[Window], hours: list[int]
 ) -> None:

@@ -104,8 +104,7 @@ def everything(fleet: Simulation) -> dict[str, list[Any]]:
 
 @settings(
     max_examples=examples(12),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     phases=(Phase.generate,),  # each try is a life: to make one smaller takes minutes
 )
 @given(reports())

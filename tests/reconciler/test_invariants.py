@@ -318,5 +318,5 @@ class FleetLife(RuleBasedStateMachine):
 
 
 TestFleetLife = FleetLife.TestCase
-TestFleetLife.settings = settings(max_examples=examples(5), stateful_step_count=12, deadline=None)
+TestFleetLife.settings = settings(max_examples=examples(5), stateful_step_count=12)
 pytestmark = pytest.mark.timeout(1200)

@@ -142,7 +142,6 @@ TestRecordedLife = RecordedLife.TestCase
 TestRecordedLife.settings = settings(
     max_examples=examples(5),
     stateful_step_count=12,
-    deadline=None,
     # The explanation of a failure takes minutes here and hides it.
     phases=[Phase.reuse, Phase.generate, Phase.shrink],
 )

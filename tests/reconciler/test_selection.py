@@ -112,7 +112,7 @@ def test_late_joiners_after_completion_get_the_first_arm(fleet: Simulation) -> N
 weights = st.integers(1, 99)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(name=st.text(min_size=1, max_size=20), first=weights, n=st.integers(40, 400))
 def test_shares_of_arms_are_near_their_weights(name: str, first: int, n: int) -> None:
     sides = (Arm("a", first, "1", ()), Arm("b", 100 - first, "2", ()))
@@ -120,7 +120,7 @@ def test_shares_of_arms_are_near_their_weights(name: str, first: int, n: int) ->
     assert abs(members - n * first / 100) <= max(4, n * 0.05)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(name=st.text(min_size=1, max_size=20), before=weights, after=weights)
 def test_a_changed_weight_moves_only_whom_it_must(name: str, before: int, after: int) -> None:
     def arm(seq: int, first: int) -> str:
@@ -130,7 +130,7 @@ def test_a_changed_weight_moves_only_whom_it_must(name: str, before: int, after:
     assert moved <= {("a", "a"), ("b", "b"), ("a", "b") if after < before else ("b", "a")}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(salt=st.binary(min_size=32, max_size=32), highest=st.integers(3, 2000))
 def test_sql_and_python_agree_on_a_position(salt: bytes, highest: int, shared: Simulation) -> None:
     order = order_for(salt.hex(), highest)

@@ -89,7 +89,8 @@ deeds = st.lists(
 
 
 @settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=6,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(deeds=deeds)
 def test_counters_equal_a_group_by_after_any_history(

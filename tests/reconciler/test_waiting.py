@@ -289,7 +289,7 @@ def test_who_is_ready_comes_in_pages_and_in_order(
 
 
 @given(STEPS)
-@settings(max_examples=examples(4), deadline=None)
+@settings(max_examples=examples(4))
 def test_max_concurrent_holds_in_any_order_of_events(
     base: Simulation, tmp_path_factory: pytest.TempPathFactory, steps: Sequence[tuple[str, int]]
 ) -> None:

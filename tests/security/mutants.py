@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from tests.security.checked import Checked
 from tests.security.checks import CHECKED
@@ -74,7 +73,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     files = list(dict.fromkeys(name for each, _ in pairs for name in each.tests))
     _say(f"{'checks of':55} {'off':>5} {'caught':>7}")
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    _find_the_same_examples_however_slow_it_is()
     trying = Trying(pairs, asked.at_once, tally.take)
     ended = pytest.main(arguments_of(files, NOT_BY_CHANCE), [trying])
     if ended or trying.unfit:
@@ -82,14 +80,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return UNFIT
     _say(tally.total(time.monotonic() - began))
     return 0 if tally.is_whole() else 1
-
-
-def _find_the_same_examples_however_slow_it_is() -> None:
-    every = list(HealthCheck)
-    settings.register_profile(
-        "mutants", derandomize=True, deadline=None, database=None, suppress_health_check=every
-    )
-    settings.load_profile("mutants")
 
 
 def _pairs(chosen: Sequence[Checked], sample: int) -> list[tuple[Checked, Mutant]]:

@@ -72,9 +72,7 @@ def test_the_parsers_get_their_two_thousand_examples() -> None:
 def tried(parser: str) -> settings:
     """As often as its share says."""
     late = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-    return settings(
-        max_examples=parser_examples(SHARES[parser]), deadline=None, suppress_health_check=late
-    )
+    return settings(max_examples=parser_examples(SHARES[parser]), suppress_health_check=late)
 
 
 @pytest.mark.parametrize(

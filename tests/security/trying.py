@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import stores
 from tests.security import children
@@ -68,6 +69,14 @@ class Trying:
         self._known = Known()
         self.unfit = ""
         """Why it came to no end."""
+
+    def pytest_collection(self) -> None:
+        """Find the same examples, however slow it is; no test was read yet."""
+        every = list(HealthCheck)
+        settings.register_profile(
+            "mutants", derandomize=True, deadline=None, database=None, suppress_health_check=every
+        )
+        settings.load_profile("mutants")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """In a child: what failed."""
