@@ -114,11 +114,10 @@ def drift_pins_and_retries(fleet: Simulation) -> None:
     fleet.commit()
 
 
-LIVES = [canary_and_return, budget_of_two_deployments]
+LIVES = [canary_and_return, budget_of_two_deployments, experiment]
 LONG_LIVES = [
     rolling_by_name_past_the_silent,
     batches_with_people,
-    experiment,
     drift_pins_and_retries,
 ]
 """Tried by `make soak`."""

@@ -163,12 +163,13 @@ def _moves(
 ) -> list[Move]:
     """What the targets that were updated are now. Many that move together are alike in all of it.
 
-    Only what the database worked out is read again.
+    Only what the database worked out is read again. In the order of the devices, so that either
+    engine's history is written alike.
     """
     worked_out = [name for name in names if isinstance(values.get(name), ClauseElement)]
     after = _read(connection, worked_out, same) if worked_out else {}
     groups: dict[tuple[tuple[Any, ...], tuple[Any, ...]], list[int]] = {}
-    for device, was in before.items():
+    for device, was in sorted(before.items()):
         groups.setdefault((was, after.get(device, ())), []).append(device)
     moves = []
     for (old, new), devices in groups.items():
