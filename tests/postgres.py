@@ -67,6 +67,15 @@ class Databases:
     def shut(self, of: URL) -> None:
         """Let a database go away: whoever is connected is cut off, and nobody gets in."""
         self._run(f'ALTER DATABASE "{of.database}" ALLOW_CONNECTIONS false')
+        self._cut_off(of)
+
+    def let_write(self, of: URL, *, is_let: bool) -> None:
+        """Whether who connects from now on may write: not to one that stands by for another."""
+        is_only = "off" if is_let else "on"
+        self._run(f'ALTER DATABASE "{of.database}" SET default_transaction_read_only = {is_only}')
+        self._cut_off(of)
+
+    def _cut_off(self, of: URL) -> None:
         self._run(
             f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity"  # noqa: S608 our own name
             f" WHERE datname = '{of.database}'"

@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 from sqlalchemy import insert, select, text
+from structlog.testing import capture_logs
 
+from tests.postgres import Databases
 from tests.reconciler.simulation import ORGANIZATION, POLL_S
 from tests.reconciler.test_follow import NOW, Fleet, app
 from tests.stores import open_fresh, place_of
 from towline.manifests.mirror import Mirror
 from towline.manifests.remote import Remote
 from towline.manifests.repository import Repository
+from towline.reconciler import leadership as leading
 from towline.reconciler import loop
 from towline.reconciler.follow import Follower
 from towline.reconciler.head import Head
@@ -136,6 +139,46 @@ def test_another_takes_over_when_the_leaders_session_ends(engine: str, another: 
         (leads,) = (each for each in standing if each.epoch is not None)
         leads.stop()
         wait_until(lambda: any(each.epoch == 3 for each in standing))
+
+
+@on_postgres
+def test_a_database_that_only_lets_read_for_a_while_is_led_again(
+    engine: str, another: Opener, databases: Databases
+) -> None:
+    store = another()
+    leadership = Leadership(store)
+    leadership.start()
+    try:
+        databases.let_write(store.engine.url, is_let=False)
+        wait_until(lambda: leadership.epoch is None)
+        time.sleep(2 * leading.CHECK_S)  # it stands for election meanwhile
+        databases.let_write(store.engine.url, is_let=True)
+        wait_until(lambda: leadership.epoch == 2)
+    finally:
+        leadership.stop()
+
+
+@pytest.mark.both_engines
+def test_an_error_that_nobody_foresaw_keeps_nobody_from_leading(
+    another: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = [RuntimeError("odd"), RuntimeError("odd again")]
+
+    def elect(*told: Any) -> int:
+        if failing:
+            raise failing.pop()
+        return elected(*told)
+
+    elected = leader.elect
+    monkeypatch.setattr(leader, "elect", elect)
+    leadership = Leadership(another())
+    with capture_logs() as logs:
+        leadership.start()
+        try:
+            wait_until(lambda: leadership.epoch == 1)
+        finally:
+            leadership.stop()
+    assert [each["event"] for each in logs] == ["leader.failed", "leader.failed", "leader.elected"]
 
 
 @on_postgres

@@ -45,6 +45,18 @@ def test_a_report_is_not_acknowledged_and_comes_again(
 
 
 @on_postgres
+def test_a_database_that_only_lets_read_is_one_that_is_away(
+    engine: str, server: Running, enrolled: Device, databases: Databases
+) -> None:
+    databases.let_write(server.store.engine.url, is_let=False)
+    said = enrolled.facts(facts={"kernel": "6.2"})
+    refused = enrolled.report(said)
+    assert (refused.status_code, refused.headers.get("retry-after") is not None) == (503, True)
+    databases.let_write(server.store.engine.url, is_let=True)
+    assert enrolled.report(said).status_code == 204
+
+
+@on_postgres
 def test_people_are_told_and_whoever_polls_for_nothing_new_needs_no_database(
     engine: str, server: Running, enrolled: Device, databases: Databases
 ) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import delete
 from sqlalchemy.exc import OperationalError
 
 from tests.reconciler.simulation import ORGANIZATION, Simulation
+from tests.server.begun import begin
 from towline.reconciler.server import hearing as hearings
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import Fleets, FleetView
@@ -70,7 +71,7 @@ def test_what_was_told_is_done(tmp_path: Path, told: Told, rings: list[int], wak
 def test_a_session_ends_where_another_one_took_its_place(tmp_path: Path) -> None:
     process = Process(tmp_path)
     for device in process.devices:
-        process.sessions.open(f"t{device}", Session(device, "x", "k", 99, ORGANIZATION))
+        begin(process.sessions, f"t{device}", Session(device, "x", "k", 99, ORGANIZATION))
     process.rung(Told(sessions={1: "another"}))
     assert process.sessions.find(b"t1", 0) is None
     assert process.sessions.find(b"t2", 0) is not None
@@ -78,7 +79,7 @@ def test_a_session_ends_where_another_one_took_its_place(tmp_path: Path) -> None
 
 def test_who_knows_nothing_looks_at_all_of_it_anew(tmp_path: Path) -> None:
     process = Process(tmp_path)
-    process.sessions.open("t1", Session(1, "x", "k", 99, ORGANIZATION))
+    begin(process.sessions, "t1", Session(1, "x", "k", 99, ORGANIZATION))
     with process.fleet.store.write() as connection:
         connection.execute(delete(t.sessions))
     assert process.rung(is_anything=True) == [1, 2]

@@ -2,25 +2,38 @@
 
 import pytest
 
+from tests.server.begun import begin
 from towline.reconciler.server.sessions import Session, Sessions
+from towline.schemas.enrolment import secret_digest
 
 NOW = 1_790_000_000
 
 
 def test_a_token_speaks_for_its_device_until_it_expires_and_no_other_does() -> None:
     sessions, mine = Sessions(), Session(1, "pi-1", "k" * 64, NOW + 10, "acme")
-    sessions.open("token", mine)
+    begin(sessions, "token", mine)
     assert sessions.find(b"token", NOW + 9) is mine
     assert sessions.find(b"token", NOW + 10) is None
     for other in (b"", b"toke", b"token\n", "tok\xe9n".encode("latin-1")):
         assert sessions.find(other, NOW) is None
 
 
+def test_a_session_that_is_being_written_speaks_for_nobody_and_ends_no_other() -> None:
+    sessions, first = Sessions(), Session(1, "pi-1", "k" * 64, NOW + 10, "acme")
+    begin(sessions, "one", first)
+    sessions.expect("two", Session(1, "pi-1", "k" * 64, NOW + 20, "acme"))
+    assert sessions.find(b"two", NOW) is None
+    assert sessions.is_live(first)
+    sessions.replace({1: secret_digest("three")})  # opened at another process meanwhile
+    assert sessions.find(b"two", NOW) is None
+    assert not sessions.is_live(first)
+
+
 @pytest.mark.parametrize("device_seq", [1, 2])
 def test_a_session_lives_until_its_device_opens_another(device_seq: int) -> None:
     sessions, first = Sessions(), Session(1, "pi-1", "k" * 64, NOW + 10, "acme")
-    sessions.open("one", first)
+    begin(sessions, "one", first)
     assert sessions.is_live(first)
-    sessions.open("two", Session(device_seq, "pi", "k" * 64, NOW + 10, "acme"))
+    begin(sessions, "two", Session(device_seq, "pi", "k" * 64, NOW + 10, "acme"))
     assert sessions.is_live(first) is (device_seq == 2)
     assert (sessions.find(b"one", NOW) is first) is (device_seq == 2)

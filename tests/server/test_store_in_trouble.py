@@ -25,6 +25,7 @@ from tests.server.test_serve import serving, settings
 from tests.stores import open_fresh
 from towline.manifests.repository import Repository
 from towline.reconciler import loop
+from towline.reconciler.leadership import Leadership
 from towline.reconciler.loop import LoopSettings, Reconciler
 from towline.reconciler.server.serve import ServeSettings, serve
 from towline.reconciler.store import repositories, runs, sqlite_file
@@ -146,6 +147,18 @@ def test_a_report_is_acknowledged_only_when_it_is_kept_and_is_taken_in_afterward
     assert kept_report(server.store) == said
 
 
+@troubles
+def test_a_session_that_cannot_be_kept_leaves_the_device_its_former_one(
+    trouble: Trouble, disk: SmallDisk, server: Running, enrolled: Device
+) -> None:
+    etag = enrolled.poll().headers["etag"]
+    with trouble(disk, server.store):
+        assert enrolled.open().status_code == 503
+        assert enrolled.poll(etag).status_code == 304
+    assert enrolled.poll(etag).status_code == 304
+    assert enrolled.open().status_code == 200
+
+
 def kept_report(store: Store) -> dict[str, Any]:
     """The parts of the last report that the store has."""
     columns = (t.device_state.c.report_seq, t.device_state.c.facts, t.device_state.c.journal)
@@ -171,7 +184,8 @@ def test_the_loop_goes_on_by_itself(
     monkeypatch.setattr(loop, "AWAY_REST_S", 0.1)
     fleet = Fleet(tmp_path, store)
     settings = LoopSettings(ORGANIZATION, POLL_S, 1)
-    reconciler = Reconciler(store, Repository(fleet.folder), settings)
+    leadership = Leadership(store)
+    reconciler = Reconciler(store, Repository(fleet.folder), settings, leadership=leadership)
 
     def version() -> str | None:
         with store.read() as connection:
@@ -179,8 +193,11 @@ def test_the_loop_goes_on_by_itself(
             return run.target_version if run else None
 
     fleet.commit(app=app("1.0.0"))
-    reconciler.start(fleet.folder)
     try:
+        with trouble(disk, store):
+            leadership.start()
+            reconciler.start(fleet.folder)
+            assert leadership.epoch is None
         once(lambda: version() == "1.0.0")
         with trouble(disk, store) as words, capture_logs() as logs:
             fleet.commit(app=app("2.0.0"))
@@ -192,6 +209,7 @@ def test_the_loop_goes_on_by_itself(
         once(lambda: version() == "2.0.0")
     finally:
         reconciler.stop()
+        leadership.stop()
 
 
 def once(is_so: Callable[[], bool]) -> None:

@@ -17,6 +17,7 @@ import uvloop
 from uvicorn.server import ServerState
 
 from tests.reconciler.simulation import ORGANIZATION, RELEASE_KEY
+from tests.server.begun import begin
 from towline.reconciler.server.clock_guard import ClockGuard
 from towline.reconciler.server.device import DeviceProtocol
 from towline.reconciler.server.device_connection import connections
@@ -157,7 +158,7 @@ def parts_on(store: Store) -> Parts:
         (("right", FAR, ORGANIZATION), ("expired", 1, ORGANIZATION), ("foreign", FAR, "foreign"))
     ):
         device = DEVICE + number
-        sessions.open(token, Session(device, f"d{device}", "f" * 64, expires, organization))
+        begin(sessions, token, Session(device, f"d{device}", "f" * 64, expires, organization))
     noted = Noted()
     inlet = cast(Inlet, noted)
     view = FleetView(ORGANIZATION, lambda: RELEASE_KEY, lambda: (b"{}",), dict, lambda: None)

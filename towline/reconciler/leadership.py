@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy import Connection
 
 from towline.reconciler.store import leader, outbox, postgres
-from towline.reconciler.store.engine import AWAY, Store, is_postgres
+from towline.reconciler.store.engine import AWAY, Store
 from towline.reconciler.store.leader import Seat
 from towline.reconciler.store.trouble import while_serving
 
@@ -51,9 +51,8 @@ class Leadership:
     def start(self) -> None:
         """Stand for election, at once and for as long as it takes."""
         self._look()
-        if is_postgres(self._store.engine):
-            self._thread = threading.Thread(target=self._run, name="leadership")
-            self._thread.start()
+        self._thread = threading.Thread(target=self._run, name="leadership")
+        self._thread.start()
 
     def stop(self) -> None:
         """Make room for another process."""
@@ -85,6 +84,9 @@ class Leadership:
             if not self._is_away:
                 log.error("leader.store-away", **while_serving(self._store.engine, error))
             self._is_away = True
+        except Exception:
+            # A bug must be loud, and yet somebody has to lead.
+            log.exception("leader.failed")
         else:
             self._is_away = False
 

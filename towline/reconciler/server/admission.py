@@ -147,8 +147,8 @@ class Admission:
             token = access.open_session(
                 connection, request.organization, device.slug, key, request.boot_id, now
             )
-            # By the one who writes: of two requests at once, the same one is last in both.
-            self._sessions.open(token, session)
+            # It begins when its commit is told of; one that fails leaves the device the former.
+            self._sessions.expect(token, session)
             return token, reporters.heard(connection, device.seq)
 
         return await self._inlet.write(write)

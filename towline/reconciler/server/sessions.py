@@ -43,6 +43,8 @@ class Sessions:
         self._changes = 0
         self._by_digest: dict[str, Session] = {}
         self._digests: dict[int, str] = {}
+        self._expected: dict[int, tuple[str, Session]] = {}
+        """By device: what is being written, or failed to be."""
         self._lock = threading.RLock()
 
     def load(self, store: Store) -> None:
@@ -56,9 +58,10 @@ class Sessions:
                     self._put(row.digest, _session(row))
         self.replace(dict.fromkeys(ended, ""))
 
-    def open(self, token: str, session: Session) -> None:
-        """The device's new session; its former one ends."""
-        self._put(secret_digest(token), session)
+    def expect(self, token: str, session: Session) -> None:
+        """It is being written; once it is told of it begins, and the device's former one ends."""
+        with self._lock:
+            self._expected[session.device_seq] = (secret_digest(token), session)
 
     def find(self, token: bytes, now: int) -> Session | None:
         """Whom the token speaks for, as it came over the line."""
@@ -91,7 +94,11 @@ class Sessions:
         with self._lock:
             self._changes += 1
             for device_seq, digest in digests.items():
-                if self._digests.get(device_seq, digest) != digest:
+                awaited, session = self._expected.get(device_seq, ("", None))
+                if session is not None and awaited == digest:
+                    del self._expected[device_seq]
+                    self._put(digest, session)
+                elif self._digests.get(device_seq, digest) != digest:
                     self._by_digest.pop(self._digests.pop(device_seq), None)
 
     def is_live(self, session: Session) -> bool:

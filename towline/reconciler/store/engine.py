@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from towline.reconciler.store import (
@@ -29,9 +29,10 @@ from towline.reconciler.store.outbox import Told
 from towline.reconciler.store.trouble import trouble
 from towline.schemas.problems import Problem
 
-AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
+AWAY = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)
 """What a transaction raises while the store cannot be used: a database that is away, a locked file,
-a full disk. Nothing of the transaction is kept, and it may go well later."""
+a full disk, a Postgres that lets nobody write. Nothing of the transaction is kept, and it may go
+well later."""
 
 log = structlog.get_logger()
 
@@ -62,15 +63,18 @@ class Store:
                 self._begin_writing(connection)
                 try:
                     yield connection
-                    told = outbox.post(connection, self.sender)
+                    posted = outbox.post(connection, self.sender)
+                    if is_postgres(connection):
+                        told = posted
+                    connection.commit()
+                    told = posted
                 except BaseException:
                     connection.rollback()
                     remembered.forget(connection)
                     labelled.forget(self.engine)
                     raise
-                connection.commit()
         finally:
-            # Where the connection ended with the commit nobody knows whether it stands: who hears
+            # Where a Postgres is lost with the commit nobody knows whether it stands: who hears
             # of it only looks once more, and others tell this process nothing of its own.
             if told:
                 self._tell(told)

@@ -10,9 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from towline.reconciler.store import postgres
-from towline.reconciler.store.engine import AWAY, Store, is_postgres
+from towline.reconciler.store.engine import Store, is_postgres
 from towline.reconciler.store.tables import leader_epoch
 
 _ONE = select(func.pg_backend_pid())
@@ -42,7 +43,7 @@ class Seat:
             return True
         try:
             self._connection.execute(_ONE)
-        except AWAY:
+        except SQLAlchemyError:
             return False
         return True
 
@@ -50,7 +51,7 @@ class Seat:
         """Let another process have it."""
         if self._connection is not None:
             # It belongs to no pool: the session ends, and its lock with it; or it has ended.
-            with suppress(*AWAY):
+            with suppress(SQLAlchemyError):
                 self._connection.close()
 
 

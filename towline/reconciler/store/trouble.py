@@ -20,10 +20,17 @@ _ROOM_BYTES = 64 * 1024
 _OF_THE_FILE = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY")
 
 
+_FAILED_BEFORE = "25P02"
+"""Of Postgres: the transaction had failed by another error, which somebody passed over."""
+
+
 def is_of_all(error: Exception) -> bool:
     """Whether another transaction would fail by it, too."""
-    kind = getattr(_cause(error), "sqlite_errorname", None)
-    return kind is None or kind.startswith(_OF_THE_FILE)
+    cause = _cause(error)
+    kind = getattr(cause, "sqlite_errorname", None)
+    if kind is None:
+        return getattr(cause, "sqlstate", None) != _FAILED_BEFORE
+    return bool(kind.startswith(_OF_THE_FILE))
 
 
 def while_serving(engine: Engine, error: Exception) -> dict[str, str]:
