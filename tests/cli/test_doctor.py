@@ -9,7 +9,9 @@ from sqlalchemy import delete
 from tests.postgres import Databases
 from tests.reconciler.simulation import Simulation, manifest
 from towline.cli.main import run
+from towline.reconciler.leadership import Leadership
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.engine import open_store
 
 
 def test_it_tells_each_check_and_fails_for_what_is_wrong(
@@ -38,6 +40,23 @@ def test_it_finds_the_servers_database_by_the_settings(
     monkeypatch.setenv("TOWLINE_STORE", databases.fresh())
     assert run(["doctor"]) == 0
     assert "none was elected yet" in capsys.readouterr().out
+
+
+def test_a_database_that_was_led_and_is_not_is_not_well(
+    databases: Databases, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = databases.fresh()
+    store = open_store(place)
+    leadership = Leadership(store)
+    leadership.start()
+    assert run(["doctor", "--store", place]) == 0
+    assert "epoch 1, elected at" in capsys.readouterr().out
+    leadership.stop()
+    store.close()
+    assert run(["doctor", "--store", place]) == 1
+    told = capsys.readouterr().out
+    assert "nobody leads now; the last was towline pid" in told
+    assert "→ start `towline serve`" in told
 
 
 def test_without_a_store_it_says_what_to_name(

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
@@ -19,6 +20,7 @@ from towline.reconciler.loop import LoopSettings, Reconciler
 from towline.reconciler.passing import pass_over
 from towline.reconciler.snapshot import Snapshot
 from towline.reconciler.store import dirt, reading_audit, runs
+from towline.reconciler.store import tables as t
 from towline.reconciler.store.audit import Deed, DeedStore
 from towline.reconciler.store.people import Person, Role
 from towline.schemas import audit_chain
@@ -113,6 +115,31 @@ def test_the_head_of_the_audit_is_logged_once_an_hour(tmp_path: Path) -> None:
     told = [(each["acts"], each["hash"]) for each in logged if each["event"] == "audit.head"]
     assert told == [(0, audit_chain.BEGIN), (2, acts[1]["hash"])]
     assert loop.RESYNC_S == 3600
+
+
+def test_once_an_hour_everything_is_looked_at_as_if_nothing_were_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet, clock, passed = Fleet(tmp_path), [float(NOW)], []
+    fleet.commit(a=app("1.0.0", "a"), b=app("1.0.0", "b"))
+    settings = LoopSettings(ORGANIZATION, POLL_S, 1)
+    reconciler = Reconciler(fleet.store, Repository(fleet.folder), settings, lambda: clock[0])
+    for _ in range(2):
+        reconciler.pass_once()
+    monkeypatch.setattr(loop, "pass_over", lambda _, __, name, *___: passed.append(name))
+    with fleet.store.write() as connection:
+        known = {"settled_for": "x", "walked_for": "x", "heard_since": NOW}
+        connection.execute(update(t.runs).values(known))
+    looks = select(t.runs.c.settled_for, t.runs.c.walked_for, t.runs.c.heard_since)
+    for pause_s, names, row in (
+        (loop.RESYNC_S - 1, [], ("x", "x", NOW)),
+        (1, ["a", "b"], (None, None, None)),
+    ):
+        clock[0] += pause_s
+        reconciler.pass_once()
+        with fleet.store.read() as connection:
+            assert connection.execute(looks).all() == [row, row]
+        assert passed == names
 
 
 def test_a_commit_that_was_accepted_is_applied_in_the_next_pass(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ CLOCK_TOLERANCE_S = 5
 FREE_BYTES = 1024**3
 """Below it a busy server may fill the disk before anybody looks."""
 TOLD = 3
+_LEAD = "start `towline serve`, or one with --role reconciler; where one runs, its log says why"
 _REPORT = "please report it, with what `towline doctor -o json` says"
 
 
@@ -71,7 +72,7 @@ def _leader(connection: Connection) -> Finding:
     holder = postgres.who_leads(connection)
     if holder is None:
         message = f"nobody leads now; the last was {term.holder}: {newest}"
-        return Finding("leader", is_well=True, message=message)
+        return Finding("leader", is_well=False, message=message, remedy=_LEAD)
     return Finding("leader", is_well=True, message=f"{holder}: {newest}")
 
 
