@@ -242,6 +242,7 @@ def test_a_process_that_stood_still_while_rows_were_let_go_begins_anew(
 def test_what_nobody_notified_is_read_all_the_same(
     store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert feeds.READ_EVERY_S < 1
     monkeypatch.setattr(feeds, "READ_EVERY_S", 0.1)
     heard = Heard(lambda: None)
     with feed(other, heard), store.write() as connection:

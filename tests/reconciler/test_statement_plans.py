@@ -115,18 +115,23 @@ def carried_out(store: Store) -> Iterator[dict[str, Any]]:
         event.remove(store.engine, "before_cursor_execute", note)
 
 
+def plan(store: Store, statement: str, parameters: Any) -> str:
+    """How the engine would carry it out."""
+    with store.engine.connect() as connection:
+        word = "EXPLAIN" if is_postgres(connection) else "EXPLAIN QUERY PLAN"
+        rows = connection.exec_driver_sql(f"{word} {statement}", parameters).all()
+    return "\n".join(str(value) for row in rows for value in row)
+
+
 def scans(store: Store, statement: str, parameters: Any) -> list[str]:
     """The large tables that the engine would read from end to end."""
     is_explained = re.match(r"(SELECT|INSERT|UPDATE|DELETE|WITH)\b", statement)
     if not is_explained or COUNT_OF_DEVICES.match(statement):
         return []
-    with store.engine.connect() as connection:
-        word = "EXPLAIN" if is_postgres(connection) else "EXPLAIN QUERY PLAN"
-        rows = connection.exec_driver_sql(f"{word} {statement}", parameters).all()
-    plan = "\n".join(str(value) for row in rows for value in row)
     # By a partial index SQLite scans only what the index is of.
     found = re.findall(
-        r"(?:Seq Scan on|SCAN) (\w+)(?! USING (?:COVERING )?INDEX ix_targets_)", plan
+        r"(?:Seq Scan on|SCAN) (\w+)(?! USING (?:COVERING )?INDEX ix_targets_)",
+        plan(store, statement, parameters),
     )
     return [name for name in found if any(re.match(rf"{large}(_\d+)?$", name) for large in LARGE)]
 
@@ -160,6 +165,32 @@ def test_a_devices_steps_and_the_passes_after_them_scan_nothing_large(fleet: Sim
         if (found := scans(fleet.store, sql, parameters))
     }
     assert not large, "\n\n".join(f"{tables}: {sql}" for sql, tables in large.items())
+
+
+def test_who_else_updates_a_device_is_found_among_those_who_do(fleet: Simulation) -> None:
+    """Not among all that it ever installed."""
+    with carried_out(fleet.store) as statements:
+        for number in (1, 2):
+            fleet.commit(*(of_a_store(n) for n in range(1, number + 1)))
+            fleet.now += 60
+            fleet.pass_over_all()
+    plans = [
+        plan(fleet.store, sql, parameters)
+        for sql, parameters in statements.items()
+        if "targets AS other" in sql
+    ]
+    assert len(plans) == 3
+    for each in plans:
+        looked_up = re.findall(r"(?:SEARCH|SCAN) other .*|Scan .*\bother\b", each)
+        assert looked_up
+        assert all("uq_targets_active" in line for line in looked_up), each
+
+
+def of_a_store(number: int) -> str:
+    """Deployments of one component, each over devices of its own."""
+    filters = f"  filters: {{labels: {{store: s{number}}}}}\n"
+    text = manifest("1.0.0", f"  strategy: immediate\n{filters}  maxConcurrent: 3\n", "part")
+    return text.replace("name: part", f"name: part-{number}", 1)
 
 
 def test_no_row_is_looked_up_among_all_who_report(engine: str, tmp_path: Path) -> None:

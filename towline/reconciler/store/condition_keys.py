@@ -17,7 +17,6 @@ from sqlalchemy import (
     exists,
     func,
     literal,
-    literal_column,
     select,
 )
 
@@ -33,6 +32,7 @@ from towline.reconciler.store.tables import (
     runs,
     targets,
 )
+from towline.reconciler.store.targets import stands_active
 from towline.reconciler.store.ties import OF_ALL
 from towline.schemas.states import ACTIVE_TARGETS
 
@@ -146,8 +146,7 @@ def _activity(connection: Connection, choice: Choice) -> ColumnElement[int]:
     other = targets.alias("other")
     is_active = and_(
         other.c.component == choice.component,
-        # Literals, not parameters: else the partial index is not used.
-        other.c.status.in_([literal_column(f"'{state}'") for state in ACTIVE_TARGETS]),
+        stands_active(other),
         other.c.run_seq != choice.run_seq,
     )
     about = {"of_component": choice.component, "of_run": choice.run_seq}

@@ -18,10 +18,12 @@ from sqlalchemy import (
     Row,
     and_,
     bindparam,
+    literal_column,
     select,
     update,
 )
 from sqlalchemy.sql.dml import ReturningUpdate
+from sqlalchemy.sql.selectable import NamedFromClause
 
 from towline.reconciler.store import changes, counters, silence
 from towline.reconciler.store.among import among
@@ -195,6 +197,11 @@ def _count(connection: Connection, run_seq: int, moved: Counter[Standing]) -> No
         silence.forget(connection, run_seq)
 
 
+def stands_active(target: NamedFromClause) -> ColumnElement[bool]:
+    """Whether it stands in an active state: by literals, so that the partial index is used."""
+    return target.c.status.in_([literal_column(f"'{state}'") for state in ACTIVE_TARGETS])
+
+
 def has_no_other_active() -> ColumnElement[bool]:
     """The target's device has no active target of the component: the unique index would refuse."""
     other = targets.alias("other")
@@ -203,7 +210,7 @@ def has_no_other_active() -> ColumnElement[bool]:
         .where(
             other.c.device_seq == targets.c.device_seq,
             other.c.component == targets.c.component,
-            other.c.status.in_([state.value for state in ACTIVE_TARGETS]),
+            stands_active(other),
         )
         .exists()
     )
