@@ -9,6 +9,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -64,8 +65,8 @@ class Store:
                 try:
                     yield connection
                     posted = outbox.post(connection, self.sender)
-                    if is_postgres(connection):
-                        told = posted
+                    # A file that cannot be written to keeps no session; the former goes on.
+                    told = posted if is_postgres(connection) else replace(posted, sessions={})
                     connection.commit()
                     told = posted
                 except BaseException:
@@ -74,7 +75,7 @@ class Store:
                     labelled.forget(self.engine)
                     raise
         finally:
-            # Where a Postgres is lost with the commit nobody knows whether it stands: who hears
+            # Where the connection ended with the commit nobody knows whether it stands: who hears
             # of it only looks once more, and others tell this process nothing of its own.
             if told:
                 self._tell(told)
