@@ -134,16 +134,23 @@ class ServedFleet:
 
     def towline(self, *arguments: str, within: Path | None = None) -> str:
         """Run a command of Towline; what it printed."""
-        done = subprocess.run(
-            (*TOWLINE, *arguments),
-            cwd=within or self.repository,
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = self.tried(*arguments, within=within)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def tried(
+        self, *arguments: str, within: Path | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """As `towline`, of a command that may fail, with these variables beside the others."""
+        return subprocess.run(
+            (*TOWLINE, *arguments),
+            cwd=within or self.repository,
+            env=self._environment | environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
     def _write_settings(self, poll_interval_s: int) -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:

@@ -1,7 +1,9 @@
 """The log of acknowledged reports, and the search for them in a store."""
 
 import asyncio
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -77,6 +79,52 @@ def test_a_line_cut_short_by_a_stop_is_left_out(tmp_path: Path) -> None:
     path = written(tmp_path / "log", report(1))
     path.write_bytes(path.read_bytes() + b'{"organization": "ac')
     assert [each.report_seq for each in read(path)] == [1]
+
+
+def test_what_the_system_takes_only_in_part_is_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:7]))
+    path = written(tmp_path / "log", report(1), report(2))
+    assert [each.report_seq for each in read(path)] == [1, 2]
+
+
+def test_a_disk_that_is_full_is_told_at_once(tmp_path: Path) -> None:
+    async def write() -> None:
+        log = AckLog(Path("/dev/full"))
+        log.note("acme", "d1", [report(1)])
+        await log.watch(30)
+
+    with pytest.raises(Problem, match="/dev/full cannot be written: No space left") as problem:
+        asyncio.run(asyncio.wait_for(write(), 10))
+    assert "make room" in problem.value.remedy
+
+
+def test_a_last_line_that_finds_no_room_is_told_at_the_end(tmp_path: Path) -> None:
+    with pytest.raises(Problem, match="No space left"):
+        written(Path("/dev/full"), report(1))
+
+
+def test_no_half_line_is_left_of_what_found_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path / "log", report(1))
+    write, room = os.write, 20
+
+    def write_until_full(file: int, data: bytes) -> int:
+        nonlocal room
+        if not room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        taken = write(file, data[:room])
+        room -= taken
+        return taken
+
+    with monkeypatch.context() as patch, pytest.raises(Problem, match="No space left"):
+        patch.setattr(os, "write", write_until_full)
+        written(path, report(2))
+    written(path, report(3))
+    assert [each.report_seq for each in read(path)] == [1, 3]
 
 
 @pytest.mark.parametrize("line", ["nonsense", "[]", '{"device": "d1"}'])

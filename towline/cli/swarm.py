@@ -82,9 +82,10 @@ def swarm(
 
     from towline.swarm import figures  # noqa: PLC0415 heavy
     from towline.swarm import swarm as playing  # noqa: PLC0415 heavy
+    from towline.swarm.settings import SwarmSettings, new_prefix  # noqa: PLC0415 heavy
 
     found, took_s = playing.run(
-        playing.SwarmSettings(
+        SwarmSettings(
             devices=devices,
             join=JoinString.parse(line),
             ca=load().ca,
@@ -94,7 +95,7 @@ def swarm(
             processes=min(processes, devices),
             ack_log=ack_log,
             ends_after_s=None if ends_after is None else seconds(ends_after),
-            prefix=playing.new_prefix(),
+            prefix=new_prefix(),
         ),
         tell=lambda now, before, passed: tell(figures.line(now, before, passed)),
         tell_every_s=seconds(every),

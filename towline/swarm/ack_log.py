@@ -1,13 +1,16 @@
 """The log of acknowledged reports: what the server has promised to keep, as the devices heard it.
 
 A line stands in it only after the acknowledgement, so that whatever it names must be in the store.
-It is written and synchronised by a thread, as many lines at once as came meanwhile.
+It is written and synchronised by a thread, as many lines at once as came meanwhile. A line that
+cannot be written is told, never dropped.
 """
 
 import asyncio
+import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,19 +34,23 @@ class Acknowledged:
 
 
 class AckLog:
-    """Belongs to one event loop; several processes may append to one file."""
+    """Belongs to one event loop; several processes may append to one file.
+
+    The first write that fails ends it: a log that lacks lines proves less than it says.
+    """
 
     def __init__(self, path: Path) -> None:
         """Raises Problem when the file cannot be opened."""
-        try:
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise Problem(f"the log {path} cannot be written: {error.strerror}") from None
+        self._path = path
+        self._file = _opened(path)
         self._lines: list[bytes] = []
         self._writing: asyncio.Task[None] | None = None
+        self._failure: asyncio.Future[Problem] = asyncio.get_running_loop().create_future()
 
     def note(self, organization: str, device: str, reports: Sequence[Mapping[str, Any]]) -> None:
         """These were acknowledged."""
+        if self._failure.done():
+            return
         for report in reports:
             known = {name: report[name] for name in _FIELDS}
             line = {"organization": organization, "device": device, **known}
@@ -51,22 +58,70 @@ class AckLog:
         if self._lines and (self._writing is None or self._writing.done()):
             self._writing = asyncio.ensure_future(self._write())
 
+    async def watch(self, seconds: float) -> None:
+        """Wait so long; raises Problem as soon as a write has failed."""
+        await asyncio.wait([self._failure], timeout=seconds)
+        self._check()
+
     async def close(self) -> None:
-        """Write what is left."""
+        """Write what is left; raises Problem when that or an earlier write has failed."""
         if self._writing is not None:
             await self._writing
         os.close(self._file)
+        self._check()
+
+    def _check(self) -> None:
+        if self._failure.done():
+            raise self._failure.result()
 
     async def _write(self) -> None:
         while self._lines:
-            data, self._lines = b"".join(self._lines), []
-            await asyncio.to_thread(self._append, data)
+            taken = len(self._lines)
+            try:
+                await asyncio.to_thread(self._append, b"".join(self._lines))
+            except OSError as error:
+                self._failure.set_result(
+                    Problem(
+                        f"the log {self._path} cannot be written: {error.strerror}",
+                        remedy="make room there or name another file; what it holds is true, and"
+                        " the newest reports are not in it",
+                    )
+                )
+                return
+            del self._lines[:taken]
 
     def _append(self, data: bytes) -> None:
-        written = os.write(self._file, data)
-        if written != len(data):
-            raise OSError(f"the log took {written} of {len(data)} bytes")
+        """Write all of it, or none, and synchronise it."""
+        # The system may take a part only: no other process may come before the rest.
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            _write_whole(self._file, data)
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
         os.fsync(self._file)
+
+
+def _opened(path: Path) -> int:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise Problem(
+            f"the log {path} cannot be written: {error.strerror}",
+            remedy="name a file, in a folder that is there and that you may write in",
+        ) from None
+
+
+def _write_whole(file: int, data: bytes) -> None:
+    """Raises OSError, and then none of it stands in the file: half a line would spoil the next."""
+    length = os.fstat(file).st_size
+    left = memoryview(data)
+    try:
+        while left:
+            left = left[os.write(file, left) :]
+    except OSError:
+        with suppress(OSError):
+            os.ftruncate(file, length)
+        raise
 
 
 def read(path: Path) -> Iterator[Acknowledged]:

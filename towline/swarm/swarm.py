@@ -5,67 +5,25 @@ device itself, so that it answers a signal at once.
 """
 
 import asyncio
-import gc
 import multiprocessing
-import resource
-import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from types import FrameType
-from typing import Any
-
-import uvloop
 
 from towline.agent.wire import Unreachable
-from towline.reconciler.failure_model import Chance, FailureModel
-from towline.schemas import root as roots
-from towline.schemas.enrolment import JoinString
-from towline.schemas.problems import Problem, Refused
+from towline.schemas.problems import Problem
 from towline.schemas.verifier import root_fingerprint
-from towline.swarm.ack_log import AckLog
-from towline.swarm.calls import OPENING_AT_ONCE, Calls, Wire
+from towline.swarm.calls import Calls, Wire
 from towline.swarm.device import Device
 from towline.swarm.figures import Figures
-from towline.swarm.life import Life, Trusted
-from towline.swarm.line import Address
+from towline.swarm.settings import SwarmSettings
+from towline.swarm.worker import TOLD_S, make_room, play
 
-FILES_BESIDE = 200
-"""What a process has open beside a connection for each device."""
-TOLD_S = 2.0
 END_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class SwarmSettings:
-    """What a swarm is made of."""
-
-    devices: int
-    join: JoinString
-    ca: Path | None
-    """What vouches for the server where the join string pins no certificate."""
-    device_type: str
-    model: FailureModel
-    seed: int
-    processes: int
-    ack_log: Path | None
-    ends_after_s: float | None
-    prefix: str
-    """Of the devices' ids."""
-
-    @property
-    def address(self) -> Address:
-        """Where the devices go."""
-        return Address(self.join.server, self.join.certificate, self.ca)
-
-
-def new_prefix() -> str:
-    """Another one for each swarm: an id belongs to the key that it was enrolled with."""
-    return f"swarm-{secrets.token_hex(2)}"
 
 
 def run(
@@ -75,14 +33,14 @@ def run(
 
     `tell` gets the figures of now and before, and the seconds between. Raises Problem.
     """
-    _make_room(-(-settings.devices // settings.processes))
+    make_room(settings)
     root = asyncio.run(_first_root(settings))
     context = multiprocessing.get_context("spawn")
     with _stopping() as stop:
         workers: list[_Worker] = []
         for part in range(settings.processes):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_play, args=(settings, part, root, theirs))
+            process = context.Process(target=play, args=(settings, part, root, theirs))
             process.start()
             theirs.close()
             workers.append(_Worker(process, ours))
@@ -92,6 +50,9 @@ def run(
         finally:
             for worker in workers:
                 worker.end()
+        # A process may fail in its last moments as well, over what it still had to write.
+        for worker in workers:
+            worker.check()
         return _sum(workers), time.monotonic() - began
 
 
@@ -100,25 +61,48 @@ class _Worker:
     process: multiprocessing.process.BaseProcess
     pipe: Connection
     figures: Figures | None = None
+    problem: Problem | None = None
+    """What it failed by."""
 
     def hear(self) -> None:
-        """Take the newest figures; raises Problem when the process has ended."""
+        """Take the newest figures; raises Problem when the process has failed or ended."""
         try:
             while self.pipe.poll():
-                self.figures = self.pipe.recv()
-        except EOFError:
-            raise Problem(f"a process of the swarm has ended: {self.process.exitcode}") from None
+                self._take(self.pipe.recv())
+        except (EOFError, OSError):
+            self.process.join(END_S)
+            raise self._ended() from None
+        self.check()
 
     def end(self) -> None:
-        """Tell it to end, and take its last figures."""
+        """Tell it to end, and take its last figures, or what it failed by."""
         with suppress(OSError):
             self.pipe.send("end")
         with suppress(EOFError, OSError):
             while self.pipe.poll(END_S):
-                self.figures = self.pipe.recv()
+                self._take(self.pipe.recv())
         self.process.join(END_S)
         if self.process.is_alive():
             self.process.kill()
+        elif self.process.exitcode:
+            self.problem = self._ended()
+
+    def check(self) -> None:
+        """Raises Problem when the process has failed."""
+        if self.problem is not None:
+            raise self.problem
+
+    def _take(self, told: Figures | Problem) -> None:
+        if isinstance(told, Problem):
+            self.problem = told
+        else:
+            self.figures = told
+
+    def _ended(self) -> Problem:
+        return self.problem or Problem(
+            f"a process of the swarm has ended with exit code {self.process.exitcode}",
+            remedy="what it wrote says why; if it wrote nothing, it may have lacked memory",
+        )
 
 
 def _watch(
@@ -164,19 +148,6 @@ def _stopping() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _make_room(connections: int) -> None:
-    """Let a process have so many connections; raises Problem when the system does not."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    need = connections + FILES_BESIDE
-    if hard != resource.RLIM_INFINITY and hard < need:
-        raise Problem(
-            f"{connections} devices in one process need {need} open files; the limit is {hard}",
-            remedy="take more --processes, or raise the limit with `ulimit -Hn`",
-        )
-    if soft < need:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
-
-
 async def _first_root(settings: SwarmSettings) -> bytes:
     """Root 1 as the server has it, if it is the one that the join string names."""
     join = settings.join
@@ -193,80 +164,3 @@ async def _first_root(settings: SwarmSettings) -> bytes:
     if data is None or root_fingerprint(data) != join.root:
         raise Problem(f"{join.server} is not the server that the join string names")
     return data
-
-
-def _play(settings: SwarmSettings, part: int, root: bytes, pipe: Connection) -> None:
-    """The main function of a process: its share of the devices, until it is told to end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _make_room(-(-settings.devices // settings.processes))
-    # What a device holds lives as long as it does: to look for garbage in it would only be seen
-    # as a server that does not answer.
-    gc.freeze()
-    gc.set_threshold(50_000, 50, 1000)
-    uvloop.run(_play_all(settings, part, root, pipe))
-
-
-async def _play_all(settings: SwarmSettings, part: int, root: bytes, pipe: Connection) -> None:
-    # Lines that break are counted where they are asked; uvloop tells of each once more.
-    asyncio.get_running_loop().set_exception_handler(_tell_bug)
-    figures = Figures()
-    address = settings.address
-    wire = Wire(address, address.context(), figures, asyncio.Semaphore(OPENING_AT_ONCE))
-    ack_log = AckLog(settings.ack_log) if settings.ack_log is not None else None
-    trusted = Trusted(_trusted_root(root, settings.join))
-    lives = [
-        Life(
-            Device(number, f"{settings.prefix}-{number:06}", settings.join.organization,
-                   settings.device_type),
-            wire,
-            trusted,
-            settings.model,
-            Chance(f"{settings.seed} {number}"),
-            ack_log,
-        )
-        for number in range(part + 1, settings.devices + 1, settings.processes)
-    ]  # fmt: skip
-    tasks = [asyncio.ensure_future(life.live(settings.join.token)) for life in lives]
-    while not _is_ended(pipe):
-        _tell(pipe, figures, lives)
-        await asyncio.sleep(TOLD_S)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    if ack_log is not None:
-        await ack_log.close()
-    _tell(pipe, figures, lives)
-    pipe.close()
-
-
-def _tell_bug(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    if "transport" not in context:
-        loop.default_exception_handler(context)
-
-
-def _trusted_root(data: bytes, join: JoinString) -> roots.Root:
-    try:
-        return roots.trust_first(data, join.organization)
-    except Refused as refused:
-        raise Problem(f"the root of {join.server} is not valid: {refused}") from None
-
-
-def _is_ended(pipe: Connection) -> bool:
-    """Whether the end was told, or nobody is there any more who could tell it."""
-    try:
-        return pipe.poll() and pipe.recv() == "end"
-    except EOFError:
-        return True
-
-
-def _tell(pipe: Connection, figures: Figures, lives: Sequence[Life]) -> None:
-    figures.devices.clear()
-    figures.versions.clear()
-    for life in lives:
-        figures.devices[life.at] += 1
-        for name, installed in life.device.versions().items():
-            figures.versions[f"{name} {installed.version}"] += 1
-    figures.processor_s = time.process_time()
-    with suppress(OSError):
-        pipe.send(figures)
