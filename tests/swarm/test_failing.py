@@ -1,6 +1,8 @@
 """What `towline swarm` says, and its exit code, when it cannot do what was asked."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,3 +24,30 @@ def test_a_log_on_a_full_disk_ends_the_swarm(fleet: ServedFleet) -> None:
     assert said == "error: the log /dev/full cannot be written: No space left on device"
     assert "make room" in remedy
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        ("missing/log", "No such file or directory"),
+        ("", "Is a directory"),
+        ("half", "ends in half a line"),
+    ],
+)
+def test_a_log_that_cannot_be_appended_to_is_told_before_anything_is_begun(
+    fleet: ServedFleet, tmp_path: Path, log: str, words: str
+) -> None:
+    (tmp_path / "half").write_text('{"organization": "ac')
+    minted = minted_join_strings(fleet)
+    done = fleet.tried("swarm", "--devices", "1", "--ack-log", str(tmp_path / log))
+    said, remedy = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert said.startswith("error: the log")
+    assert words in said
+    assert "name" in remedy
+    assert minted_join_strings(fleet) == minted
+
+
+def minted_join_strings(fleet: ServedFleet) -> int:
+    acts = json.loads(fleet.towline("audit", "list", "-o", "json"))["items"]
+    return sum(act["action"] == "join-token.create" for act in acts)

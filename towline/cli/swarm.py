@@ -16,6 +16,7 @@ from towline.cli.simulate import share
 from towline.cli.swarm_check import check
 from towline.reconciler.failure_model import FailureModel, Lengths
 from towline.schemas.enrolment import JoinString
+from towline.swarm.ack_log import check_appendable
 
 
 def swarm(
@@ -78,6 +79,8 @@ def swarm(
         offline=share(offline),
         offline_for_s=None if offline_for is None else seconds(offline_for),
     )
+    if ack_log is not None:
+        check_appendable(ack_log)
     line = join or _new_join(server, devices, label or [])
 
     from towline.swarm import figures  # noqa: PLC0415 heavy

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from towline.schemas.problems import Problem
 
@@ -99,6 +99,26 @@ class AckLog:
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
         os.fsync(self._file)
+
+
+def check_appendable(path: Path) -> None:
+    """Raises Problem when a swarm could not append to that file, or not with whole lines."""
+    os.close(_opened(path))
+    try:
+        with path.open("rb") as file:
+            is_cut = file.seekable() and file.seek(0, os.SEEK_END) > 0 and not _ends_whole(file)
+    except OSError:
+        return  # It can be written and not read: what stands in it is for others to see.
+    if is_cut:
+        raise Problem(
+            f"the log {path} ends in half a line, as a stop may leave it",
+            remedy="remove that line, or name another file",
+        )
+
+
+def _ends_whole(file: BinaryIO) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
 
 
 def _opened(path: Path) -> int:
