@@ -73,6 +73,7 @@ def swarm(
     if check_ack_log is not None and store is not None:
         check(check_ack_log, store, as_json=as_json)
         return
+    _refuse_ignored(join, server, label)
     model = FailureModel(
         lengths=Lengths(seconds(download), seconds(install), seconds(verify)),
         bad_rate=share(bad_rate),
@@ -105,6 +106,16 @@ def swarm(
     )
     document = figures.document(found, took_s)
     give(json.dumps(document, indent=2) if as_json else figures.summary(found, took_s))
+
+
+def _refuse_ignored(join: str | None, server: str | None, labels: list[str] | None) -> None:
+    """A join string names its server and has its labels: nothing said beside it would hold."""
+    if join is not None and server is not None:
+        raise typer.BadParameter("--join names the server already: leave --server out")
+    if join is not None and labels:
+        raise typer.BadParameter(
+            "--join has its labels already: give them to `towline join create --label`"
+        )
 
 
 def _new_join(server: str | None, devices: int, labels: list[str]) -> str:
