@@ -1,13 +1,15 @@
 """Finding the server and its token, and what a person hears when there is none."""
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from towline.cli import main, settings
+from towline.cli import client, main, settings
 from towline.cli.client import Client, connect
 from towline.cli.exit_codes import ExitCode, NotAuthorised
+from towline.reconciler.server import tls
 from towline.schemas.problems import Problem
 
 
@@ -54,6 +56,35 @@ def test_beside_the_server_its_own_files_are_enough(fleet: Path, listen: str, se
     (data / "tls.crt").touch()
     found = settings.load(fleet, environment={"TOWLINE_LISTEN": listen})
     assert connect(found).server == server
+
+
+@pytest.mark.parametrize(
+    ("server", "is_own"),
+    [
+        ("https://127.0.0.1:8443", True),
+        ("https://localhost:8443/", True),
+        ("https://192.0.2.7:8443", True),
+        ("https://[::1]:8443", True),
+        ("https://127.0.0.1:9443", False),
+        ("https://192.0.2.8:8443", False),
+        ("https://fleet.example.com", False),
+        ("https://localhost:none", False),
+    ],
+)
+def test_an_address_of_the_folders_own_server_is_vouched_for_by_its_own_certificate(
+    fleet: Path, monkeypatch: pytest.MonkeyPatch, server: str, is_own: bool
+) -> None:
+    data = fleet / ".towline" / "data"
+    data.mkdir(parents=True)
+    made = tls.ensure(data, ["192.0.2.7"])
+    environment = {"TOWLINE_SERVER": server, "TOWLINE_TOKEN": "secret"}
+    found = settings.load(fleet, environment=environment)
+    vouching: list[Path | None] = []
+    monkeypatch.setattr(client, "Client", lambda _server, _token, ca: vouching.append(ca))
+    connect(found)
+    connect(replace(found, ca=Path("another.crt")))
+    connect(replace(found, tls_cert=Path("given.crt")))
+    assert vouching == [made.certificate if is_own else None, Path("another.crt"), None]
 
 
 def test_a_server_that_does_not_answer_is_said_with_its_address() -> None:

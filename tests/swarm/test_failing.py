@@ -48,6 +48,14 @@ def test_a_log_that_cannot_be_appended_to_is_told_before_anything_is_begun(
     assert minted_join_strings(fleet) == minted
 
 
+def test_the_folders_own_server_may_be_named_by_its_address(fleet: ServedFleet) -> None:
+    token = (fleet.data / "admin.token").read_text().strip()
+    named = ("--server", fleet.client.server, "--json")
+    done = fleet.tried("swarm", "--devices", "1", "--for", "2s", *named, TOWLINE_TOKEN=token)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["devices"] == {"waiting": 1}
+
+
 def minted_join_strings(fleet: ServedFleet) -> int:
     acts = json.loads(fleet.towline("audit", "list", "-o", "json"))["items"]
     return sum(act["action"] == "join-token.create" for act in acts)

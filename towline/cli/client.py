@@ -1,12 +1,14 @@
 """Speaking to the server over HTTP: where it is, who we are, and what its answers mean.
 
 Found by TOWLINE_SERVER, TOWLINE_TOKEN and TOWLINE_CA, else by the `towline.toml` of the folder on
-the server's own machine: its address, its certificate and its first admin token.
+the server's own machine: its address, its certificate and its first admin token. That certificate
+vouches as well where TOWLINE_SERVER is an address of this very server.
 """
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 
@@ -141,7 +143,7 @@ def connect(settings: Settings | None = None) -> Client:
     """The client for the server that holds here; raises Problem when nothing names one."""
     settings = settings or load()
     if settings.server is not None:
-        return Client(settings.server, _token(settings), settings.ca)
+        return Client(settings.server, _token(settings), settings.ca or _own_certificate(settings))
     if settings.organization is None:
         raise Problem(
             "nothing here names a server",
@@ -155,6 +157,27 @@ def connect(settings: Settings | None = None) -> Client:
         )
     ca = certificate if certificate.is_file() else None
     return Client(f"https://{_reachable(settings.listen)}", _token(settings), ca)
+
+
+def _own_certificate(settings: Settings) -> Path | None:
+    """The certificate that the server made here, where `server` is the address of that very one.
+
+    It is by the port and by the names that stand in the certificate; no other server has its key,
+    so that a token shown to it goes astray nowhere.
+    """
+    certificate = settings.data / CERTIFICATE_FILE
+    if settings.tls_cert is not None or not certificate.is_file():
+        return None
+    try:
+        parts = urlsplit(settings.server or "")
+        port = parts.port or 443
+    except ValueError:
+        return None
+    if str(port) != settings.listen.rpartition(":")[2]:
+        return None
+    from towline.reconciler.server.tls import names  # noqa: PLC0415 heavy
+
+    return certificate if parts.hostname in names(certificate) else None
 
 
 def _reachable(listen: str) -> str:

@@ -56,6 +56,18 @@ def ensure(folder: Path, addresses: list[str]) -> Certificate:
     return made
 
 
+def names(certificate: Path) -> frozenset[str]:
+    """The hosts and addresses that it is for; raises Problem when it cannot be read."""
+    alternative = x509.SubjectAlternativeName
+    try:
+        loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
+        found = loaded.extensions.get_extension_for_class(alternative).value
+    except (OSError, ValueError, x509.ExtensionNotFound):
+        raise Problem(f"{certificate} is no certificate of a server in PEM form") from None
+    hosts = (name.lower() for name in found.get_values_for_type(x509.DNSName))
+    return frozenset([*hosts, *map(str, found.get_values_for_type(x509.IPAddress))])
+
+
 def lan_addresses() -> list[str]:
     """The addresses under which other machines reach this one, the default route's first."""
     found: list[str] = []
