@@ -99,7 +99,7 @@ def test_a_label_without_a_value_is_refused_before_any_call(
     fleet: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(fleet)
-    assert main.run(["join", "create", "--label", "region"]) == ExitCode.ERROR
+    assert main.run(["join", "create", "--label", "region"]) == ExitCode.USAGE
     assert "write --label KEY=VALUE" in capsys.readouterr().err
 
 

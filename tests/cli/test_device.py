@@ -101,7 +101,7 @@ def test_labels_are_given_and_taken_away(
     assert capsys.readouterr().out == "env=prod, model=b, site=berlin\n"
     assert main.run([*label, "model-", "env=test"]) == ExitCode.OK
     assert capsys.readouterr().out == "env=test, site=berlin\n"
-    assert main.run([*label, "model"]) == ExitCode.ERROR
+    assert main.run([*label, "model"]) == ExitCode.USAGE
     assert "'model' is no label" in capsys.readouterr().err
     assert main.run(["device", "label", "nobody", "a=b"]) == ExitCode.ERROR
     assert "there is no device nobody" in capsys.readouterr().err

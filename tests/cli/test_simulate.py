@@ -57,9 +57,6 @@ def test_the_text_says_who_is_harmed_and_what_was_supposed(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--devices", "6", "--bad-rate", "2"), "is no share"),
-        (("--devices", "6", "--offline-for", "12"), "is no duration"),
-        (("--devices", "6", "--at", "noon"), "is no time"),
         (("nobody", "--devices", "6"), "there is no Deployment nobody"),
         (("--store", "nowhere.db"), "there is no store"),
     ],
@@ -71,3 +68,23 @@ def test_slips_are_said_with_a_remedy(
     assert code == 1
     assert message in said
     assert "→" in said
+
+
+@pytest.mark.usefixtures("published")
+@pytest.mark.parametrize(
+    ("option", "value", "message", "remedy"),
+    [
+        ("--bad-rate", "2", "is no share", "write 2%, 0.5% or hw=v1:30%"),
+        ("--bad-rate", "hw=v1:2", "is no share", "write 2%, 0.5% or hw=v1:30%"),
+        ("--offline", "hw=v1:30%", "is no share", "write 2% or 0.5%"),
+        ("--offline-for", "12", "is no duration", "write 90s"),
+        ("--at", "noon", "is no time", "write 2026"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_a_slip_of_usage(
+    capsys: pytest.CaptureFixture[str], option: str, value: str, message: str, remedy: str
+) -> None:
+    code, _, said = run(capsys, "hello", "--devices", "6", option, value)
+    assert code == 64
+    assert message in said
+    assert f"→ {remedy}" in said

@@ -90,7 +90,7 @@ def test_what_cannot_be_revoked_is_said(
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["create", "ci", "--role", "viewer", "--expires", "soon"], ExitCode.ERROR, "no duration"),
+        (["create", "ci", "--role", "viewer", "--expires", "soon"], ExitCode.USAGE, "no duration"),
         (["create", "ci", "--role", "root"], ExitCode.USAGE, "--role"),
         (["create", "ci"], ExitCode.USAGE, "--role"),
         (["revoke", "abc"], ExitCode.USAGE, "--reason"),

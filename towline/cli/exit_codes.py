@@ -20,5 +20,9 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+class Misused(Problem):
+    """What was typed after a command cannot be meant: it ends with USAGE."""
+
+
 class NotAuthorised(Problem):
     """The server does not know the token, or its role is too low."""

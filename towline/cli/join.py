@@ -6,8 +6,8 @@ import typer
 
 from towline.cli.client import connect
 from towline.cli.durations import seconds
+from towline.cli.exit_codes import Misused
 from towline.cli.printing import give
-from towline.schemas.problems import Problem
 
 app = typer.Typer(help="Bring devices in.", no_args_is_help=True)
 
@@ -36,8 +36,9 @@ def create(
 
 
 def given_labels(texts: list[str]) -> dict[str, str]:
+    """`["region=eu"]` -> `{"region": "eu"}`; raises Misused."""
     pairs = [text.partition("=") for text in texts]
     for text, (key, equals, value) in zip(texts, pairs, strict=True):
         if not (key and equals and value):
-            raise Problem(f"{text!r} is no label", remedy="write --label KEY=VALUE")
+            raise Misused(f"{text!r} is no label", remedy="write --label KEY=VALUE")
     return {key: value for key, _, value in pairs}

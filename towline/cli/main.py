@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from towline.cli.exit_codes import ExitCode, NotAuthorised
+from towline.cli.exit_codes import ExitCode, Misused, NotAuthorised
 from towline.schemas.problems import Problem, Refused
 
 FLEET = "Fleet repository"
@@ -68,6 +68,9 @@ def run(arguments: Sequence[str]) -> int:
     except NotAuthorised as problem:
         _say(f"error: {problem}")
         return ExitCode.NOT_AUTHORISED
+    except Misused as problem:
+        _say(f"error: {problem}")
+        return ExitCode.USAGE
     except Problem as problem:
         _say(f"error: {problem}")
     except Refused as refusal:

@@ -12,7 +12,7 @@ import typer
 
 from towline.cli.client import checked_id, connect
 from towline.cli.durations import seconds
-from towline.cli.exit_codes import ExitCode
+from towline.cli.exit_codes import ExitCode, Misused
 from towline.cli.output import Format, Output, plain_status, show_document
 from towline.cli.printing import give
 from towline.cli.settings import load
@@ -48,15 +48,15 @@ def replay(
 
 
 def moment(text: str, now: float) -> int:
-    """A time as RFC 3339 in UTC, or as how long ago; raises Problem."""
+    """A time as RFC 3339 in UTC, or as how long ago; raises Misused."""
     try:
         return times.from_rfc3339(text)
     except Refused:
         pass
     try:
         return int(now) - seconds(text)
-    except Problem:
-        raise Problem(
+    except Misused:
+        raise Misused(
             f"{text!r} is no time", remedy="write 2026-09-24T06:00:00Z, or 2h for two hours ago"
         ) from None
 

@@ -11,12 +11,13 @@ import typer
 
 from towline.cli import simulate_sources
 from towline.cli.durations import seconds
+from towline.cli.exit_codes import Misused
 from towline.cli.printing import give
 from towline.cli.settings import load_fleet
 from towline.cli.simulate_sources import Asked, Source
 from towline.cli.simulate_text import text
 from towline.schemas import times
-from towline.schemas.problems import Problem, Refused
+from towline.schemas.problems import Refused
 
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d+)?)%")
 _LABELLED = re.compile(r"([^=:]+)=([^=:]*):(.+)")
@@ -112,7 +113,7 @@ def _starts_at(at: str | None, *, is_exact: bool) -> int:
         try:
             return times.from_rfc3339(at)
         except Refused:
-            raise Problem(f"{at!r} is no time", remedy="write 2026-12-01T06:00:00Z") from None
+            raise Misused(f"{at!r} is no time", remedy="write 2026-12-01T06:00:00Z") from None
     now = int(time.time())
     return now if is_exact else now - now % _HOUR_S
 
@@ -124,12 +125,15 @@ def _seconds(text: str | None) -> int | None:
 def _rate(text: str) -> tuple[str, str, float]:
     """`2%` for all devices, or `hw=v1:30%` for those with a label."""
     found = _LABELLED.fullmatch(text)
-    return (found[1], found[2], share(found[3])) if found else ("", "", share(text))
+    remedy = "write 2%, 0.5% or hw=v1:30%"
+    if found is None:
+        return "", "", share(text, remedy)
+    return found[1], found[2], share(found[3], remedy)
 
 
-def share(text: str) -> float:
-    """`2%` -> 0.02; raises Problem."""
+def share(text: str, remedy: str = "write 2% or 0.5%") -> float:
+    """`2%` -> 0.02; raises Misused."""
     found = _SHARE.fullmatch(text)
     if found is None or float(found[1]) > 100:
-        raise Problem(f"{text!r} is no share", remedy="write 2%, 0.5% or hw=v1:30%")
+        raise Misused(f"{text!r} is no share", remedy=remedy)
     return float(found[1]) / 100

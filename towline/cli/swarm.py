@@ -80,9 +80,12 @@ def swarm(
         offline=share(offline),
         offline_for_s=None if offline_for is None else seconds(offline_for),
     )
+    ends_after_s = None if ends_after is None else seconds(ends_after)
+    tell_every_s = seconds(every)
+    labels = given_labels(label or [])
     if ack_log is not None:
         check_appendable(ack_log)
-    line = join or _new_join(server, devices, label or [])
+    line = join or _new_join(server, devices, labels)
 
     from towline.swarm import figures  # noqa: PLC0415 heavy
     from towline.swarm import swarm as playing  # noqa: PLC0415 heavy
@@ -98,11 +101,11 @@ def swarm(
             seed=seed,
             processes=min(processes, devices),
             ack_log=ack_log,
-            ends_after_s=None if ends_after is None else seconds(ends_after),
+            ends_after_s=ends_after_s,
             prefix=new_prefix(),
         ),
         tell=lambda now, before, passed: tell(figures.line(now, before, passed)),
-        tell_every_s=seconds(every),
+        tell_every_s=tell_every_s,
     )
     document = figures.document(found, took_s)
     give(json.dumps(document, indent=2) if as_json else figures.summary(found, took_s))
@@ -118,10 +121,10 @@ def _refuse_ignored(join: str | None, server: str | None, labels: list[str] | No
         )
 
 
-def _new_join(server: str | None, devices: int, labels: list[str]) -> str:
+def _new_join(server: str | None, devices: int, labels: dict[str, str]) -> str:
     """A join string that lets so many in, from the server that holds here or is named."""
     settings = load()
     if server is not None:
         settings = replace(settings, server=server)
-    body = {"labels": given_labels(labels), "max_uses": devices}
+    body = {"labels": labels, "max_uses": devices}
     return str(connect(settings).post("/join-tokens", **body)["join"])
