@@ -56,6 +56,18 @@ def test_the_folders_own_server_may_be_named_by_its_address(fleet: ServedFleet) 
     assert json.loads(done.stdout)["devices"] == {"waiting": 1}
 
 
+def test_a_swarm_of_which_every_device_is_refused_fails_and_tells_its_figures(
+    fleet: ServedFleet,
+) -> None:
+    used_up = fleet.towline("join", "create").strip()
+    for devices, code, at in ((1, 0, {"waiting": 1}), (2, 1, {"refused": 2})):
+        named = ("--devices", str(devices), "--for", "2s", "--join", used_up, "--json")
+        done = fleet.tried("swarm", *named)
+        assert done.returncode == code, done.stderr
+        assert json.loads(done.stdout)["devices"] == at
+    assert "error: the server refused every device, 2 of 2: 2 enrol 403 join-token" in done.stderr
+
+
 def minted_join_strings(fleet: ServedFleet) -> int:
     acts = json.loads(fleet.towline("audit", "list", "-o", "json"))["items"]
     return sum(act["action"] == "join-token.create" for act in acts)

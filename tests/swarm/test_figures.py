@@ -2,7 +2,16 @@
 
 import pytest
 
-from towline.swarm.figures import Figures, Latency, document, line, summary
+from towline.schemas.problems import Problem
+from towline.swarm.figures import (
+    REFUSED,
+    Figures,
+    Latency,
+    check_let_in,
+    document,
+    line,
+    summary,
+)
 
 
 def latency(*milliseconds: float) -> Latency:
@@ -59,3 +68,19 @@ def test_the_summary_and_the_document_name_every_error() -> None:
     figures.errors["session 401 clock"] += 2
     assert "2 session 401 clock" in summary(figures, 1.0)
     assert document(figures, 1.0)["errors"] == {"session 401 clock": 2}
+
+
+def test_a_swarm_that_is_let_in_in_part_is_no_problem() -> None:
+    figures = Figures()
+    check_let_in(figures)
+    figures.devices.update({REFUSED: 2, "waiting": 1})
+    check_let_in(figures)
+
+
+def test_a_swarm_of_which_every_device_is_refused_is_a_problem() -> None:
+    figures = Figures()
+    figures.devices[REFUSED] += 3
+    figures.errors.update({"enrol 403 join-token": 3, "poll closed": 1})
+    with pytest.raises(Problem, match="3 of 3: 3 enrol 403 join-token") as problem:
+        check_let_in(figures)
+    assert "--max-uses 3" in problem.value.remedy

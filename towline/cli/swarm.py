@@ -109,6 +109,7 @@ def swarm(
     )
     document = figures.document(found, took_s)
     give(json.dumps(document, indent=2) if as_json else figures.summary(found, took_s))
+    figures.check_let_in(found)
 
 
 def _refuse_ignored(join: str | None, server: str | None, labels: list[str] | None) -> None:

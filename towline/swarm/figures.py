@@ -4,6 +4,10 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 
+from towline.schemas.problems import Problem
+
+REFUSED = "refused"
+"""What a device is at that the server does not let in."""
 _LEAST_S = 0.0002
 _GROWTH = 1.08
 """Between two steps of a latency: what is told of it is true to 8 %."""
@@ -54,7 +58,7 @@ class Figures:
     versions: Counter[str] = field(default_factory=Counter)
     """Devices by what they run, `app 1.2.0`."""
     devices: Counter[str] = field(default_factory=Counter)
-    """Devices by what they are at: `enrolling`, `waiting`, `installing`, `offline` …"""
+    """Devices by what they are at: `enrolling`, `refused`, `waiting`, `working`, `offline`."""
     processor_s: float = 0.0
 
     def took(self, call: str, seconds: float) -> None:
@@ -101,6 +105,18 @@ def summary(figures: Figures, seconds: float) -> str:
     lines.append(f"devices   {_listed(figures.devices)}")
     lines.append(f"versions  {_listed(figures.versions) or 'none'}")
     return "\n".join(lines)
+
+
+def check_let_in(figures: Figures) -> None:
+    """Raises Problem when the server has refused every device: nothing was loaded, or seen."""
+    number = figures.devices.total()
+    if not number or figures.devices[REFUSED] < number:
+        return
+    calls = {kind: n for kind, n in figures.errors.items() if kind.startswith("enrol ")}
+    raise Problem(
+        f"the server refused every device, {number} of {number}: {_listed(Counter(calls))}",
+        remedy=f"take a new join string: `towline join create --max-uses {number}`, or no --join",
+    )
 
 
 def document(figures: Figures, seconds: float) -> dict[str, object]:

@@ -26,6 +26,7 @@ from towline.schemas.root import Root
 from towline.swarm.ack_log import AckLog
 from towline.swarm.calls import Calls, Wire
 from towline.swarm.device import FACTS, Device
+from towline.swarm.figures import REFUSED
 from towline.swarm.playing import Playing
 
 log = structlog.get_logger()
@@ -61,6 +62,7 @@ class Life:
         self._playing = Playing(device, model, chance, self._send)
         self._rhythm = Rhythm()
         self._is_enrolled = False
+        self._is_refused = False
         self._silent_until = 0.0
 
     async def live(self, join_token: str) -> None:
@@ -78,6 +80,8 @@ class Life:
         """What the device is at, in one word."""
         if self.is_offline:
             return "offline"
+        if self._is_refused:
+            return REFUSED
         if not self._is_enrolled:
             return "enrolling"
         attempt = self.device.journal.attempt
@@ -87,11 +91,11 @@ class Life:
         while not self._is_enrolled:
             try:
                 await self._calls.enrol(join_token)
-                self._is_enrolled = True
+                self._is_enrolled, self._is_refused = True, False
             except Unreachable:
                 await asyncio.sleep(self._rhythm.after(Polled.FAILED))
-            except Denied as denied:
-                log.error("swarm.denied", device=self.device.id, code=denied.code)
+            except Denied:
+                self._is_refused = True
                 await asyncio.sleep(self._rhythm.after(Polled.REVOKED))
 
     async def _stay_away(self) -> None:

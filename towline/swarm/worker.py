@@ -8,12 +8,14 @@ import asyncio
 import gc
 import resource
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
+import structlog
 import uvloop
 
 from towline.reconciler.failure_model import Chance
@@ -51,6 +53,8 @@ def play(settings: SwarmSettings, part: int, root: bytes, pipe: Connection) -> N
     """The main function of a process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # On stdout are the figures, which a program may read.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
         make_room(settings)
         # What a device holds lives as long as it does: to look for garbage in it would only be
