@@ -170,6 +170,19 @@ def test_the_command_fails_when_one_is_missing(
     assert capsys.readouterr().out == "1 acknowledged reports, 0 missing\n"
 
 
+def test_a_log_without_a_line_proves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = written(tmp_path / "log")
+    ask = ["swarm", "--check-ack-log", str(log), "--store", str(stored(tmp_path, 2))]
+    for text in ("", '{"organization": "ac'):
+        log.write_text(text)
+        assert run([*ask, "--json"]) == 1
+        said = capsys.readouterr()
+        assert json.loads(said.out) == {"acknowledged": 0, "missing": [], "untold": []}
+        assert f"no line stands in {log}: nothing was acknowledged" in said.err
+
+
 def test_the_log_and_the_store_belong_together(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["swarm", "--check-ack-log", "log"]) == 64
     assert "belong together" in capsys.readouterr().err

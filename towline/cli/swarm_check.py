@@ -34,6 +34,11 @@ def check(log: Path, store: Path, *, as_json: bool) -> None:
         raise Problem(f"there is no store at {store}", remedy="name a server's towline.db")
     found = checked(log, store)
     give(json.dumps(_document(found), indent=2) if as_json else "\n".join(_lines(found)))
+    if not found.acknowledged:
+        raise Problem(
+            f"no line stands in {log}: nothing was acknowledged, so that nothing is proven",
+            remedy="name what `towline swarm --ack-log` has written, once devices have reported",
+        )
     if found.missing:
         raise typer.Exit(ExitCode.ERROR)
 
