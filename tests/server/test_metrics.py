@@ -1,5 +1,6 @@
 """What a scraper reads: who may, what devices' calls count, and what others do not see."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,15 @@ from towline.reconciler.server import inlet
 from towline.reconciler.store import device_keys, people
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.people import Role
-from towline.reconciler.tallies import BOUNDS_S, Durations
+from towline.reconciler.tallies import BOUNDS_S, POLLS, REPORTS, TURNED_AWAY, Durations
+
+PROJECT = Path(__file__).parents[2]
+PAGE = PROJECT / "docs" / "metrics.md"
+COUNTED = [
+    *(f"towline_polls_total {each}" for each in POLLS),
+    *(f"towline_reports_total {each}" for each in REPORTS),
+    *(f"towline_turned_away_total {each}" for each in TURNED_AWAY),
+]
 
 
 def scraped(server: Running, **headers: str) -> dict[str, float]:
@@ -56,6 +65,21 @@ def test_polls_and_reports_are_counted_by_their_outcome(server: Running, enrolle
     assert found["towline_flush_seconds_sum"] > 0
     assert found["towline_flush_failures_total"] == 0
     assert found["towline_report_queue"] == 0
+
+
+def test_every_outcome_is_counted_from_0_on(server: Running) -> None:
+    found = scraped(server)
+    assert {name: found.get(name) for name in COUNTED} == dict.fromkeys(COUNTED, 0)
+
+
+def test_the_outcomes_are_those_that_the_code_counts_and_the_page_tells() -> None:
+    page = PAGE.read_text()
+    sources = [file.read_text() for file in (PROJECT / "towline/reconciler").rglob("*.py")]
+    for name, known in (("polls", POLLS), ("reports", REPORTS), ("turned_away", TURNED_AWAY)):
+        noted = re.compile(rf'tally\.{name}\[(?:[\w.]+, )?"(\w+)"\]')
+        assert {word for text in sources for word in noted.findall(text)} == set(known)
+        line = next(each for each in page.splitlines() if f"towline_{name}_total" in each)
+        assert all(f"`{word}`" in line for word in known)
 
 
 def test_devices_and_runs_are_those_of_now(
@@ -112,7 +136,8 @@ def test_another_organization_sees_its_own_figures(server: Running, enrolled: De
             connection, "other", name="Mallory", role=Role.ADMIN, now=NOW
         )
     found = scraped(server, Authorization=f"Bearer {token}")
-    assert not [name for name in found if name.startswith("towline_polls_total")]
+    polls = {n for name, n in found.items() if name.startswith("towline_polls_total")}
+    assert polls == {0}
     assert found["towline_devices online"] == 0
     assert "towline_leader" not in found
 
@@ -147,7 +172,7 @@ def test_the_page_names_every_metric(server: Running, enrolled: Device) -> None:
     enrolled.report(enrolled.facts())
     Device(server, token="of nobody").poll()
     text = server.client.get("/metrics", headers=server.admin("viewer")).text
-    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    page = PAGE.read_text()
     families = [each for each in text_string_to_metric_families(text) if "towline" in each.name]
     assert len(families) > 10
     for family in families:

@@ -13,6 +13,12 @@ from dataclasses import dataclass, field
 BOUNDS_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """Upper bounds of the steps of durations; what takes longer has a step of its own."""
 
+POLLS = ("document", "unchanged")
+REPORTS = ("accepted", "refused")
+"""`accepted` once committed, `refused` where they could not be read."""
+TURNED_AWAY = ("busy", "clock", "failures", "rate", "session")
+"""`session` must be opened anew, `busy` is the queue; docs/metrics.md tells of each."""
+
 
 @dataclass(slots=True)
 class Durations:
@@ -54,11 +60,11 @@ class DeviceTally:
     """Of the devices' calls, by organization and outcome; the event loop writes."""
 
     polls: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """`document` or `unchanged`."""
+    """Of `POLLS`."""
     reports: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """`accepted`, once committed, or `refused` where they could not be read."""
+    """Of `REPORTS`."""
     turned_away: Counter[str] = field(default_factory=Counter)
-    """Calls of whoever it is: `session` must be opened anew, `busy` is the queue."""
+    """Calls of whoever it is, by a word of `TURNED_AWAY`."""
 
 
 @dataclass(slots=True)

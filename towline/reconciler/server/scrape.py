@@ -20,7 +20,7 @@ from towline.reconciler.server.desk import Desk, wall_clock
 from towline.reconciler.server.fleets import FleetView
 from towline.reconciler.server.metrics import Meters
 from towline.reconciler.store import admissions, audit_rows, fleet_counts, leader
-from towline.reconciler.tallies import BOUNDS_S, Durations
+from towline.reconciler.tallies import BOUNDS_S, POLLS, REPORTS, TURNED_AWAY, Durations
 from towline.schemas.states import RunState
 
 
@@ -51,20 +51,20 @@ class _Figures(Collector):
 
     def _of_devices(self) -> Iterator[Metric]:
         tally, name = self._meters.devices, self._desk.organization
-        for what, about, counts in (
-            ("polls", "Polls that were answered", tally.polls),
-            ("reports", "Reports of devices", tally.reports),
+        # What is counted from 0 on is seen from its first event on: rate() needs a number before.
+        for what, about, outcomes, counts in (
+            ("polls", "Polls that were answered", POLLS, tally.polls),
+            ("reports", "Reports of devices", REPORTS, tally.reports),
         ):
             found = CounterMetricFamily(f"towline_{what}", about, labels=["outcome"])
-            for (organization, outcome), n in sorted(counts.copy().items()):
-                if organization == name:
-                    found.add_metric([outcome], n)
+            for outcome in outcomes:
+                found.add_metric([outcome], counts[name, outcome])
             yield found
         away = CounterMetricFamily(
             "towline_turned_away", "Calls of devices that were not served", labels=["reason"]
         )
-        for reason, n in sorted(tally.turned_away.copy().items()):
-            away.add_metric([reason], n)
+        for reason in TURNED_AWAY:
+            away.add_metric([reason], tally.turned_away[reason])
         yield away
         parked = self._meters.doorbell.parked
         yield GaugeMetricFamily("towline_parked_polls", "Devices that wait", parked)
