@@ -51,7 +51,7 @@ def test_a_log_that_cannot_be_appended_to_is_told_before_anything_is_begun(
 def test_the_folders_own_server_may_be_named_by_its_address(fleet: ServedFleet) -> None:
     token = (fleet.data / "admin.token").read_text().strip()
     named = ("--server", fleet.client.server, "--json")
-    done = fleet.tried("swarm", "--devices", "1", "--for", "2s", *named, TOWLINE_TOKEN=token)
+    done = fleet.tried("swarm", "--devices", "1", "--for", "6s", *named, TOWLINE_TOKEN=token)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["devices"] == {"waiting": 1}
 
@@ -61,7 +61,7 @@ def test_a_swarm_of_which_every_device_is_refused_fails_and_tells_its_figures(
 ) -> None:
     used_up = fleet.towline("join", "create").strip()
     for devices, code, at in ((1, 0, {"waiting": 1}), (2, 1, {"refused": 2})):
-        named = ("--devices", str(devices), "--for", "2s", "--join", used_up, "--json")
+        named = ("--devices", str(devices), "--for", "6s", "--join", used_up, "--json")
         done = fleet.tried("swarm", *named)
         assert done.returncode == code, done.stderr
         assert json.loads(done.stdout)["devices"] == at
