@@ -11,11 +11,12 @@ from uuid import UUID
 import pytest
 from sqlalchemy import insert, update
 
+from tests.postgres import Databases
+from tests.stores import open_fresh, place_of
 from towline.cli.main import run
 from towline.cli.swarm_check import checked
 from towline.reconciler.store import enrolling, join_tokens
 from towline.reconciler.store import tables as t
-from towline.reconciler.store.engine import open_store
 from towline.reconciler.store.join_tokens import JoinTerms
 from towline.schemas.enrolment import EnrolmentRequest
 from towline.schemas.identifiers import organization_uuid
@@ -45,10 +46,10 @@ def written(path: Path, *reports: dict[str, Any], device: str = "d1") -> Path:
     return path
 
 
-def stored(folder: Path, report_seq: int, *kinds: str) -> Path:
-    """A store that has taken in reports of `d1` up to that number, with events of these kinds."""
+def stored(folder: Path, report_seq: int, *kinds: str) -> Path | str:
+    """Where a store is that took in `d1`'s reports up to that number, with such events."""
     file = folder / "towline.db"
-    store = open_store(file)
+    store = open_fresh(file)
     request = EnrolmentRequest("acme", "d1", PrivateKey.generate().public, "generic", "1")
     with store.write() as connection:
         connection.execute(
@@ -62,7 +63,7 @@ def stored(folder: Path, report_seq: int, *kinds: str) -> Path:
             told = {"kind": kind, "device": "d1", "run": UUID(RUN), "organization": "acme"}
             connection.execute(insert(t.events).values(at=1, cause="", data={}, **told))
     store.close()
-    return file
+    return place_of(file)
 
 
 def test_every_report_is_a_line_and_several_logs_append_to_one_file(tmp_path: Path) -> None:
@@ -135,6 +136,7 @@ def test_another_file_is_told_with_its_line(tmp_path: Path, line: str) -> None:
         list(read(path))
 
 
+@pytest.mark.both_engines
 @pytest.mark.parametrize(
     ("reports", "missing"),
     [
@@ -150,18 +152,20 @@ def test_a_report_above_the_highest_number_or_of_another_journal_is_missing(
     assert list(checked(log, stored(tmp_path, 2)).missing) == missing
 
 
+@pytest.mark.both_engines
 def test_a_step_without_an_event_is_told_apart(tmp_path: Path) -> None:
     log = written(tmp_path / "log", report(1, "installing"), report(2, "completed"))
     found = checked(log, stored(tmp_path, 2, "device.installing"))
     assert (found.missing, found.untold) == ((), ("d1 j 2",))
 
 
+@pytest.mark.both_engines
 def test_the_command_fails_when_one_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = written(tmp_path / "log", report(1), report(3))
-    file = stored(tmp_path, 2)
-    ask = ["swarm", "--check-ack-log", str(log), "--store", str(file)]
+    place = stored(tmp_path, 2)
+    ask = ["swarm", "--check-ack-log", str(log), "--store", str(place)]
     assert run([*ask, "--json"]) == 1
     said = json.loads(capsys.readouterr().out)
     assert said == {"acknowledged": 2, "missing": ["d1 j 3"], "untold": []}
@@ -183,6 +187,55 @@ def test_a_log_without_a_line_proves_nothing(
         assert f"no line stands in {log}: nothing was acknowledged" in said.err
 
 
-def test_the_log_and_the_store_belong_together(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["swarm", "--check-ack-log", "log"]) == 64
-    assert "belong together" in capsys.readouterr().err
+@pytest.mark.both_engines
+def test_without_a_store_it_looks_into_that_of_the_folders_server(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = written(tmp_path / "log", report(3))
+    place = stored(tmp_path / "data", 2)
+    setting = "data = 'data'" if isinstance(place, Path) else f"store = '{place}'"
+    (tmp_path / "towline.toml").write_text(f"organization = 'acme'\n{setting}\n")
+    monkeypatch.chdir(tmp_path)
+    assert run(["swarm", "--check-ack-log", str(log)]) == 1
+    assert "1 acknowledged reports, 1 missing\n  d1 j 3\n" in capsys.readouterr().out
+
+
+def test_a_database_is_not_changed_by_the_search(tmp_path: Path, databases: Databases) -> None:
+    log = written(tmp_path / "log", report(1))
+    with pytest.raises(Problem, match="has schema none"):
+        checked(log, databases.empty())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://towline:secret@nowhere.example/towline",
+        "postgresql://towline:secret@nowhere.example",
+        "postgresql+psycopg://towline:secret@nowhere.example/towline",
+    ],
+)
+def test_a_password_in_the_url_is_refused_and_not_repeated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    log = written(tmp_path / "log", report(1))
+    assert run(["swarm", "--check-ack-log", str(log), "--store", url]) == 1
+    told = capsys.readouterr()
+    assert "postgresql://" in told.err or "TOWLINE_STORE" in told.err
+    assert "secret" not in told.out + told.err
+
+
+def test_the_password_of_the_settings_is_not_told_when_the_database_is_away(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = written(tmp_path / "log", report(1))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TOWLINE_STORE", "postgresql://towline:secret@127.0.0.1:1/towline")
+    assert run(["swarm", "--check-ack-log", str(log)]) == 1
+    told = capsys.readouterr()
+    assert "postgresql://towline:***@127.0.0.1:1/towline cannot be used" in told.err
+    assert "secret" not in told.out + told.err
+
+
+def test_a_store_without_a_log_to_look_for_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["swarm", "--store", "towline.db"]) == 64
+    assert "--check-ack-log" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from towline.cli.exit_codes import ExitCode
 from towline.cli.output import Format, show_document
 from towline.cli.printing import give
 from towline.cli.settings import load
-from towline.reconciler.store.address import STORE_FILE, place_of
+from towline.cli.store_place import place_meant
 
 
 class DoctorFormat(StrEnum):
@@ -35,11 +35,7 @@ def doctor(
     from towline.reconciler.store.engine import open_existing  # noqa: PLC0415
 
     settings = load()
-    place: Path | str
-    if store is None and settings.store is not None:
-        place = settings.store
-    else:
-        place = place_of(store or str(settings.data / STORE_FILE))
+    place = place_meant(store, settings)
     opened = open_existing(place)
     try:
         data = place.parent if isinstance(place, Path) else settings.data

@@ -13,6 +13,7 @@ from towline.cli.join import given_labels
 from towline.cli.printing import give, tell
 from towline.cli.settings import load
 from towline.cli.simulate import share
+from towline.cli.store_place import place_meant
 from towline.cli.swarm_check import check
 from towline.reconciler.failure_model import FailureModel, Lengths
 from towline.schemas.enrolment import JoinString
@@ -60,19 +61,20 @@ def swarm(
         Path | None, typer.Option(metavar="FILE", help="keep the id of every acknowledged report")
     ] = None,
     check_ack_log: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="only look for its reports in --store")
+        Path | None, typer.Option(metavar="FILE", help="only look for its reports in the store")
     ] = None,
     store: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="the server's towline.db")
+        str | None,
+        typer.Option(metavar="FILE|URL", help="that store (default: the server's of this folder)"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="the figures as JSON")] = False,
 ) -> None:
     """Play devices against a server; each enrols with a key of its own and is real to it."""
-    if (check_ack_log is None) != (store is None):
-        raise typer.BadParameter("--check-ack-log and --store belong together")
-    if check_ack_log is not None and store is not None:
-        check(check_ack_log, store, as_json=as_json)
+    if check_ack_log is not None:
+        check(check_ack_log, place_meant(store, load()), as_json=as_json)
         return
+    if store is not None:
+        raise typer.BadParameter("--store is where --check-ack-log FILE looks; name that, too")
     _refuse_ignored(join, server, label)
     model = FailureModel(
         lengths=Lengths(seconds(download), seconds(install), seconds(verify)),

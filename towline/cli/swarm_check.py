@@ -28,11 +28,9 @@ class Checked:
     """Steps and ends that moved nothing: what came too late, unless the store lost it."""
 
 
-def check(log: Path, store: Path, *, as_json: bool) -> None:
-    """Look for every report of the log in the store's file; exit 1 when one is missing."""
-    if not store.is_file():
-        raise Problem(f"there is no store at {store}", remedy="name a server's towline.db")
-    found = checked(log, store)
+def check(log: Path, place: Path | str, *, as_json: bool) -> None:
+    """Look for every report of the log in that file or database; exit 1 when one is missing."""
+    found = checked(log, place)
     give(json.dumps(_document(found), indent=2) if as_json else "\n".join(_lines(found)))
     if not found.acknowledged:
         raise Problem(
@@ -43,15 +41,17 @@ def check(log: Path, store: Path, *, as_json: bool) -> None:
         raise typer.Exit(ExitCode.ERROR)
 
 
-def checked(log: Path, file: Path) -> Checked:
+def checked(log: Path, place: Path | str) -> Checked:
     """As `check`; raises Problem when one of the two cannot be read."""
     from towline.reconciler.store import acknowledged  # noqa: PLC0415 heavy
-    from towline.reconciler.store.private_copy import copy_of  # noqa: PLC0415 heavy
+    from towline.reconciler.store.engine import open_existing  # noqa: PLC0415
+    from towline.reconciler.store.private_copy import copy_of  # noqa: PLC0415
 
     reports = list(read(log))
     devices = sorted({(each.organization, each.device) for each in reports})
     runs = sorted({each.deployment for each in reports if each.deployment is not None})
-    store = copy_of(file)
+    # A copy of a database leaves events out.
+    store = copy_of(place) if isinstance(place, Path) else open_existing(place)
     try:
         with store.read() as connection:
             highest = acknowledged.highest(connection, devices)

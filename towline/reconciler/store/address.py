@@ -45,7 +45,8 @@ def place_of(text: str) -> Path | str:
 
     Raises Problem.
     """
-    if is_url(text):
+    # Whatever looks like a URL, as it may hold a password: as a path it would be shown.
+    if "://" in text:
         return checked_url(text, may_hold_password=False)
     path = Path(text)
     path = path / STORE_FILE if path.is_dir() else path
