@@ -87,6 +87,22 @@ def test_an_address_of_the_folders_own_server_is_vouched_for_by_its_own_certific
     assert vouching == [made.certificate if is_own else None, Path("another.crt"), None]
 
 
+def test_a_data_folder_of_another_user_is_no_bug(
+    fleet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, **_more: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(Problem, match=r"tls\.crt cannot be read: Permission denied") as problem:
+        connect(replace(settings.Settings("acme"), data=fleet / "data"))
+    assert "TOWLINE_CA" in problem.value.remedy
+    with pytest.raises(NotAuthorised, match="Permission denied"):
+        connect(replace(settings.Settings("acme"), data=fleet / "data", tls_cert=fleet / "own.crt"))
+    elsewhere = settings.Settings("acme", server="https://127.0.0.1:8443", token="secret")
+    assert connect(replace(elsewhere, data=fleet / "data")).server == "https://127.0.0.1:8443"
+
+
 def test_a_server_that_does_not_answer_is_said_with_its_address() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]

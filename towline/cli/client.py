@@ -149,14 +149,28 @@ def connect(settings: Settings | None = None) -> Client:
             "nothing here names a server",
             remedy="go to the fleet repository, or set TOWLINE_SERVER and TOWLINE_TOKEN",
         )
+    ca = _ca(settings)
+    return Client(f"https://{_reachable(settings.listen)}", _token(settings), ca)
+
+
+def _ca(settings: Settings) -> Path | None:
+    """What vouches for the server of this folder; None: whom the machine trusts."""
     certificate = settings.ca or settings.data / CERTIFICATE_FILE
-    if settings.tls_cert is None and not certificate.is_file():
+    try:
+        is_there = certificate.is_file()
+    except PermissionError as error:
+        if settings.ca is None and settings.tls_cert is not None:
+            return None
+        raise Problem(
+            f"{certificate} cannot be read: {error.strerror}",
+            remedy="set TOWLINE_CA to a copy of the server's tls.crt that you may read",
+        ) from None
+    if not is_there and settings.tls_cert is None:
         raise Problem(
             f"no server has run here yet: {certificate} is missing",
             remedy="start it with `towline serve`, or name another with TOWLINE_SERVER",
         )
-    ca = certificate if certificate.is_file() else None
-    return Client(f"https://{_reachable(settings.listen)}", _token(settings), ca)
+    return certificate if is_there else None
 
 
 def _own_certificate(settings: Settings) -> Path | None:
@@ -166,7 +180,11 @@ def _own_certificate(settings: Settings) -> Path | None:
     so that a token shown to it goes astray nowhere.
     """
     certificate = settings.data / CERTIFICATE_FILE
-    if settings.tls_cert is not None or not certificate.is_file():
+    try:
+        # The data folder may be another user's, who alone may look into it.
+        if settings.tls_cert is not None or not certificate.is_file():
+            return None
+    except PermissionError:
         return None
     try:
         parts = urlsplit(settings.server or "")
@@ -193,9 +211,9 @@ def _token(settings: Settings) -> str:
         return settings.token
     # A server of several organizations keeps a file for each.
     file = settings.data / f"admin-{settings.organization}.token"
-    if not file.exists():
-        file = settings.data / TOKEN_FILE
     try:
+        if not file.exists():
+            file = settings.data / TOKEN_FILE
         return file.read_text(encoding="ascii").strip()
     except OSError as error:
         raise NotAuthorised(

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from towline.reconciler import restored
 from towline.reconciler.server.only_server import only_on_folder
-from towline.reconciler.store import causes, events, file_copies, repositories, runs
+from towline.reconciler.store import causes, events, file_copies, owner_only, repositories, runs
 from towline.reconciler.store.address import STORE_FILE
 from towline.reconciler.store.engine import open_store
 from towline.schemas import times
@@ -33,7 +33,7 @@ def restore(backup: Path, data: Path, now: int) -> Restored:
     """Put `backup` into the data folder; raises Problem, with the folder's store as it was."""
     if not backup.is_file():
         raise Problem(f"there is no backup at {backup}", remedy="name a file of `towline backup`")
-    data.mkdir(parents=True, exist_ok=True)
+    owner_only.make_folder(data)
     place = data / STORE_FILE
     with (
         only_on_folder(data, remedy="stop it, then restore again"),

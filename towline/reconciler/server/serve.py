@@ -34,6 +34,7 @@ from towline.reconciler.server.founding import (
 from towline.reconciler.server.only_server import only_on_folder
 from towline.reconciler.server.service import BACKLOG, Service, ServiceSettings
 from towline.reconciler.server.tls import Certificate
+from towline.reconciler.store import owner_only
 from towline.reconciler.store.address import STORE_FILE
 from towline.reconciler.store.apart import open_migrated
 from towline.reconciler.store.engine import Store, usable
@@ -137,7 +138,7 @@ def serve(
     """
     process.set_up()
     _check_role(settings)
-    settings.data.mkdir(parents=True, exist_ok=True)
+    owner_only.make_folder(settings.data)
     with ExitStack() as held:
         held.enter_context(only_on_folder(settings.data))
         store = open_migrated(settings.store or settings.data / STORE_FILE)

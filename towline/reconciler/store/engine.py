@@ -22,6 +22,7 @@ from towline.reconciler.store import (
     labelled,
     migrate,
     outbox,
+    owner_only,
     postgres,
     remembered,
     sqlite_file,
@@ -151,6 +152,8 @@ def open_store(where: Path | str) -> Store:
 
     A path is of a SQLite file, a text is a URL of a Postgres database.
     """
+    if isinstance(where, Path):
+        owner_only.tighten(where)
     engine = engine_of(where)
     with usable(engine):
         migrate.upgrade(engine, where if isinstance(where, Path) else None)

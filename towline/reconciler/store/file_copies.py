@@ -9,6 +9,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from towline.reconciler.store import owner_only
 from towline.schemas.problems import Problem
 
 _BESIDE = ("-wal", "-shm")
@@ -25,7 +26,7 @@ def take(source: Path, target: Path) -> None:
     under_way = target.with_name(f"{target.name}.part")
     try:
         under_way.unlink(missing_ok=True)
-        under_way.touch(mode=0o600)
+        owner_only.make_file(under_way)
         _copy(source, under_way)
         _keep(under_way)
         under_way.rename(target)
@@ -55,6 +56,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def put(file: Path, place: Path, former: Path) -> None:
     """Let `file` be what is at `place`; what was there is kept as `former`. Nobody uses either."""
+    owner_only.tighten(place)
     # The log goes first: beside another file than its own it would destroy that one.
     for name in _BESIDE:
         old = place.with_name(place.name + name)

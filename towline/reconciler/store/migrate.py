@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, column, inspect, select, table
 from sqlalchemy.exc import DBAPIError
 
-from towline.reconciler.store import postgres
+from towline.reconciler.store import owner_only, postgres
 from towline.schemas.problems import Problem
 
 SCRIPTS = Path(__file__).parent / "migrations"
@@ -124,6 +124,7 @@ def _check_references(connection: Connection) -> None:
 
 def _keep_copy(path: Path, revision: str) -> Path:
     copy = path.with_name(f"{path.name}.before-{revision}")
+    owner_only.make_file(copy)
     try:
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)

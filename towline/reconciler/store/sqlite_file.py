@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 
+from towline.reconciler.store import owner_only
 from towline.reconciler.store.hints import understood
 from towline.schemas.problems import Problem
 
@@ -21,9 +22,10 @@ flush of reports fills hundreds of pages, and all others wait while they are wri
 def open_engine(path: Path) -> Engine:
     """Connections to the file at `path`, made when it is missing; raises Problem."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        owner_only.make_folder(path.parent)
     except OSError as error:
         raise Problem(f"the data folder {path.parent} cannot be made: {error.strerror}") from None
+    owner_only.make_file(path)
     engine = understood(
         create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
     )
