@@ -35,7 +35,6 @@ def pytest_collection_finish() -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Whatever is marked `both_engines` runs on each."""
     if metafunc.definition.get_closest_marker("both_engines"):
-        metafunc.fixturenames.insert(0, "engine")
         metafunc.parametrize("engine", ["sqlite", "postgres"], indirect=True)
 
 
@@ -46,9 +45,12 @@ def databases() -> Iterator[Databases]:
         yield made
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def engine(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The engine of the stores that the test opens."""
-    is_postgres = request.param == "postgres"
-    with stores.on(request.getfixturevalue("databases") if is_postgres else None):
-        yield request.param
+    """The engine of the stores that the test opens; before all else, as its fixtures open some.
+
+    Of all tests: one that is not named by the test itself would be left out by pytest.
+    """
+    name: str = getattr(request, "param", "sqlite")
+    with stores.on(request.getfixturevalue("databases") if name == "postgres" else None):
+        yield name

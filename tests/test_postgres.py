@@ -1,10 +1,13 @@
 """Where the tests find a Postgres, and what they say when there is none."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests import postgres
+from tests.stores import open_quickly, place_of
+from towline.reconciler.store.engine import Store, is_postgres
 
 
 @pytest.fixture
@@ -34,3 +37,18 @@ def test_the_one_that_is_given_is_used_before_all_others(monkeypatch: pytest.Mon
     monkeypatch.setenv("TEST_DATABASE_URL", "postgresql://nobody@/nowhere?host=/nonexistent")
     with pytest.raises(Exception, match="/nonexistent"), postgres.databases() as made:
         made.empty()
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Store:
+    return open_quickly(tmp_path / "towline.db")
+
+
+@pytest.mark.both_engines
+def test_a_test_of_both_engines_runs_on_each_though_it_names_none(
+    tmp_path: Path, opened: Store, request: pytest.FixtureRequest
+) -> None:
+    is_database = request.node.callspec.params["engine"] == "postgres"
+    assert isinstance(place_of(tmp_path / "another.db"), str) == is_database
+    with opened.read() as connection:
+        assert is_postgres(connection) == is_database
