@@ -1,6 +1,6 @@
 """A store bound to one organization: what it carries out, and what it refuses to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from sqlalchemy import (
     update,
 )
 
+from tests import stores
 from tests.reconciler.simulation import ORGANIZATION, Simulation, manifest
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.among import among
@@ -35,10 +36,19 @@ OWN_RUN, OWN_DEVICE, THEIR_RUN, THEIR_DEVICE = 1, 1, 2, 3
 Make = Callable[[Connection], Any]
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Store]:
+    """The store of `filled`, on each engine; of all tests, as none of them leaves a change."""
+    databases = request.getfixturevalue("databases") if request.param == "postgres" else None
+    with stores.on(databases):
+        yield filled(tmp_path_factory.mktemp("bound"))
+
+
+def filled(folder: Path) -> Store:
     """Two devices and a run of acme, a device and a run of beta; bound to acme."""
-    fleet = Simulation(tmp_path_factory.mktemp("bound"), devices=2)
+    fleet = Simulation(folder, devices=2)
     fleet.commit(manifest("1.0.0", "  strategy: immediate\n"))
     with fleet.store.write() as connection:
         run = dict(connection.execute(select(t.runs)).one()._mapping)

@@ -76,8 +76,8 @@ def given(value: Any) -> BindParameter[Any] | None:
     """The parameter that a value, or a list of them as `among` writes it, comes in."""
     if isinstance(value, BindParameter):
         return value
-    if isinstance(value, CollectionAggregate):
-        return given(value.element)
+    if isinstance(value, CollectionAggregate | Grouping):
+        return given(value.element)  # `ANY (…)`, with a grouping inside of it as of SQLAlchemy 2.1
     if not isinstance(value, Select) or value.whereclause is not None:
         return None
     (table, *more) = value.get_final_froms()
