@@ -13,9 +13,11 @@ from sqlalchemy import Connection, delete, insert, select, update
 from tests.reconciler.simulation import ORGANIZATION, Simulation, manifest
 from towline.reconciler import ingest
 from towline.reconciler.server import inlet as inlets
+from towline.reconciler.server import letters
 from towline.reconciler.server.inlet import Inlet, emptied
 from towline.reconciler.store import presence
 from towline.reconciler.store import tables as t
+from towline.reconciler.store.engine import AWAY
 from towline.schemas.identifiers import device_uuid
 from towline.schemas.reports import Heard, Report
 
@@ -173,6 +175,30 @@ def handed_in(inlet: Inlet, seq: int, report: Report) -> "asyncio.Future[Heard]"
 
 async def acknowledged(inlet: Inlet, seq: int, report: Report) -> None:
     await asyncio.wait_for(handed_in(inlet, seq, report), 30)
+
+
+def test_nobody_waits_for_long_for_a_writer_that_hangs_and_what_was_given_up_is_not_begun(
+    fleet: Simulation, inlet: Inlet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who was asked to come again may have done so, and what is old must not undo what is new."""
+    monkeypatch.setattr(letters, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(letters, "SWEEP_S", 0.05)
+    written: list[str] = []
+
+    async def come_one_after_the_other() -> None:
+        inlet.start()
+        with fleet.store.write():
+            given_up = [inlet.write(lambda _: written.append("is at it"))]
+            while inlet.waiting:  # until the writer has it, and waits for its turn
+                await asyncio.sleep(0.01)
+            given_up += [inlet.write(lambda _: written.append("waits")) for _ in range(3)]
+            answers = await asyncio.wait_for(asyncio.gather(*given_up, return_exceptions=True), 10)
+            assert all(isinstance(each, AWAY) for each in answers), answers
+        await asyncio.wait_for(inlet.write(lambda _: written.append("comes again")), 10)
+
+    asyncio.run(come_one_after_the_other())
+    inlet.stop()
+    assert written == ["is at it", "comes again"]
 
 
 def fail_once(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> threading.Event:

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -130,6 +131,10 @@ def test_a_leader_that_is_killed_or_frozen_is_followed_by_another_and_nothing_is
     assert fleet.epoch() == 3
     assert (third, second) == (fleet.leader(), second)
     assert third not in (None, second)
+
+    with killed_while_a_statement_runs(fleet):
+        took = fleet.until(lambda: fleet.epoch() == 4, PATIENCE_S)
+    assert took < TAKE_OVER_S
     assert "equals the store" in fleet.towline("replay", "--store", fleet.database)
 
 
@@ -247,6 +252,25 @@ def kill_in_the_middle_of_a_pass(fleet: Processes) -> Process:
         leader.running.wait()
         fleet.all.remove(leader)
     return leader
+
+
+@contextmanager
+def killed_while_a_statement_runs(fleet: Processes) -> Iterator[None]:
+    """It has its turn to write, and in the block waits at the database for what another has."""
+    leader = fleet.leader()
+    assert leader is not None
+    with psycopg.connect(fleet.database) as other:
+        with psycopg.connect(fleet.database, autocommit=True) as turn:
+            turn.execute("SELECT pg_advisory_lock(%s)", (WRITERS,))
+            fleet.sql("INSERT INTO dirty_deployments VALUES ('acme', 'app') ON CONFLICT DO NOTHING")
+            fleet.until(lambda: waits_for_its_turn(fleet, leader), PATIENCE_S)
+            # Whoever makes a pass takes from this table what is to be done.
+            other.execute("LOCK TABLE dirty_deployments IN SHARE MODE")
+        fleet.until(lambda: bool(of_turn(fleet, leader, is_held=True)), PATIENCE_S)
+        leader.signal(signal.SIGKILL)
+        leader.running.wait()
+        fleet.all.remove(leader)
+        yield
 
 
 def waits_for_its_turn(fleet: Processes, process: Process) -> bool:

@@ -1,7 +1,8 @@
 """The inlet: one thread that writes what devices bring, many of them in one transaction.
 
 Whatever came while a transaction was written goes into the next one, so that the disk sets the
-pace and nobody waits for a timer. A report is acknowledged only after its commit.
+pace and nobody waits for a timer. A report is acknowledged only after its commit. Whoever would
+wait too long for that is asked to come later: what is written all the same counts once.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ import structlog
 
 from towline.reconciler import ingest
 from towline.reconciler.observe import SEEN_POLLS
-from towline.reconciler.server.letters import Errand, Letter, T, Told, settle, tell
+from towline.reconciler.server.letters import Errand, Letter, T, Told, Waiting, settle, tell
 from towline.reconciler.store import dirt, presence
 from towline.reconciler.store.engine import AWAY, Store
 from towline.reconciler.store.trouble import is_of_all, while_serving
@@ -70,6 +71,7 @@ class Inlet:
         self._poll_interval_s = poll_interval_s
         self._letters: queue.SimpleQueue[Letter | None] = queue.SimpleQueue()
         """None: something else is to be looked after."""
+        self._unanswered = Waiting()
         self._fetched: dict[tuple[int, str], None] = {}
         self._seen: dict[int, int] = {}
         self._owed = _Flush()
@@ -115,6 +117,7 @@ class Inlet:
     def _post(self, letter: Letter) -> None:
         if self._letters.qsize() >= LETTERS_LIMIT:
             raise Full
+        self._unanswered.add(letter)
         self._letters.put(letter)
 
     def fetched(self, device_seq: int, components: Collection[str]) -> None:
@@ -147,7 +150,9 @@ class Inlet:
             if letter is not None:
                 letters.append(letter)
         is_last = self._is_stopping and self._letters.empty()
-        taken = _Flush(letters, emptied(self._fetched))
+        # Who was told that it takes too long sends it again, and may have done so elsewhere.
+        wanted = [letter for letter in letters if not letter.is_answered]
+        taken = _Flush(wanted, emptied(self._fetched))
         if is_last or time.monotonic() >= self._presence_at:
             taken.seen = emptied(self._seen)
             self._presence_at = time.monotonic() + min(PRESENCE_S, self._poll_interval_s)
