@@ -27,5 +27,6 @@ def application(desks: Desks, meters: Meters, failures: Buckets) -> Starlette:
     )
     receive_callers(app, desks, failures)
     app.state.meters = meters
+    app.state.health = health.Health(desks.store, meters.clock)
     install_problems(app)
     return app
