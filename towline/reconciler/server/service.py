@@ -7,7 +7,7 @@ import asyncio
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -151,7 +151,7 @@ class Service:
             self.application = Application(protocol, files, monitored, people)
         else:
             self.application = Closed(monitored)
-        self._server = Server(self._config(), doorbell, live)
+        self._server = Server(self._config(), doorbell, live, partial(_hurry, store))
 
     def run(self, listener: socket.socket) -> None:
         """Serve on a bound socket until the end; blocks."""
@@ -204,10 +204,13 @@ def _web_socket(**given: Any) -> asyncio.Protocol:
 class Server(uvicorn.Server):
     """Opens the doorbell on its loop; ends polls and streams that wait before it waits itself."""
 
-    def __init__(self, config: uvicorn.Config, doorbell: Doorbell, live: Live) -> None:
+    def __init__(
+        self, config: uvicorn.Config, doorbell: Doorbell, live: Live, on_end: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._doorbell = doorbell
         self._live = live
+        self._on_end = on_end
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -231,7 +234,16 @@ class Server(uvicorn.Server):
         """End."""
         self._doorbell.close()
         self._live.close()
+        self._on_end()
         await super().shutdown(sockets)
+
+
+def _hurry(store: Store) -> None:
+    """Whoever waits for a database that is silent would keep the process from its end."""
+    if is_postgres(store.engine):
+        from towline.reconciler.store import patience  # noqa: PLC0415 not everybody has psycopg
+
+        patience.hurry(store.engine)
 
 
 def _people(

@@ -117,6 +117,9 @@ def open_engine(address: str) -> Engine:
         # Transactions are begun by hand.
         isolation_level="AUTOCOMMIT",
     )
+    from towline.reconciler.store import patience  # noqa: PLC0415 not everybody has psycopg
+
+    patience.watch(engine)
     event.listen(engine, "connect", partial(_prepare_connection, engine.dialect))
     event.listen(engine, "do_execute", hints.execute)
     event.listen(engine, "checkout", partial(_look_at, engine.dialect))
@@ -178,9 +181,9 @@ def _prepare_connection(dialect: Dialect, connection: Any, _record: Any) -> None
     was, connection.autocommit = connection.autocommit, True
     # All in one way to the database and back.
     each = "set_config(%s, %s, false)"
-    asked = "SELECT " + ", ".join([each] * len(_SETTINGS))
+    asked = ", ".join(["SELECT pg_backend_pid()", *[each] * len(_SETTINGS)])
     values = [part for setting in _SETTINGS.items() for part in setting]
-    connection.execute(asked, values)
+    connection.backend = connection.execute(asked, values).fetchone()[0]
     _notice_who_is_gone(dialect, connection)
     connection.autocommit = was
     connection.prepared_max = PREPARED_MOST
