@@ -35,9 +35,7 @@ FIGURES = (
     Figure("poll-fastapi", "unchanged poll, processor: FastAPI async / ours", "x", 4.5, 7, True),
     Figure("poll-nginx", "unchanged poll, processor: nginx 304 / ours", "%", 25, 40, True),
     Figure("poll-statements", "database statements per unchanged poll", "", 0, 0),
-    Figure(
-        "reports-alone", "reports/s, SQLite FULL: ours / each in its own commit", "x", 4, 6, True
-    ),
+    Figure("reports-inserts", "reports/s, SQLite FULL: ours / one insert each", "x", 4, 6, True),
     Figure("reports-fastapi", "reports/s, SQLite FULL: ours / FastAPI sync", "x", 8, 12, True),
     Figure("reports-postgres", "reports/s, Postgres: ours / one insert each", "x", 1.8, 3, True),
     Figure("ingest", "ingest, SQLite", "rows/s", 20_000, 60_000, True),

@@ -6,6 +6,7 @@ import pytest
 
 from bench import ingest, mixed, page_calls, pages, polls, reports, verify
 from bench.figures import Figure
+from bench.load import Loaded
 from bench.polls import Size
 from towline.schemas import strict_json
 from towline.schemas.reports import parse_many
@@ -30,6 +31,22 @@ def test_a_report_that_is_sent_is_one() -> None:
     parsed = [parse_many(strict_json.parse(body))[0] for _, _, body in sent]
     assert [each.report_seq - reports.FIRST for each in parsed] == list(range(len(sent)))
     assert len({head for head, _, _ in sent}) == reports.DEVICES_EACH
+
+
+def test_reports_are_held_against_one_insert_each_on_the_same_stack() -> None:
+    """On both engines; Towline with each report in its own commit does more than that base."""
+    rates = {
+        "towline": 9000,
+        "towline, each alone": 900,
+        "insert each, raw ASGI": 1800,
+        "insert each, FastAPI sync": 1000,
+        "towline, Postgres": 6000,
+        "towline, Postgres, each alone": 600,
+        "insert each, raw ASGI, Postgres, 8 connections": 3000,
+    }
+    found = reports.told({name: [Loaded(rate, 1, 1)] for name, rate in rates.items()})
+    assert found.values == {"reports-inserts": 5, "reports-fastapi": 9, "reports-postgres": 2}
+    assert "each report in its own commit: 10.00 x on SQLite" in "\n".join(found.details)
 
 
 def test_a_device_verifies_what_its_signatures_are_measured_beside() -> None:
