@@ -84,6 +84,8 @@ def _asked() -> argparse.Namespace:
     asked = parser.parse_args()
     if unknown := set(asked.rows) - set(ROWS):
         parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
+    if "passes" in (asked.rows or ROWS) and (problem := passes.refused(*asked.devices)):
+        parser.error(f"--devices: {problem}")
     return asked
 
 

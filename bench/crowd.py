@@ -17,7 +17,7 @@ from towline.reconciler.store.inventory import intern_version
 
 SITES = 200
 VERSIONS = 6
-LOTS = ("first", "second", "third")
+LOTS = ("first", "second", "third", "fourth")
 LOT = 1000
 """So many devices have each of these labels, however large the fleet: shares are whole percents."""
 _OTHERS = [("m", 5), ("e", 3), ("h", 4)]
