@@ -17,7 +17,9 @@ from bench.pass_fleet import Side, made, place
 from bench.pass_openings import (
     begin_careful,
     begin_lots,
+    begin_tenth,
     begin_wide,
+    next_batch,
     next_in_budget,
     next_lot,
     next_of_fleet,
@@ -42,6 +44,7 @@ _PARTS = (
     _Part(begin_lots, [next_lot]),
     _Part(begin_wide, [next_of_fleet]),
     _Part(begin_careful, [next_in_budget]),
+    _Part(begin_tenth, [next_batch]),
     _Part(begin_parts, [idle, after_reports]),
 )
 
@@ -67,8 +70,10 @@ class Costs:
         return (
             f"{self.engine}, {self.devices:,} devices: idle pass {of['idle']:.2f} ms; passes after"
             f" {REPORTS:,} reports {of_reports} ms ({', '.join(STEPS)}); next {crowd.LOT:,}"
-            f" {of['next']:.0f} ms; opened and granted in a budget {of['in budget']:.0f} ms;"
-            f" opening a batch of its own filters {of['own filters']:.0f} ms; beginning"
+            f" {of['next']:.0f} ms, with their grants in a budget {of['more']:.0f} ms; a new batch"
+            f" of {of['batch size']:,.0f} {of['batch opened']:.0f} ms, with its grants in a budget"
+            f" {of['batch']:.0f} ms; a batch of {crowd.LOT:,} by filters of its own"
+            f" {of['own filters']:.0f} ms; beginning"
             f" {DEPLOYMENTS} Deployments, once, {of['begin'] / 1000:.1f} s; load {machine.load()}"
         )
 
@@ -96,7 +101,9 @@ def measure(small: int, large: int, engines: Sequence[str] = ("sqlite", "postgre
             f"pass-idle{suffix}": many.of["idle"],
             f"pass-reports{suffix}": many.reports / few.reports,
             f"next{suffix}": many.of["next"] / few.of["next"],
-            f"open{suffix}": many.of["in budget"],
+            f"open-batch{suffix}": many.of["batch"],
+            f"open-more{suffix}": many.of["more"],
+            f"open-own{suffix}": many.of["own filters"],
         }
         details += [few.words, many.words]
     return Measured(values, details)
