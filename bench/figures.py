@@ -1,7 +1,8 @@
 """What is measured, how good it must be and how good it is to be, and the table of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import IntEnum
 
 from rich.table import Table
 
@@ -74,18 +75,52 @@ class Measured:
 
     values: Mapping[str, float]
     details: Sequence[str]
-    """For people; a row that was left out says here why."""
+    """For people."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Why a figure was not measured, by its key."""
+    unmet: Mapping[str, str] = field(default_factory=dict)
+    """What of a figure's conditions did not hold while its value was measured, by its key."""
 
 
-def table_of(values: Mapping[str, float], before: Mapping[str, float]) -> Table:
-    """Floors and goals beside what was measured, and what an earlier run found."""
+class Exit(IntEnum):
+    """How the bench ends; 2 is what argparse says of bad words."""
+
+    HELD = 0
+    MISSED = 1
+    """A floor is missed, or a row failed."""
+    INCOMPLETE = 3
+    """Every floor that was measured is held; a figure was not, or not under its conditions."""
+
+
+def graded(found: Mapping[str, Measured], *, has_failed: bool) -> Exit:
+    """How a bench ends that found this in its rows."""
+    values = {key: value for row in found.values() for key, value in row.values.items()}
+    if has_failed or any(each.misses(values[each.key]) for each in FIGURES if each.key in values):
+        return Exit.MISSED
+    if any(row.left_out or row.unmet for row in found.values()):
+        return Exit.INCOMPLETE
+    return Exit.HELD
+
+
+def table_of(found: Mapping[str, Measured], before: Mapping[str, float]) -> Table:
+    """Floors and goals beside what the rows found, and what an earlier run found.
+
+    What was left out stands there as well, and a value of unmet conditions reaches nothing.
+    """
+    values = {key: value for row in found.values() for key, value in row.values.items()}
+    left_out = {key for row in found.values() for key in row.left_out}
+    unmet = {key for row in found.values() for key in row.unmet}
     table = Table("what", "floor", "goal", "measured", "reaches", "before")
     for figure in FIGURES:
+        former = before.get(figure.key)
+        bounds = [_number(each, figure.unit) for each in (figure.floor, figure.goal)]
+        last = "" if former is None else _number(former, figure.unit)
         if figure.key in values:
-            value, former = values[figure.key], before.get(figure.key)
-            shown = [_number(each, figure.unit) for each in (figure.floor, figure.goal, value)]
-            last = "" if former is None else _number(former, figure.unit)
-            table.add_row(figure.what, *shown, figure.grade(value), last)
+            value = values[figure.key]
+            reaches = "unmet" if figure.key in unmet else figure.grade(value)
+            table.add_row(figure.what, *bounds, _number(value, figure.unit), reaches, last)
+        elif figure.key in left_out:
+            table.add_row(figure.what, *bounds, "not measured", "", last)
     return table
 
 

@@ -47,19 +47,20 @@ class Rates:
 def measure(devices: int) -> Measured:
     """The row."""
     found = {"": rates(devices, None)}
-    details = []
+    left_out = {}
     with durable() as databases:
         if databases is None:
-            details.append(LEFT_OUT)
+            left_out["ingest-postgres"] = LEFT_OUT
         else:
             found["-postgres"] = rates(devices, databases)
     values = {f"ingest{suffix}": each.ordinary for suffix, each in found.items()}
-    details += [
+    details = [
         f"{devices:,} devices on {suffix.removeprefix('-') or 'sqlite'}: {each.ordinary:,.0f}"
         f" rows/s; {each.updated:,.0f} rows/s of those that run another version than before"
         for suffix, each in found.items()
     ]
-    return Measured(values, [*details, f"load while it was measured: {machine.load()}"])
+    details.append(f"load while it was measured: {machine.load()}")
+    return Measured(values, details, left_out)
 
 
 def rates(devices: int, databases: Databases | None) -> Rates:

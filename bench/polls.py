@@ -72,9 +72,9 @@ def _told(found: dict[str, list[Loaded]], statements: int) -> Measured:
     details.append(f"{statements} database statements in {polls:,} polls")
     if "nginx" in cost:
         values["poll-nginx"] = 100 * cost["nginx"] / cost["towline"]
-    else:
-        details.append("nginx: not on this machine; install nginx for this figure")
-    return Measured(values, details)
+        return Measured(values, details)
+    why = "nginx is not on this machine: install it for this figure"
+    return Measured(values, details, left_out={"poll-nginx": why})
 
 
 def prepared(server: Server, devices: int, query: str = "") -> list[bytes]:
