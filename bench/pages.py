@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,8 +180,14 @@ def _measure(client: httpx.Client, watch: _Watch, call: Call, calls: int, device
     return Took(call, _middle_and_p95(processor[1:]), _middle_and_p95(clock[1:]))
 
 
-def _middle_and_p95(times: list[float]) -> tuple[float, float]:
-    return statistics.median(times), sorted(times)[max(0, int(len(times) * 0.95) - 1)]
+def _middle_and_p95(times: Sequence[float]) -> tuple[float, float]:
+    return statistics.median(times), p95(times)
+
+
+def p95(times: Sequence[float]) -> float:
+    """The nearest rank: 95 % of the times or more are no larger; of fewer than 20 the largest."""
+    rank = -(-95 * len(times) // 100)
+    return sorted(times)[rank - 1]
 
 
 @contextmanager

@@ -66,6 +66,14 @@ def test_lists_and_pages_are_answered_over_the_store_that_is_measured(
     assert set(found.values) == {"pages-page", "pages-filter", "pages-search"}
 
 
+@pytest.mark.parametrize(
+    ("number", "rank"), [(1, 1), (10, 10), (19, 19), (20, 19), (40, 38), (100, 95), (101, 96)]
+)
+def test_the_95th_percentile_is_of_the_nearest_rank(number: int, rank: int) -> None:
+    """Of ten times it is the largest: one in ten is more than 5 %."""
+    assert pages.p95([float(each) for each in range(number, 0, -1)]) == rank
+
+
 def test_reports_that_are_taken_in_are_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
     """A report that were dropped as an old one would be no row."""
     monkeypatch.setattr(ingest, "WARM_UP", 1)
