@@ -12,7 +12,16 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from bench import crowd
-from bench.pass_fleet import Side, complete, complete_granted, count, excuse, pass_of, stage
+from bench.pass_fleet import (
+    Side,
+    analyze,
+    complete,
+    complete_granted,
+    count,
+    excuse,
+    pass_of,
+    stage,
+)
 from tests.reconciler.simulation import Simulation, manifest
 from towline.reconciler.store import tables as t
 
@@ -36,6 +45,7 @@ def next_lot(side: Side) -> dict[str, float]:
     fleet = side.fleet
     before = count(fleet, "lots")
     complete(fleet, "lots")
+    analyze(fleet)
     took = side.timed(lambda: pass_of(fleet, "lots"))
     opened = count(fleet, "lots") - before
     assert opened == crowd.LOT, opened
@@ -88,6 +98,7 @@ def next_batch(side: Side) -> dict[str, float]:
     fleet = side.fleet
     before = count(fleet, "tenth")
     complete(fleet, "tenth")
+    analyze(fleet)
     opening = side.timed(lambda: pass_of(fleet, "tenth"))
     opened = count(fleet, "tenth") - before
     assert 0.6 < opened / crowd.LOT < 1.5, opened  # whole percents
