@@ -92,6 +92,15 @@ def test_polls_are_counted_while_reports_and_documents_are_made() -> None:
     assert 0 < found.values["mixed-slowest"] < 10
 
 
+def test_polls_beside_too_few_reports_are_told_with_the_share_that_came() -> None:
+    """They are quicker than those that the figure is of."""
+    assert mixed.short_of(5000, 4500) is None
+    words = mixed.short_of(5000, 1600)
+    assert words is not None
+    assert "5,000/s" in words and "1,600/s" in words
+    assert "32 % of that, 16 % of the ceiling" in words
+
+
 @pytest.mark.parametrize(
     ("is_more_better", "value", "grade"),
     [
