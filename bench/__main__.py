@@ -16,6 +16,7 @@ from rich.console import Console
 
 from bench import history, machine, pages, passes, polls, swarm
 from bench.asking import duration, whole
+from bench.ending import end_with_cleaning
 from bench.figures import Measured, graded, table_of
 from bench.rows import ROWS, attempted
 from towline.reconciler.server import process
@@ -24,6 +25,7 @@ from towline.reconciler.server import process
 def main() -> None:
     """Measure what is asked."""
     asked = _asked()
+    end_with_cleaning()
     process.set_up()  # what is measured in this process is part of a server's
     console = Console(width=120)
     found: dict[str, Measured] = {}

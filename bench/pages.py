@@ -5,6 +5,7 @@ Calls the API and the dashboard over HTTP, each with other words each time, over
 the caller's part in it, and of the database) and by the clock, which other work slows.
 """
 
+import argparse
 import socket
 import ssl
 import statistics
@@ -22,6 +23,8 @@ import httpx
 from sqlalchemy import text
 
 from bench import busy_store
+from bench.asking import whole
+from bench.ending import end_with_cleaning
 from bench.figures import Measured
 from bench.page_calls import CALLS_OF_DEVICES, OTHERS, Call, device_calls
 from tests import stores
@@ -78,10 +81,16 @@ class Took:
 
 def main() -> None:
     """Measure each."""
-    given = dict(enumerate(sys.argv))
-    found = measure(
-        int(given.get(1, DEVICES)), int(given.get(2, CALLS)), given.get(3, "postgres"), _say
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.pages", formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
+    parser.add_argument("devices", nargs="?", type=whole, default=DEVICES, help="of the fleet")
+    parser.add_argument("calls", nargs="?", type=whole, default=CALLS, help="of each kind")
+    parser.add_argument("engine", nargs="?", choices=("postgres", "sqlite"), default="postgres",
+                        help="of the store")  # fmt: skip
+    asked = parser.parse_args()
+    end_with_cleaning()
+    found = measure(asked.devices, asked.calls, asked.engine, _say)
     for key, value in found.values.items():
         _say(f"{key:20} {value:7.1f} ms")
 

@@ -6,6 +6,7 @@ long each takes, what the server and the swarm took of the processor, and every 
 compared with the store before the server starts again. Exit 1 when something is missing or errs.
 """
 
+import argparse
 import json
 import random
 import sys
@@ -14,6 +15,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.asking import whole
+from bench.ending import end_with_cleaning
 from bench.figures import COMPLETES_S, Measured
 from tests.swarm.served import ServedFleet
 
@@ -25,13 +28,29 @@ LENGTHS = ("--download", "2s", "--install", "2s", "--verify", "2s")
 
 def main() -> None:
     """Play what is asked."""
-    kind = sys.argv[1] if len(sys.argv) > 1 else "rollout"
-    number = int(sys.argv[2]) if len(sys.argv) > 2 else None
+    asked = parser().parse_args()
+    end_with_cleaning()
     with tempfile.TemporaryDirectory() as folder:
-        if kind == "kills":
-            sys.exit(1 if kills(Path(folder), number or RUNS) else 0)
-        played = rollout(Path(folder), number or DEVICES)
+        if asked.kind == "kills":
+            sys.exit(1 if kills(Path(folder), asked.number) else 0)
+        played = rollout(Path(folder), asked.number)
         sys.exit(1 if played.errors or played.missing else 0)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Of what is asked; nothing is played that was not named."""
+    formatted = argparse.ArgumentDefaultsHelpFormatter
+    made = argparse.ArgumentParser(prog="python -m bench.swarm", description=__doc__)
+    kinds = made.add_subparsers(dest="kind", required=True, metavar="rollout|kills")
+    for kind, what, name, number in (
+        ("rollout", "two versions to a swarm", "DEVICES", DEVICES),
+        ("kills", "a server killed again and again", "RUNS", RUNS),
+    ):
+        part = kinds.add_parser(kind, help=what, description=what, formatter_class=formatted)
+        part.add_argument(
+            "number", nargs="?", type=whole, default=number, metavar=name, help="how many"
+        )
+    return made
 
 
 @dataclass(frozen=True, slots=True)
