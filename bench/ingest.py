@@ -16,7 +16,7 @@ from statistics import median
 from sqlalchemy import func, select, text
 
 from bench import crowd, machine
-from bench.durable import LEFT_OUT, durable
+from bench.durable import LEFT_OUT, SETTINGS, durable, gone_by
 from bench.figures import Measured
 from tests import stores
 from tests.postgres import Databases
@@ -47,11 +47,16 @@ class Rates:
 def measure(devices: int) -> Measured:
     """The row."""
     found = {"": rates(devices, None)}
-    left_out = {}
+    left_out, unmet = {}, {}
+    server = []
     with durable() as databases:
         if databases is None:
             left_out["ingest-postgres"] = LEFT_OUT
         else:
+            gone = gone_by(databases.setting, SETTINGS)
+            server.append(gone.words)
+            if gone.problem:
+                unmet["ingest-postgres"] = gone.problem
             found["-postgres"] = rates(devices, databases)
     values = {f"ingest{suffix}": each.ordinary for suffix, each in found.items()}
     details = [
@@ -60,7 +65,7 @@ def measure(devices: int) -> Measured:
         for suffix, each in found.items()
     ]
     details.append(f"load while it was measured: {machine.load()}")
-    return Measured(values, details, left_out)
+    return Measured(values, [*details, *server], left_out, unmet)
 
 
 def rates(devices: int, databases: Databases | None) -> Rates:

@@ -24,6 +24,7 @@ from sqlalchemy import text
 
 from bench import busy_store
 from bench.asking import whole
+from bench.durable import GoneBy, gone_by
 from bench.ending import end_with_cleaning
 from bench.figures import Measured
 from bench.page_calls import CALLS_OF_DEVICES, OTHERS, Call, device_calls
@@ -43,13 +44,14 @@ from towline.schemas.keys import PrivateKey
 POLL_S = 300
 DEVICES = 1_000_000
 CALLS = 40
+COUNTED = {"max_parallel_workers_per_gather": "0"}
+"""All that a statement takes is counted, and is not hidden by a second processor."""
 SETTINGS = {
     "shared_buffers": "1GB",
     "work_mem": "64MB",
     "maintenance_work_mem": "256MB",
     "max_wal_size": "4GB",
-    # All that a statement takes is counted, and is not hidden by a second processor.
-    "max_parallel_workers_per_gather": "0",
+    **COUNTED,
 }
 """Of the Postgres that is measured."""
 
@@ -106,7 +108,7 @@ def measure(
     """The row: of each kind the slowest call's 95th percentile."""
     wanted = [each for args in CALLS_OF_DEVICES for each in device_calls(*args[:2], **args[2])]
     took = []
-    with _place(engine), tempfile.TemporaryDirectory() as folder:
+    with _place(engine) as gone, tempfile.TemporaryDirectory() as folder:
         store = stores.open_fresh(Path(folder) / "towline.db")
         token = _filled(store, devices)
         with _served(store, Path(folder), token) as client:
@@ -118,15 +120,19 @@ def measure(
         f"pages-{kind}": max(each.processor[1] for each in took if each.call.kind == kind)
         for kind in ("page", "search", "filter")
     }
-    return Measured(values, [f"{engine}, {devices:,} devices", *(each.words for each in took)])
+    details = [f"{engine}, {devices:,} devices", *(each.words for each in took)]
+    if gone is None:
+        return Measured(values, details)
+    unmet = dict.fromkeys(values, gone.problem) if gone.problem else {}
+    return Measured(values, [*details, gone.words], unmet=unmet)
 
 
 @contextmanager
-def _place(engine: str) -> Iterator[None]:
-    """Where the stores of the block are."""
+def _place(engine: str) -> Iterator[GoneBy | None]:
+    """Where the stores of the block are; yields what their Postgres goes by."""
     postgres = databases(**SETTINGS) if engine == "postgres" else nullcontext()
     with postgres as found, stores.on(found):
-        yield
+        yield None if found is None else gone_by(found.setting, SETTINGS, COUNTED)
 
 
 def _filled(store: Store, devices: int) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select, text, update
 
 from bench import crowd
+from bench.durable import gone_by
 from bench.stopwatch import Stopwatch
 from tests import stores
 from tests.postgres import databases
@@ -53,11 +54,12 @@ class Side:
 
 
 @contextmanager
-def place(engine: str) -> Iterator[None]:
-    """Where the stores of the block are."""
+def place(engine: str) -> Iterator[str]:
+    """Where the stores of the block are; yields words on what their Postgres goes by."""
     postgres = databases(**SETTINGS) if engine == "postgres" else nullcontext()
     with postgres as found, stores.on(found):
-        yield
+        # Times are of the processor: how durable it is does not matter.
+        yield "" if found is None else gone_by(found.setting, SETTINGS, {}).words
 
 
 def made(folder: Path, devices: int) -> Side:

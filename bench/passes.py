@@ -111,26 +111,28 @@ def measure(small: int, large: int, engines: Sequence[str] = ("sqlite", "postgre
     for engine in engines:
         suffix = "" if engine == "sqlite" else f"-{engine}"
         try:
-            few, many = _costs(engine, (small, large))
+            (few, many), server = _costs(engine, (small, large))
         except pytest.skip.Exception as lacking:
             left_out |= {f"{name}{suffix}": f"{engine}: {lacking}" for name in FIGURES}
             continue
         values |= {f"{name}{suffix}": value(few, many) for name, value in FIGURES.items()}
-        details += [few.words, many.words]
+        details += [few.words, many.words, *filter(None, [server])]
     return Measured(values, details, left_out)
 
 
-def _costs(engine: str, sizes: Sequence[int]) -> list[Costs]:
-    with place(engine), tempfile.TemporaryDirectory() as folder:
+def _costs(engine: str, sizes: Sequence[int]) -> tuple[list[Costs], str]:
+    """Of each size, and words on the Postgres, if it is one."""
+    with place(engine) as server, tempfile.TemporaryDirectory() as folder:
         sides = [made(Path(folder) / str(devices), devices) for devices in sizes]
         for part in _PARTS:
             take_turns(sides, part.begin, part.turns, TURNS)
         for side in sides:
             side.fleet.store.close()
-    return [
+    found = [
         Costs(side.devices, engine, {k: statistics.median(v) for k, v in side.took.items()})
         for side in sides
     ]
+    return found, server
 
 
 def take_turns(

@@ -10,11 +10,12 @@ import statistics
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 
-from bench.durable import LEFT_OUT, durable
+from bench.durable import LEFT_OUT, SETTINGS, durable, gone_by
 from bench.figures import Measured
 from bench.fleet import fill
 from bench.load import Loaded, Requests, load
@@ -47,15 +48,20 @@ def measure(size: Size) -> Measured:
     with ExitStack() as stack:
         folders = [Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in range(2)]
         commands = _filled(folders, devices)
-        databases = stack.enter_context(durable())
+        databases, gone = stack.enter_context(durable()), None
         if databases is not None:
+            gone = gone_by(databases.setting, SETTINGS)
             more = [Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in range(2)]
             commands |= _filled_on_postgres(databases, more, devices)
         servers = stack.enter_context(started(commands))
         found: dict[str, list[Loaded]] = {name: [] for name in servers}
         for _, (name, server) in itertools.product(range(size.repeats), servers.items()):
             found[name].append(_loaded(server, numbers, size))
-    return told(found)
+    measured = told(found)
+    if gone is None:
+        return measured
+    unmet = {"reports-postgres": gone.problem} if gone.problem else {}
+    return replace(measured, details=[*measured.details, gone.words], unmet=unmet)
 
 
 Commands = dict[str, tuple[str, ...]]

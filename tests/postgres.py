@@ -85,6 +85,15 @@ class Databases:
         """Let it be there again."""
         self._run(f'ALTER DATABASE "{of.database}" ALLOW_CONNECTIONS true')
 
+    def setting(self, name: str) -> str:
+        """What the server goes by, whoever set it; as `SHOW` tells it."""
+        import psycopg  # noqa: PLC0415 not everybody has it
+
+        with psycopg.connect(self._server, autocommit=True) as connection:
+            row = connection.execute("SELECT current_setting(%s)", (name,)).fetchone()
+        assert row is not None
+        return str(row[0])
+
     def drop_all(self) -> None:
         """Remove them all, whoever is still connected."""
         for number in range(next(self._numbers)):
@@ -137,6 +146,16 @@ def _server(settings: Mapping[str, str]) -> Iterator[str]:
             yield server.get_uri()
         finally:
             server.cleanup()  # of itself it ends later than its folder
+
+
+def version() -> str | None:
+    """Which Postgres tests have: that of TEST_DATABASE_URL, else of the binaries; None: neither."""
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        return Databases(given).setting("server_version")
+    if (binaries := _binaries()) is None:
+        return None
+    told = subprocess.run([binaries / "postgres", "-V"], check=True, capture_output=True, text=True)
+    return told.stdout.rpartition(" (PostgreSQL) ")[2].strip()
 
 
 def _binaries() -> Path | None:
