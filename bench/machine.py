@@ -2,13 +2,17 @@
 
 import os
 import platform
+import shutil
 import sqlite3
+import subprocess
 import time
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_PARTS = ("uvicorn", "uvloop", "httptools", "fastapi", "SQLAlchemy", "cryptography")
+from tests import postgres
+
+_PARTS = ("uvicorn", "uvloop", "httptools", "fastapi", "SQLAlchemy", "cryptography", "psycopg")
 _ROUNDS = 3_000_000
 
 
@@ -24,7 +28,9 @@ def facts() -> dict[str, object]:
         "sqlite": sqlite3.sqlite_version,
         "load": load(),
         "pace": pace(),
-        **{part.lower(): version(part) for part in _PARTS},
+        "postgres": postgres.version(),
+        "nginx": _nginx(),
+        **{part.lower(): _version(part) for part in _PARTS},
     }
 
 
@@ -57,6 +63,21 @@ def memory_kib(pid: int) -> int:
     """What of a process lies in memory."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+def _version(part: str) -> str | None:
+    try:
+        return version(part)
+    except PackageNotFoundError:
+        return None  # not everybody has psycopg
+
+
+def _nginx() -> str | None:
+    """None: there is none, and rows leave it out."""
+    if shutil.which("nginx") is None:
+        return None
+    told = subprocess.run(["nginx", "-v"], check=True, capture_output=True, text=True)
+    return told.stderr.rpartition("nginx/")[2].split()[0]
 
 
 def _processor() -> str:
