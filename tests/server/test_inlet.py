@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,38 @@ def test_nobody_waits_for_long_for_a_writer_that_hangs_and_what_was_given_up_is_
     asyncio.run(come_one_after_the_other())
     inlet.stop()
     assert written == ["is at it", "comes again"]
+
+
+def test_what_follows_a_report_that_could_not_be_taken_in_waits_until_it_can(
+    fleet: Simulation, inlet: Inlet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a later number in the store it would count as told, and be lost."""
+    one, two = (device.seq for device in fleet.devices.values())
+    told: list[tuple[int, int, str]] = []
+
+    def take_in(connection: Connection, now: int, reports: Any, silent_since: int) -> Any:
+        if any((seq, each.report_seq) == (one, 1) for seq, each in reports):
+            raise RuntimeError("a bug")
+        return taken_in(connection, now, reports, silent_since)
+
+    async def come_at_once() -> None:
+        loop = asyncio.get_running_loop()
+        over = loop.create_future()
+
+        def note(seq: int, number: int, _: Heard | None, error: Exception | None) -> None:
+            told.append((seq, number, "failed" if error else "acknowledged"))
+            if len(told) == 3:
+                over.set_result(None)
+
+        for seq, number in ((one, 1), (two, 1), (one, 2)):
+            inlet.hand_in(seq, [Report("j", number, 0)], partial(note, seq, number))
+        inlet.start()
+        await asyncio.wait_for(over, 30)
+
+    taken_in = ingest.take_in
+    monkeypatch.setattr(ingest, "take_in", take_in)
+    asyncio.run(come_at_once())
+    assert told == [(one, 1, "failed"), (two, 1, "acknowledged"), (one, 2, "failed")]
 
 
 def fail_once(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> threading.Event:

@@ -183,9 +183,15 @@ class Inlet:
                 self._put_off(flush.letters, seen, error)
                 return
             log.error("inlet.failed", error=repr(error))
-            # One bad letter must not keep the others from being acknowledged.
+            # One bad letter must not keep the others from being acknowledged, but those of the same
+            # device: with a later number in the store it would count as told when it comes again.
+            failed: dict[int | None, Exception] = {}
             for letter in flush.letters:
-                self._write_alone(letter)
+                letter.error = failed.get(letter.device_seq)
+                if letter.error is None:
+                    self._write_alone(letter)
+                if letter.error is not None and letter.reports:
+                    failed[letter.device_seq] = letter.error
                 tell([letter])
         else:
             tell(flush.letters)

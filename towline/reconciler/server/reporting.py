@@ -84,10 +84,8 @@ class Reporting:
     ) -> Answer:
         """What is said of so many reports, once they are committed or cannot be."""
         if error is not None:
-            if isinstance(error, AWAY):
-                log.error("store.away", error=str(error.args[0]).strip())
-                return STORE_AWAY
-            return _FAILED
+            # Why is in the log of the inlet, once for all who waited.
+            return STORE_AWAY if isinstance(error, AWAY) else _FAILED
         assert heard is not None
         self._tally.reports[session.organization, "accepted"] += number
         receipt = self._receipts.write(session, heard, int(time.time()))
