@@ -12,7 +12,7 @@ from towline.reconciler.store import device_keys, enrolling, git_devices
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.device_keys import KeyFrom
 from towline.reconciler.store.engine import Store
-from towline.reconciler.store.git_devices import GitDevice
+from towline.reconciler.store.git_devices import GitDevice, Said
 from towline.reconciler.store.outbox import Told
 from towline.schemas.enrolment import EnrolmentRequest
 from towline.schemas.keys import PublicKey
@@ -52,7 +52,8 @@ def commit(store: Store, git: GitDevice | None, *, is_kept: bool = False) -> lis
     """The commit's word on the device; the kinds of events that tell of it."""
     with store.write() as connection:
         devices = {"pi-1": git} if git is not None else {}
-        told = git_devices.put_in_force(connection, "acme", devices, lambda _: is_kept)
+        said = Said("acme", devices, lambda _: is_kept)
+        told = git_devices.put_in_force(connection, git_devices.compare(connection, said))
     return [event.kind for event in told]
 
 

@@ -154,6 +154,7 @@ def test_what_was_told_before_there_was_a_place_for_it_is_known(fleet: Simulatio
     taken_in(fleet, (2, report(1, facts={"timeZone": "Asia/Tokyo"})))
     with fleet.store.engine.connect() as connection:
         connection.execute(text("ALTER TABLE device_state DROP COLUMN told_zone"))
+        connection.execute(text("DROP INDEX ix_edge_devices_words_of_git"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0021'"))
         connection.commit()
     migrate.upgrade(fleet.store.engine, None)

@@ -202,7 +202,10 @@ _KEPT = (
         ((', edge_devices.c.state == "active"', ""),),
     ),
     Checked("towline/reconciler/store/leaving.py", ("server/test_leaving.py",)),
-    Checked("towline/reconciler/store/git_devices.py", ("reconciler/test_git_devices.py",)),
+    Checked(
+        "towline/reconciler/store/git_devices.py",
+        ("reconciler/test_git_devices.py", "reconciler/test_every_device.py"),
+    ),
     Checked("towline/reconciler/store/bound.py", ("reconciler/test_bound.py",)),
 )
 

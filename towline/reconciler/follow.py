@@ -27,6 +27,7 @@ from towline.reconciler.renewing import renew
 from towline.reconciler.store import dirt, freezes, git_devices, outbox, overrides, repositories
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.events import Event, record
+from towline.reconciler.store.git_devices import Compared, Said
 from towline.schemas.problems import Problem
 
 AUTHOR_LIMIT = 120
@@ -166,8 +167,14 @@ class Follower:
 
     def _apply(self, candidate: Candidate, last_good: Mapping[str, str], now: int) -> None:
         head, rows = self._assemble(candidate, last_good)
+        said = Said(
+            self.organization, device_entries.git_devices(head.devices), candidate.keeps_device
+        )
+        # Before anybody has to wait for it: git may speak of very many devices.
+        with self.store.read() as connection:
+            compared = git_devices.compare(connection, said)
         with self.store.write() as connection:
-            self._put_in_store(connection, candidate, head, rows, now)
+            self._put_in_store(connection, candidate, head, rows, compared, now)
             repositories.change(
                 connection,
                 self.organization,
@@ -189,18 +196,14 @@ class Follower:
         candidate: Candidate,
         head: Head,
         rows: list[dict[str, Any]],
+        devices: Compared,
         now: int,
     ) -> None:
         """What statements and documents read of a head."""
         # Before and after: what the commit removes has a last pass, what it brings a first.
         dirt.mark_all(connection, self.organization)
         repositories.replace_manifests(connection, self.organization, rows)
-        told = git_devices.put_in_force(
-            connection,
-            self.organization,
-            device_entries.git_devices(head.devices),
-            is_kept=candidate.keeps_device,
-        )
+        told = git_devices.put_in_force(connection, devices)
         record(connection, self.organization, now, *candidate.as_its_doing(told))
         dirt.mark_all(connection, self.organization)
         is_renewed = renew(connection, self.head, head)

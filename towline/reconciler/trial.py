@@ -53,12 +53,12 @@ class Trial:
         after = self.head.devices
         touched = {name for name in {*before, *after} if before.get(name) != after.get(name)}
         if touched:
-            git_devices.put_in_force(
-                connection,
+            said = git_devices.Said(
                 self.head.organization,
                 device_entries.git_devices(after),
                 is_kept=lambda name: name not in touched,
             )
+            git_devices.put_in_force(connection, git_devices.compare(connection, said))
 
     def is_played(self, name: str, run: Row[Any] | None) -> bool:
         """What neither the commit nor a live run moves is left alone; `run` is its newest."""

@@ -9,6 +9,10 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     Uuid,
+    and_,
+    case,
+    literal_column,
+    or_,
 )
 
 from towline.reconciler.store.columns import (
@@ -67,6 +71,30 @@ edge_devices = Table(
 """`key_from`: who admitted its key (`store/device_keys.py`). `state` follows from the columns after
 it and is what statements ask; `revoked_at` is by people. A device that was deleted stays as a row,
 so that runs stay what they were and its id is never taken by chance."""
+
+_BY_GIT = edge_devices.c.key_from == literal_column("'git'")
+BEARS_WORDS_OF_GIT = and_(
+    edge_devices.c.state != literal_column("'deleted'"),
+    or_(
+        edge_devices.c.labels_git != literal_column("'{}'"),
+        edge_devices.c.revoked_in_git != _BY_GIT,
+        edge_devices.c.state
+        != case(
+            (or_(_BY_GIT, edge_devices.c.revoked_at.is_not(None)), literal_column("'revoked'")),
+            (edge_devices.c.duplicate_at.is_not(None), literal_column("'duplicate'")),
+            else_=literal_column("'active'"),
+        ),
+    ),
+)
+"""A commit that does not name the device would change it: all that git may have said of it before,
+and a state that does not follow from the columns behind it."""
+Index(
+    "ix_edge_devices_words_of_git",
+    edge_devices.c.organization,
+    edge_devices.c.seq,
+    sqlite_where=BEARS_WORDS_OF_GIT,
+    postgresql_where=BEARS_WORDS_OF_GIT,
+)
 
 device_state = Table(
     "device_state",
