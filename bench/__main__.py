@@ -46,7 +46,7 @@ def main() -> None:
         console.print(f"[bold]{name}[/bold]", *kept["details"], sep="\n  ", highlight=False)
     console.print(table_of(found, known))
     for what, why in _remarks(found):
-        console.print(f"{what}: {why}", highlight=False)
+        console.print(f"{what}: {why}", highlight=False, soft_wrap=True)
     console.print(f"kept in {run.file}", soft_wrap=True)
     sys.exit(graded(found, has_failed=has_failed))
 

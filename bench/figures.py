@@ -105,7 +105,7 @@ def graded(found: Mapping[str, Measured], *, has_failed: bool) -> Exit:
 def table_of(found: Mapping[str, Measured], before: Mapping[str, float]) -> Table:
     """Floors and goals beside what the rows found, and what an earlier run found.
 
-    What was left out stands there as well, and a value of unmet conditions reaches nothing.
+    What was left out stands there as well, and a value of unmet conditions may miss a floor, but not reach it.
     """
     values = {key: value for row in found.values() for key, value in row.values.items()}
     left_out = {key for row in found.values() for key in row.left_out}
@@ -117,7 +117,8 @@ def table_of(found: Mapping[str, Measured], before: Mapping[str, float]) -> Tabl
         last = "" if former is None else _number(former, figure.unit)
         if figure.key in values:
             value = values[figure.key]
-            reaches = "unmet" if figure.key in unmet else figure.grade(value)
+            holds_otherwise = figure.key in unmet and not figure.misses(value)
+            reaches = "unmet" if holds_otherwise else figure.grade(value)
             table.add_row(figure.what, *bounds, _number(value, figure.unit), reaches, last)
         elif figure.key in left_out:
             table.add_row(figure.what, *bounds, "not measured", "", last)

@@ -59,6 +59,8 @@ def test_the_table_shows_what_was_not_measured_and_grades_nothing_of_unmet_condi
     (mixed,) = (line for line in text.splitlines() if "alone" in line)
     assert "not measured" in nginx
     assert "unmet" in mixed and "│ goal" not in mixed
+    missed = Measured({"mixed-share": 10}, [], unmet=UNMET.unmet)
+    assert "missed" in shown(mixed=missed)
 
 
 def _raise(error: BaseException) -> Measured:
