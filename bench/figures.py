@@ -105,7 +105,8 @@ def graded(found: Mapping[str, Measured], *, has_failed: bool) -> Exit:
 def table_of(found: Mapping[str, Measured], before: Mapping[str, float]) -> Table:
     """Floors and goals beside what the rows found, and what an earlier run found.
 
-    What was left out stands there as well, and a value of unmet conditions may miss a floor, but not reach it.
+    What was left out stands there as well. A value of unmet conditions may miss a floor, and
+    reaches none.
     """
     values = {key: value for row in found.values() for key, value in row.values.items()}
     left_out = {key for row in found.values() for key in row.left_out}

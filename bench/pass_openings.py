@@ -37,7 +37,7 @@ def begin_lots(side: Side) -> None:
         for lot in crowd.LOTS
     )
     more = f"  strategy:\n    type: batches\n    batches:\n{lots}"
-    side.fleet.commit(manifest("1.0.0", more, "lots"))
+    _begin(side, manifest("1.0.0", more, "lots"))
 
 
 def next_lot(side: Side) -> dict[str, float]:
@@ -45,7 +45,6 @@ def next_lot(side: Side) -> dict[str, float]:
     fleet = side.fleet
     before = count(fleet, "lots")
     complete(fleet, "lots")
-    analyze(fleet)
     took = side.timed(lambda: pass_of(fleet, "lots"))
     opened = count(fleet, "lots") - before
     assert opened == crowd.LOT, opened
@@ -54,7 +53,7 @@ def next_lot(side: Side) -> dict[str, float]:
 
 def begin_wide(side: Side) -> None:
     """A Deployment over the whole fleet with a large batch open."""
-    side.fleet.commit(_wide("wide", ""))
+    _begin(side, _wide("wide", ""))
 
 
 def next_of_fleet(side: Side) -> dict[str, float]:
@@ -64,7 +63,7 @@ def next_of_fleet(side: Side) -> dict[str, float]:
 
 def begin_careful(side: Side) -> None:
     """The same with a budget."""
-    side.fleet.commit(_wide("careful", _budget()))
+    _begin(side, _wide("careful", _budget()))
 
 
 def next_in_budget(side: Side) -> dict[str, float]:
@@ -90,7 +89,7 @@ def begin_tenth(side: Side) -> None:
     )
     strategy = f"  strategy:\n    type: batches\n    batches:\n{batches}"
     more = f"{TENTH}{strategy}  maxConcurrent: {crowd.LOT}\n{_budget()}"
-    side.fleet.commit(manifest("1.0.0", more, "tenth"))
+    _begin(side, manifest("1.0.0", more, "tenth"))
 
 
 def next_batch(side: Side) -> dict[str, float]:
@@ -98,7 +97,6 @@ def next_batch(side: Side) -> dict[str, float]:
     fleet = side.fleet
     before = count(fleet, "tenth")
     complete(fleet, "tenth")
-    analyze(fleet)
     opening = side.timed(lambda: pass_of(fleet, "tenth"))
     opened = count(fleet, "tenth") - before
     assert 0.6 < opened / crowd.LOT < 1.5, opened  # whole percents
@@ -107,6 +105,12 @@ def next_batch(side: Side) -> dict[str, float]:
     _check_budget(fleet, "tenth")
     _grant_the_others(fleet, "tenth")
     return {"batch": opening + granting, "batch opened": opening, "batch size": opened}
+
+
+def _begin(side: Side, document: str) -> None:
+    """Put the Deployment in force; the first batch is open for so long that rows were counted."""
+    side.fleet.commit(document)
+    analyze(side.fleet)
 
 
 def _budget() -> str:
