@@ -14,7 +14,7 @@ PROJECT = Path(__file__).parents[1]
 SERVER = PROJECT / "towline" / "reconciler" / "server"
 STORE = PROJECT / "towline" / "reconciler" / "store"
 
-WHOLE_STORE = {"desk.py", "health.py", "service.py"}
+WHOLE_STORE = {"desk.py", "monitoring.py", "service.py"}
 """They recognise whoever asks, make the desks, and tell whether the store answers."""
 SQL = {"health.py", "sessions.py"}
 """Devices' sessions at the start, and whether the store answers at all."""
@@ -33,7 +33,7 @@ OF_ALL = {
 which organizations are followed, the number and the time of the newest event, the number of the
 newest device and of its newest change, what triggers wrote of parts of ids, and the guard's own
 look."""
-TYPES = {"Connection", "Row"}
+TYPES = {"Connection", "Row", "TimeoutError"}
 
 
 def sources(folder: Path) -> Iterator[tuple[str, ast.Module]]:

@@ -25,7 +25,7 @@ FORMER = (
     "DROP VIEW ota_deployment_devices",
     "CREATE VIEW ota_deployments AS SELECT * FROM runs",
     "CREATE VIEW ota_deployment_devices AS SELECT id AS deployment_id FROM runs",
-    "UPDATE alembic_version SET version_num = '0022'",
+    "UPDATE alembic_version SET version_num = '0023'",
 )
 """Makes a store of one that knows ids as SQLite keeps them."""
 

@@ -5,7 +5,7 @@ from alembic import op
 from towline.reconciler.store import views
 
 revision = "0024"
-down_revision = "0022"
+down_revision = "0023"
 branch_labels = None
 depends_on = None
 
