@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from tests.soaking import examples
 from tests.stores import open_quickly
@@ -24,7 +24,7 @@ from towline.reconciler.store import (
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.access import find_device
 from towline.reconciler.store.device_keys import DeviceState, KeyFrom, admitted, state_of
-from towline.reconciler.store.engine import Store
+from towline.reconciler.store.engine import Store, is_postgres
 from towline.reconciler.store.enrolling import Applicant
 from towline.reconciler.store.events import Event
 from towline.reconciler.store.git_devices import GitDevice, Said
@@ -104,6 +104,9 @@ def put_devices(connection: Connection, priors: list[dict[str, Any]]) -> None:
         connection.execute(insert(t.device_state).values(device_seq=seq, facts={}))
         session = {"device_seq": seq, "digest": f"{seq:064}", "opened_at": 1, "expires_at": 99}
         connection.execute(insert(t.sessions), session)
+    if is_postgres(connection):
+        # Whoever enrols gets a number of the sequence, which knows nothing of the ones above.
+        connection.execute(select(func.setval("edge_devices_seq_seq", 100)))
 
 
 def perform(connection: Connection, act: str, seq: int, git: GitDevice) -> None:
