@@ -84,9 +84,7 @@ FIGURES: Mapping[str, Callable[[Costs, Costs], float]] = {
     "pass-idle": lambda _, many: many.of["idle"],
     "pass-reports": lambda few, many: many.reports / few.reports,
     "next": lambda few, many: many.of["next"] / few.of["next"],
-    "open-batch": lambda _, many: many.of["batch"],
-    "open-more": lambda _, many: many.of["more"],
-    "open-own": lambda _, many: many.of["own filters"],
+    "open": lambda _, many: many.of["more"],
 }
 """Of one engine, from few and many devices."""
 

@@ -54,7 +54,7 @@ def test_passes_are_measured_over_two_fleets(engine: str, monkeypatch: pytest.Mo
     monkeypatch.setattr("bench.pass_reports.REPORTS", 30)
     found = passes.measure(6_000, 7_000, [engine])
     suffix = "" if engine == "sqlite" else "-postgres"
-    names = ("pass-idle", "pass-reports", "next", "open-batch", "open-more", "open-own")
+    names = ("pass-idle", "pass-reports", "next", "open")
     assert set(found.values) == {f"{name}{suffix}" for name in names}
     assert all(value > 0 for value in found.values.values())
     assert len(found.details) == (2 if engine == "sqlite" else 3)

@@ -17,9 +17,11 @@ from sqlalchemy.dialects.postgresql import asyncpg
 from tests.reconciler.simulation import ORGANIZATION, POLL_S, PlayedDevice, Simulation, manifest
 from towline.reconciler.documents import components_of
 from towline.reconciler.known_before import asked_together
+from towline.reconciler.scope import choice_of
 from towline.reconciler.store import grants
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.causes import because
+from towline.reconciler.store.choice import is_new
 from towline.reconciler.store.engine import Store, is_postgres
 from towline.reconciler.store.inventory import intern_version
 from towline.reconciler.store.labels import intern_labels
@@ -191,6 +193,29 @@ def of_a_store(number: int) -> str:
     filters = f"  filters: {{labels: {{store: s{number}}}}}\n"
     text = manifest("1.0.0", f"  strategy: immediate\n{filters}  maxConcurrent: 3\n", "part")
     return text.replace("name: part", f"name: part-{number}", 1)
+
+
+def test_whether_a_device_is_in_a_run_costs_the_same_whatever_is_known_of_the_run(
+    engine: str, tmp_path: Path
+) -> None:
+    """Of one that has just begun Postgres takes it that it has a few targets, and counts none."""
+    fleet = Simulation(tmp_path, devices=0)
+    with fleet.store.write() as connection:
+        add_devices(connection, fleet.now)
+    share = "  strategy: {type: batches, batches: [{name: few, size: 5%}]}\n"
+    fleet.commit(manifest("1.0.0", share))
+    run_seq = fleet.run().seq
+    choice = choice_of(fleet.head, fleet.head.deployments["app"], run_seq, None, 0)
+    with carried_out(fleet.store) as statements, fleet.store.read() as connection:
+        others = select(t.edge_devices.c.seq).where(is_new(connection, choice))
+        assert len(connection.execute(others).all()) == DEVICES - DEVICES // 20
+    (planned,) = (
+        plan(fleet.store, sql, parameters)
+        for sql, parameters in statements.items()
+        if "targets AS mine" in sql and "edge_devices" in sql
+    )
+    by_key = r"SEARCH mine USING PRIMARY KEY \(run_seq=\? AND device_seq=\?\)"
+    assert re.search("hashed SubPlan" if engine == "postgres" else by_key, planned), planned
 
 
 def test_no_row_is_looked_up_among_all_who_report(engine: str, tmp_path: Path) -> None:
