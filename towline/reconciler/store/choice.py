@@ -98,7 +98,8 @@ def is_new(connection: Connection, choice: Choice) -> ColumnElement[bool]:
     if not connection.execute(select(exists(select(literal(1)).where(in_run)))).scalar_one():
         return true()
     entered = and_(in_run, mine.c.reason != OWNED_BY_OTHER)
-    if connection.dialect.name == "postgresql" and _has_few(connection, choice.run_seq):
+    is_all = connection.dialect.name == "postgresql" and choice.since is None
+    if is_all and _has_few(connection, choice.run_seq):
         # Of a run that has just begun the statistics know nothing: it is taken to have a few
         # targets, and for each device all of them would be gone through. This is hashed once.
         return edge_devices.c.seq.not_in(select(mine.c.device_seq).where(entered))
