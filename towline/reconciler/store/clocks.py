@@ -174,9 +174,7 @@ STANDS = targets.c.waits == ""
 
 _IS_NEWEST = targets.c.run_seq == bindparam("newest", type_=Integer)
 IS_DUE = targets.c.deadline <= bindparam("now")
-IS_UNFETCHED = and_(
-    targets.c.status == literal_column(f"'{TargetState.PENDING}'"), targets.c.fetched_at.is_(None)
-)
+IS_UNFETCHED = and_(targets.c.status == TargetState.PENDING, targets.c.fetched_at.is_(None))
 """Of one that holds a grant: it has not begun."""
 IS_UNFETCHED_FOR_LONG = and_(
     IS_UNFETCHED, _IS_NEWEST, targets.c.granted_at <= bindparam("unseen_since")

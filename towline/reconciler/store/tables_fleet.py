@@ -20,6 +20,7 @@ from towline.reconciler.store.columns import (
     Document,
     Number,
     Slug,
+    State,
     Version,
     Word,
     bytewise,
@@ -57,7 +58,7 @@ edge_devices = Table(
     Column("labels_join", Document, nullable=False),
     Column("public_key", Digest),
     Column("key_from", Word, nullable=False, server_default=""),
-    Column("state", Word, nullable=False),
+    Column("state", State, nullable=False),
     Column("revoked_in_git", Boolean, nullable=False, server_default="0"),
     Column("revoked_at", Number),
     Column("duplicate_at", Number),
@@ -74,7 +75,7 @@ so that runs stay what they were and its id is never taken by chance."""
 
 _BY_GIT = edge_devices.c.key_from == literal_column("'git'")
 BEARS_WORDS_OF_GIT = and_(
-    edge_devices.c.state != literal_column("'deleted'"),
+    edge_devices.c.state != "deleted",
     or_(
         edge_devices.c.labels_git != literal_column("'{}'"),
         edge_devices.c.revoked_in_git != _BY_GIT,

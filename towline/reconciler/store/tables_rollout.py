@@ -19,7 +19,16 @@ from sqlalchemy import (
     or_,
 )
 
-from towline.reconciler.store.columns import Digest, Document, Number, Slug, Version, Word, metadata
+from towline.reconciler.store.columns import (
+    Digest,
+    Document,
+    Number,
+    Slug,
+    State,
+    Version,
+    Word,
+    metadata,
+)
 from towline.schemas.states import ACTIVE_TARGETS, TargetState
 
 repositories = Table(
@@ -176,7 +185,7 @@ targets = Table(
     Column("device_seq", Number, ForeignKey("edge_devices.seq"), primary_key=True),
     Column("component", Slug, nullable=False),
     Column("batch", Integer, nullable=False),
-    Column("status", Word, nullable=False),
+    Column("status", State, nullable=False),
     Column("reason", Word, nullable=False, server_default=""),
     Column("error_message", Text),
     Column("progress", Integer),
@@ -219,15 +228,15 @@ Index(
     targets.c.component,
     targets.c.device_seq,
     unique=True,
-    sqlite_where=targets.c.status.in_([literal_column(f"'{word}'") for word in ACTIVE_TARGETS]),
-    postgresql_where=targets.c.status.in_([literal_column(f"'{word}'") for word in ACTIVE_TARGETS]),
+    sqlite_where=targets.c.status.in_(ACTIVE_TARGETS),
+    postgresql_where=targets.c.status.in_(ACTIVE_TARGETS),
 )
 IS_AWAY = and_(
     targets.c.granted_at.is_not(None),
     or_(
-        targets.c.status.in_([literal_column(f"'{word}'") for word in ACTIVE_TARGETS]),
+        targets.c.status.in_(ACTIVE_TARGETS),
         and_(
-            targets.c.status == literal_column(f"'{TargetState.COMPLETED}'"),
+            targets.c.status == TargetState.COMPLETED,
             targets.c.verified_at.is_(None),
         ),
     ),
@@ -235,7 +244,7 @@ IS_AWAY = and_(
 """Granted and without a verdict: what a slot and a budget count."""
 _of_run("away", IS_AWAY, targets.c.device_seq)
 IS_READY = and_(
-    targets.c.status == literal_column(f"'{TargetState.PENDING}'"),
+    targets.c.status == TargetState.PENDING,
     targets.c.granted_at.is_(None),
     or_(targets.c.staged_at.is_not(None), targets.c.goes_back.is_(literal_column("true"))),
 )

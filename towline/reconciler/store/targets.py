@@ -18,7 +18,6 @@ from sqlalchemy import (
     Row,
     and_,
     bindparam,
-    literal_column,
     select,
     update,
 )
@@ -29,6 +28,7 @@ from towline.reconciler.store import changes, counters, silence
 from towline.reconciler.store.among import among
 from towline.reconciler.store.causes import is_recorded
 from towline.reconciler.store.changes import Move
+from towline.reconciler.store.columns import unindexed
 from towline.reconciler.store.counters import Standing
 from towline.reconciler.store.tables import targets
 from towline.reconciler.store.together import ask, together
@@ -118,7 +118,7 @@ def _updating(names: frozenset[str]) -> ReturningUpdate[Any]:
         .where(
             targets.c.run_seq == bindparam("of_run"),
             targets.c.device_seq == bindparam("of_device"),
-            targets.c.status == bindparam("stands"),
+            unindexed(targets.c.status) == bindparam("stands"),
         )
         .values({n: bindparam(f"new_{n}", type_=targets.c[n].type) for n in names})
         .returning(*(targets.c[name] for name in columns))
@@ -199,7 +199,7 @@ def _count(connection: Connection, run_seq: int, moved: Counter[Standing]) -> No
 
 def stands_active(target: NamedFromClause) -> ColumnElement[bool]:
     """Whether it stands in an active state: by literals, so that the partial index is used."""
-    return target.c.status.in_([literal_column(f"'{state}'") for state in ACTIVE_TARGETS])
+    return target.c.status.in_(ACTIVE_TARGETS)
 
 
 def has_no_other_active() -> ColumnElement[bool]:
