@@ -19,8 +19,7 @@ MESSAGE_LIMIT = 2000
 WORD_LIMIT = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Installed:
+class Installed(NamedTuple):
     """What a component of the device runs now."""
 
     version: str
@@ -62,9 +61,12 @@ class Acknowledged:
     """Seconds since the epoch."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Report:
-    """One report."""
+    """One report.
+
+    Not frozen: a server makes thousands in a second, and each would cost more than twice as much.
+    """
 
     journal: str
     report_seq: int
