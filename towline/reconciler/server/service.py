@@ -54,6 +54,9 @@ from towline.reconciler.tallies import DeviceTally
 END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GRACE_S = 5
 """How long a request in progress may go on when the server ends."""
+ACCEPTED = 8
+"""Connections in a round of the event loop, which accepts one for each socket it listens to: of
+a busy loop there are few rounds in a second, and whoever is new would wait for long."""
 BACKLOG = 4096
 """So many connections may wait to be accepted, where the system allows it: all come back at once
 after a restart, and whoever finds no room tries again only after a second."""
@@ -159,7 +162,7 @@ class Service:
         if self._feed is not None:
             self._feed.start()
         try:
-            self._server.run(sockets=[listener])
+            self._server.run(sockets=[listener, *(listener.dup() for _ in range(1, ACCEPTED))])
         finally:
             if self._feed is not None:
                 self._feed.stop()
