@@ -16,6 +16,7 @@ from towline.reconciler import ingest
 from towline.reconciler.server import inlet as inlets
 from towline.reconciler.server import letters
 from towline.reconciler.server.inlet import Inlet, emptied
+from towline.reconciler.server.turn import WORTH_A_TURN, Turn
 from towline.reconciler.store import presence
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import AWAY
@@ -189,8 +190,8 @@ def test_nobody_waits_for_long_for_a_writer_that_hangs_and_what_was_given_up_is_
     async def come_one_after_the_other() -> None:
         inlet.start()
         with fleet.store.write():
-            given_up = [inlet.write(lambda _: written.append("is at it"))]
-            while inlet.waiting:  # until the writer has it, and waits for its turn
+            given_up = [inlet.write(lambda _: written.append("is in hand"))]
+            while inlet.waiting:  # until the writer has it, and waits for the store
                 await asyncio.sleep(0.01)
             given_up += [inlet.write(lambda _: written.append("waits")) for _ in range(3)]
             answers = await asyncio.wait_for(asyncio.gather(*given_up, return_exceptions=True), 10)
@@ -199,7 +200,7 @@ def test_nobody_waits_for_long_for_a_writer_that_hangs_and_what_was_given_up_is_
 
     asyncio.run(come_one_after_the_other())
     inlet.stop()
-    assert written == ["is at it", "comes again"]
+    assert written == ["comes again"]
 
 
 def test_what_follows_a_report_that_could_not_be_taken_in_waits_until_it_can(
@@ -277,6 +278,32 @@ def test_a_clock_that_could_not_be_begun_begins_with_the_next_flush(
     with fleet.store.read() as connection:
         rows = select(t.targets.c.device_seq).where(t.targets.c.fetched_at.is_not(None))
         assert connection.execute(rows).scalars().all() == [seq]
+
+
+def test_what_comes_while_a_flush_waits_for_its_turn_goes_with_it(
+    fleet: Simulation, inlet: Inlet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *first, late = enrol_many(fleet, WORTH_A_TURN + 1)
+    answers: list[asyncio.Future[Heard]] = []
+
+    class Turned(Turn):
+        def take(self, loop: asyncio.AbstractEventLoop) -> None:
+            loop.call_soon_threadsafe(hand_in, [late])
+            super().take(loop)
+
+    def hand_in(seqs: list[int]) -> None:
+        answers.extend(handed_in(inlet, seq, Report("j", 1, 0)) for seq in seqs)
+
+    async def story() -> None:
+        hand_in(first)
+        inlet.start()
+        while len(answers) <= len(first):
+            await asyncio.sleep(0.001)
+        await asyncio.gather(*answers)
+
+    monkeypatch.setattr(inlets, "Turn", Turned)
+    asyncio.run(story())
+    assert sum(inlet.tally.flushes.counts) == 1
 
 
 def test_the_clock_of_what_was_left_out_of_a_document_does_not_begin(fleet: Simulation) -> None:

@@ -194,7 +194,10 @@ class Loop:
         self._served = ServedDocuments(
             fleet.store, Doorbell(), lambda _: cast(PrivateKey, self), 86400
         )
-        clock = SimpleNamespace(perf_counter=lambda: self.took.total() / 1000)
+        clock = SimpleNamespace(
+            perf_counter=lambda: self.took.total() / 1000,
+            thread_time=lambda: self.took.total() / 1000,
+        )
         monkeypatch.setattr(served_documents, "time", clock)
 
     def sign(self, _: bytes) -> bytes:

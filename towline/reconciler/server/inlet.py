@@ -15,12 +15,14 @@ from functools import partial
 from typing import TypeVar
 
 import structlog
+from sqlalchemy import Connection
 
 from towline.reconciler import ingest
 from towline.reconciler.observe import SEEN_POLLS
 from towline.reconciler.server.letters import Errand, Letter, T, Told, Waiting, settle, tell
+from towline.reconciler.server.turn import WORTH_A_TURN, Turn
 from towline.reconciler.store import dirt, presence
-from towline.reconciler.store.engine import AWAY, Store
+from towline.reconciler.store.engine import AWAY, Store, is_postgres
 from towline.reconciler.store.trouble import is_of_all, while_serving
 from towline.reconciler.tallies import InletTally
 from towline.schemas.reports import Report
@@ -30,7 +32,7 @@ LETTERS_LIMIT = 10_000
 """So many wait at most, with room for each in memory; who comes then is asked to come later."""
 PRESENCE_S = 60
 FETCHED_S = 0.2
-"""What was served is written with the next reports, or so late: nobody waits for it."""
+"""What was served is written so late, for many at once: nobody waits for it."""
 SEEN_AT_ONCE = 2000
 """Others write between two transactions of presence: of 100,000 devices there are 50."""
 
@@ -141,21 +143,14 @@ class Inlet:
 
     def _take(self) -> tuple[_Flush, bool]:
         """What is to be written now, and whether nothing comes after it."""
-        letters = self._wait()
-        while len(letters) < LETTERS_PER_FLUSH:
-            try:
-                letter = self._letters.get_nowait()
-            except queue.Empty:
-                break
-            if letter is not None:
-                letters.append(letter)
-        is_last = self._is_stopping and self._letters.empty()
-        # Who was told that it takes too long sends it again, and may have done so elsewhere.
-        wanted = [letter for letter in letters if not letter.is_answered]
-        taken = _Flush(wanted, emptied(self._fetched))
-        if is_last or time.monotonic() >= self._presence_at:
+        taken = _Flush(self._wait())
+        self._take_more(taken.letters)
+        is_last, now = self._is_stopping and self._letters.empty(), time.monotonic()
+        if is_last or now >= self._fetched_at:
+            taken.fetched = emptied(self._fetched)
+        if is_last or now >= self._presence_at:
             taken.seen = emptied(self._seen)
-            self._presence_at = time.monotonic() + min(PRESENCE_S, self._poll_interval_s)
+            self._presence_at = now + min(PRESENCE_S, self._poll_interval_s)
         return taken, is_last
 
     def _wait(self) -> list[Letter]:
@@ -169,6 +164,18 @@ class Inlet:
             if letter is not None:
                 return [letter]
         return []
+
+    def _take_more(self, letters: list[Letter]) -> None:
+        """What waits as well, as far as there is room for it in a flush."""
+        while len(letters) < LETTERS_PER_FLUSH:
+            try:
+                letter = self._letters.get_nowait()
+            except queue.Empty:
+                break
+            if letter is not None:
+                letters.append(letter)
+        # Who was told that it takes too long sends it again, and may have done so elsewhere.
+        letters[:] = [letter for letter in letters if not letter.is_answered]
 
     def _write(self, flush: _Flush) -> None:
         owed, self._owed = self._owed, _Flush()
@@ -223,19 +230,27 @@ class Inlet:
 
     def _write_alone(self, letter: Letter) -> None:
         try:
-            self._commit([letter], set())
+            with self._store.write() as connection:
+                self._take_in(connection, [letter])
         except Exception as error:  # noqa: BLE001 whatever it was, the letter gets its answer
             log.error("letter.failed", device=letter.device_seq, error=repr(error))
             letter.error = error
 
-    def _commit(self, letters: Sequence[Letter], fetched: Collection[tuple[int, str]]) -> None:
+    def _commit(self, letters: list[Letter], fetched: Collection[tuple[int, str]]) -> None:
+        with self._store.write() as connection, Turn() as turn:
+            # On Postgres most of the work is another process', and the loop would sleep for that.
+            if len(letters) >= WORTH_A_TURN and not is_postgres(connection):
+                turn.take(letters[0].loop)
+            self._take_more(letters)
+            self._take_in(connection, letters)
+            ingest.mark_fetched(connection, int(time.time()), fetched)
+
+    def _take_in(self, connection: Connection, letters: Sequence[Letter]) -> None:
         now = int(time.time())
         reports = [(each.device_seq, report) for each in letters for report in each.reports]
-        with self._store.write() as connection:
-            heard = ingest.take_in(connection, now, reports, self._silent_since(now)).heard
-            for letter in letters:
-                letter.run(connection, heard)
-            ingest.mark_fetched(connection, now, fetched)
+        heard = ingest.take_in(connection, now, reports, self._silent_since(now)).heard
+        for letter in letters:
+            letter.run(connection, heard)
 
     def _silent_since(self, now: int) -> int:
         """Whoever was not heard of since then is silent."""
