@@ -6,11 +6,13 @@ Read for all reports of a transaction at once, and written so: a report costs no
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, Select, Update, bindparam, func, select, update
 
-from towline.reconciler.store.given import among_given, rows_given
+from towline.reconciler.store.given import among_given, rows_given, written
+from towline.reconciler.store.remembered import wrote
 from towline.reconciler.store.tables import device_state, edge_devices
 from towline.schemas.reports import Heard, Report
 
@@ -124,6 +126,12 @@ def keep(connection: Connection, reporters: Collection[Reporter], now: int) -> N
     """They have reported: what they are now is what is known of them next time."""
     if not reporters:
         return
+    if connection.dialect.name == "sqlite":
+        # It writes a row in less time than it takes to find the row's values in JSON.
+        told = ((now, _text(each.facts), *_kept_of(each), each.seq) for each in reporters)
+        connection.exec_driver_sql(_KEEPING_ONE, list(told))
+        wrote(connection, device_state)
+        return
     # Written out: to put each row together from names takes longer than to send them all.
     rows = [
         {
@@ -142,6 +150,15 @@ def keep(connection: Connection, reporters: Collection[Reporter], now: int) -> N
 
 
 _KEPT = ("journal", "journals", "report_seq", "last_sequence", "rejected", "told_zone")
+_kept_of = attrgetter(*_KEPT)
+_KEEPING_ONE = (
+    "UPDATE device_state SET last_seen = ?, facts = coalesce(?, facts),"  # noqa: S608 our own names
+    f" {', '.join(f'{name} = ?' for name in _KEPT)} WHERE device_seq = ?"
+)
+
+
+def _text(facts: dict[str, Any] | None) -> str | None:
+    return None if facts is None else written(facts)
 
 
 @lru_cache
