@@ -287,9 +287,9 @@ def test_what_comes_while_a_flush_waits_for_its_turn_goes_with_it(
     answers: list[asyncio.Future[Heard]] = []
 
     class Turned(Turn):
-        def take(self, loop: asyncio.AbstractEventLoop) -> None:
+        def take(self, loop: asyncio.AbstractEventLoop, *, a_round_later: bool = False) -> None:
             loop.call_soon_threadsafe(hand_in, [late])
-            super().take(loop)
+            super().take(loop, a_round_later=a_round_later)
 
     def hand_in(seqs: list[int]) -> None:
         answers.extend(handed_in(inlet, seq, Report("j", 1, 0)) for seq in seqs)

@@ -28,6 +28,8 @@ from towline.reconciler.tallies import InletTally
 from towline.schemas.reports import Report
 
 LETTERS_PER_FLUSH = 500
+MANY = 64
+"""Letters of which the most of what a flush costs is their own: fewer wait a round for others."""
 LETTERS_LIMIT = 10_000
 """So many wait at most, with room for each in memory; who comes then is asked to come later."""
 PRESENCE_S = 60
@@ -240,7 +242,7 @@ class Inlet:
         with self._store.write() as connection, Turn() as turn:
             # On Postgres most of the work is another process', and the loop would sleep for that.
             if len(letters) >= WORTH_A_TURN and not is_postgres(connection):
-                turn.take(letters[0].loop)
+                turn.take(letters[0].loop, a_round_later=len(letters) < MANY)
             self._take_more(letters)
             self._take_in(connection, letters)
             ingest.mark_fetched(connection, int(time.time()), fetched)

@@ -12,7 +12,7 @@ from typing import Self
 
 LENT_S = 0.01
 """So long the loop sleeps at most: nobody's poll waits for a slow disk or a long errand."""
-ASKED_S = 0.02
+ASKED_S = 0.06
 """Who does not get the turn by then goes on without, as he can at any time."""
 
 WORTH_A_TURN = 8
@@ -35,10 +35,16 @@ class Turn:
         self._is_over = True
         self._ended.release()
 
-    def take(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wait until the loop sleeps; called once, by another thread than the loop's."""
+    def take(self, loop: asyncio.AbstractEventLoop, *, a_round_later: bool = False) -> None:
+        """Wait until the loop sleeps; called once, by another thread than the loop's.
+
+        `a_round_later`: what a round of a full loop brings is to be there, too.
+        """
         with suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(self._lend)
+            if a_round_later:
+                loop.call_soon_threadsafe(loop.call_soon, self._lend)
+            else:
+                loop.call_soon_threadsafe(self._lend)
             self._granted.acquire(timeout=ASKED_S)
 
     def _lend(self) -> None:
