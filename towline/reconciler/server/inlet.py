@@ -63,6 +63,7 @@ class Inlet:
 
     These two threads share no lock: what one puts down and the other takes up is a step of Python's
     each. A poll would wait for a thread that waits itself for its turn, with the lock in its hand.
+    While the thread has a `Turn` the loop sleeps, and not for long.
     """
 
     def __init__(
