@@ -14,13 +14,12 @@ LENT_S = 0.01
 """So long the loop sleeps at most: nobody's poll waits for a slow disk or a long errand."""
 ASKED_S = 0.06
 """Who does not get the turn by then goes on without, as he can at any time."""
-
 WORTH_A_TURN = 8
 """Devices: to put the loop to sleep and to wake it takes as long as to write or read some few."""
 
 
 class Turn:
-    """One turn; it ends with the block at the latest."""
+    """One turn; it ends with the block."""
 
     def __init__(self) -> None:
         self._granted = threading.Semaphore(0)
