@@ -97,7 +97,7 @@ def last_completed(engine: str) -> Select[Any]:
     of_one = (t.targets.c.device_seq, t.targets.c.component)
     if engine == "sqlite":
         # It takes a group's other columns from the row of its maximum ("bare columns" in its
-        # manual), and to open a window alone costs it as much as ten devices.
+        # manual), in less than half the time that it takes with a window.
         last = func.max(t.targets.c.completed_at * 2**31 + t.targets.c.run_seq)
         return completed.group_by(*of_one).having(last.is_not(None))
     last_first = (t.targets.c.completed_at.desc(), t.targets.c.run_seq.desc())

@@ -110,7 +110,10 @@ def _update_one(connection: Connection, target: Row[Any], values: dict[str, Any]
 
 @lru_cache(maxsize=256)
 def _updating(names: frozenset[str]) -> ReturningUpdate[Any]:
-    """Sets these columns of one target, if it stands where it was seen."""
+    """Sets these columns of one target, if it stands where it was seen.
+
+    Its key finds it: SQLite is not to ask at each execution whether an index over states would.
+    """
     told = names.intersection(changes.TOLD_OF_TARGETS)
     columns = sorted({"device_seq", "status", *told, *counters.MADE_OF})
     return (
@@ -198,7 +201,7 @@ def _count(connection: Connection, run_seq: int, moved: Counter[Standing]) -> No
 
 
 def stands_active(target: NamedFromClause) -> ColumnElement[bool]:
-    """Whether it stands in an active state: by literals, so that the partial index is used."""
+    """Whether it stands in an active state."""
     return target.c.status.in_(ACTIVE_TARGETS)
 
 
