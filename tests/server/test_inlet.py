@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from tests.reconciler.simulation import ORGANIZATION, Simulation, manifest
 from towline.reconciler import ingest
 from towline.reconciler.server import inlet as inlets
-from towline.reconciler.server import letters
+from towline.reconciler.server import letterbox, letters
 from towline.reconciler.server.inlet import Inlet, emptied
 from towline.reconciler.server.turn import WORTH_A_TURN, Turn
 from towline.reconciler.store import presence
@@ -280,30 +280,47 @@ def test_a_clock_that_could_not_be_begun_begins_with_the_next_flush(
         assert connection.execute(rows).scalars().all() == [seq]
 
 
-def test_what_comes_while_a_flush_waits_for_its_turn_goes_with_it(
-    fleet: Simulation, inlet: Inlet, monkeypatch: pytest.MonkeyPatch
+def test_what_comes_while_a_flush_waits_for_the_store_goes_with_it(
+    fleet: Simulation, inlet: Inlet
 ) -> None:
     *first, late = enrol_many(fleet, WORTH_A_TURN + 1)
-    answers: list[asyncio.Future[Heard]] = []
-
-    class Turned(Turn):
-        def take(self, loop: asyncio.AbstractEventLoop, *, a_round_later: bool = False) -> None:
-            loop.call_soon_threadsafe(hand_in, [late])
-            super().take(loop, a_round_later=a_round_later)
-
-    def hand_in(seqs: list[int]) -> None:
-        answers.extend(handed_in(inlet, seq, Report("j", 1, 0)) for seq in seqs)
 
     async def story() -> None:
-        hand_in(first)
         inlet.start()
-        while len(answers) <= len(first):
-            await asyncio.sleep(0.001)
-        await asyncio.gather(*answers)
+        with fleet.store.write():
+            answers = [handed_in(inlet, seq, Report("j", 1, 0)) for seq in first]
+            while inlet.waiting:  # until the writer has them
+                await asyncio.sleep(0.001)
+            answers.append(handed_in(inlet, late, Report("j", 1, 0)))
+        await asyncio.wait_for(asyncio.gather(*answers), 30)
 
-    monkeypatch.setattr(inlets, "Turn", Turned)
     asyncio.run(story())
     assert sum(inlet.tally.flushes.counts) == 1
+
+
+def test_the_clocks_of_many_documents_are_begun_in_a_turn_too(
+    fleet: Simulation, inlet: Inlet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[int] = []
+
+    class Noted(Turn):
+        def take(self, loop: asyncio.AbstractEventLoop) -> None:
+            turns.append(sum(inlet.tally.flushes.counts))
+            super().take(loop)
+
+    async def story() -> None:
+        one, *others = enrol_many(fleet, WORTH_A_TURN + 1)
+        inlet.start()
+        await acknowledged(inlet, one, Report("j", 1, 0))
+        for seq in others:
+            inlet.fetched(seq, ["app"])
+        async with asyncio.timeout(30):
+            while not turns:
+                await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(letterbox, "Turn", Noted)
+    asyncio.run(story())
+    assert turns == [1]  # the letter that came alone was written without one
 
 
 def test_the_clock_of_what_was_left_out_of_a_document_does_not_begin(fleet: Simulation) -> None:

@@ -1,12 +1,12 @@
 """The inlet: one thread that writes what devices bring, many of them in one transaction.
 
-Whatever came while a transaction was written goes into the next one, so that the disk sets the
-pace and nobody waits for a timer. A report is acknowledged only after its commit. Whoever would
-wait too long for that is asked to come later: what is written all the same counts once.
+Whatever came while a transaction was written goes into the next one, so that the disk and the
+event loop set the pace (`letterbox`) and nobody waits for a timer. A report is acknowledged only
+after its commit. Whoever would wait too long for that is asked to come later: what is written all
+the same counts once.
 """
 
 import asyncio
-import queue
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 
 from towline.reconciler import ingest
 from towline.reconciler.observe import SEEN_POLLS
+from towline.reconciler.server.letterbox import Letterbox
 from towline.reconciler.server.letters import Errand, Letter, T, Told, Waiting, settle, tell
 from towline.reconciler.server.turn import WORTH_A_TURN, Turn
 from towline.reconciler.store import dirt, presence
@@ -28,8 +29,6 @@ from towline.reconciler.tallies import InletTally
 from towline.schemas.reports import Report
 
 LETTERS_PER_FLUSH = 500
-MANY = 64
-"""Letters of which the most of what a flush costs is their own: fewer wait a round for others."""
 LETTERS_LIMIT = 10_000
 """So many wait at most, with room for each in memory; who comes then is asked to come later."""
 PRESENCE_S = 60
@@ -61,9 +60,8 @@ class _Flush:
 class Inlet:
     """Owns the writing thread. All but `start` and `stop` belongs to one event loop's thread.
 
-    These two threads share no lock: what one puts down and the other takes up is a step of Python's
-    each. A poll would wait for a thread that waits itself for its turn, with the lock in its hand.
-    While the thread has a `Turn` the loop sleeps, and not for long.
+    While that has a `Turn` the loop sleeps, and not for long. On Postgres most of the work is
+    another process', and the loop would sleep for that.
     """
 
     def __init__(
@@ -74,8 +72,10 @@ class Inlet:
     ) -> None:
         self._store = store
         self._poll_interval_s = poll_interval_s
-        self._letters: queue.SimpleQueue[Letter | None] = queue.SimpleQueue()
-        """None: something else is to be looked after."""
+        self._is_lent = not is_postgres(store.engine)
+        self._letters = Letterbox(
+            enough=LETTERS_PER_FLUSH, is_lending=store.is_free if self._is_lent else None
+        )
         self._unanswered = Waiting()
         self._fetched: dict[tuple[int, str], None] = {}
         self._seen: dict[int, int] = {}
@@ -94,20 +94,22 @@ class Inlet:
     def stop(self) -> None:
         """Write what is left, then end."""
         self._is_stopping = True
-        self._letters.put(None)
+        self._letters.nudge()
         self._thread.join()
 
     @property
     def waiting(self) -> int:
-        """How many requests wait to be written, and at times one more."""
-        return self._letters.qsize()
+        """How many requests wait to be written."""
+        return len(self._letters)
 
     def hand_in(self, device_seq: int, reports: Sequence[Report], told: Told) -> None:
         """Hand in reports; once they are committed, `told` has what is heard of the device.
 
         Raises Full.
         """
-        self._post(Letter(asyncio.get_running_loop(), told, device_seq, reports))
+        # Python asks the system each time who asks for the loop.
+        loop = self._letters.loop or asyncio.get_running_loop()
+        self._post(Letter(loop, told, device_seq, reports))
 
     def write(self, errand: "Errand[T]") -> "asyncio.Future[T]":
         """Let something else be written beside the reports; the future has what it returned.
@@ -120,7 +122,7 @@ class Inlet:
         return answered
 
     def _post(self, letter: Letter) -> None:
-        if self._letters.qsize() >= LETTERS_LIMIT:
+        if len(self._letters) >= LETTERS_LIMIT:
             raise Full
         self._unanswered.add(letter)
         self._letters.put(letter)
@@ -131,24 +133,33 @@ class Inlet:
             self._fetched_at = time.monotonic() + FETCHED_S
         self._fetched.update(dict.fromkeys((device_seq, each) for each in components))
         if len(self._fetched) <= len(components):  # The thread does not know of any yet.
-            self._letters.put(None)
+            self._letters.nudge()
 
     def seen(self, device_seq: int, now: int) -> None:
         """The device spoke; written with the next flush of presence."""
         self._seen[device_seq] = now
 
     def _run(self) -> None:
-        while True:
-            flush, is_last = self._take()
-            self._write(flush)
-            if is_last:
-                return
+        is_last = False
+        while not is_last:
+            with self._called() as turn:
+                flush, is_last = self._take()
+                self._write(flush, turn)
+
+    def _called(self) -> Turn:
+        """Until letters are to be written, or it is time for what else is."""
+        while not self._is_stopping:
+            due = min(self._presence_at, self._fetched_at) if self._fetched else self._presence_at
+            turn = self._letters.wait(due - time.monotonic())
+            if turn is not None:
+                return turn
+        return Turn()
 
     def _take(self) -> tuple[_Flush, bool]:
         """What is to be written now, and whether nothing comes after it."""
-        taken = _Flush(self._wait())
+        taken = _Flush()
         self._take_more(taken.letters)
-        is_last, now = self._is_stopping and self._letters.empty(), time.monotonic()
+        is_last, now = self._is_stopping and not self._letters, time.monotonic()
         if is_last or now >= self._fetched_at:
             taken.fetched = emptied(self._fetched)
         if is_last or now >= self._presence_at:
@@ -156,36 +167,19 @@ class Inlet:
             self._presence_at = now + min(PRESENCE_S, self._poll_interval_s)
         return taken, is_last
 
-    def _wait(self) -> list[Letter]:
-        """Until a letter is there, which is taken, or it is time for what else is to be written."""
-        while not self._is_stopping:
-            due = min(self._presence_at, self._fetched_at) if self._fetched else self._presence_at
-            try:
-                letter = self._letters.get(timeout=max(0.0, due - time.monotonic()))
-            except queue.Empty:
-                break
-            if letter is not None:
-                return [letter]
-        return []
-
     def _take_more(self, letters: list[Letter]) -> None:
         """What waits as well, as far as there is room for it in a flush."""
-        while len(letters) < LETTERS_PER_FLUSH:
-            try:
-                letter = self._letters.get_nowait()
-            except queue.Empty:
-                break
-            if letter is not None:
-                letters.append(letter)
+        letters += self._letters.collect(LETTERS_PER_FLUSH - len(letters))
         # Who was told that it takes too long sends it again, and may have done so elsewhere.
         letters[:] = [letter for letter in letters if not letter.is_answered]
 
-    def _write(self, flush: _Flush) -> None:
+    def _write(self, flush: _Flush, turn: Turn) -> None:
         owed, self._owed = self._owed, _Flush()
         fetched, seen = owed.fetched | flush.fetched, owed.seen | flush.seen
         try:
-            with self.tally.flushes.timed():
-                self._commit(flush.letters, fetched)
+            if flush.letters or fetched:
+                with self.tally.flushes.timed():
+                    self._commit(flush.letters, fetched, turn)
         except Exception as error:  # noqa: BLE001 whatever it was, each letter gets its answer
             self.tally.failed_flushes += 1
             self._owed.fetched = fetched
@@ -239,14 +233,20 @@ class Inlet:
             log.error("letter.failed", device=letter.device_seq, error=repr(error))
             letter.error = error
 
-    def _commit(self, letters: list[Letter], fetched: Collection[tuple[int, str]]) -> None:
-        with self._store.write() as connection, Turn() as turn:
-            # On Postgres most of the work is another process', and the loop would sleep for that.
-            if len(letters) >= WORTH_A_TURN and not is_postgres(connection):
-                turn.take(letters[0].loop, a_round_later=len(letters) < MANY)
+    def _commit(
+        self, letters: list[Letter], fetched: Collection[tuple[int, str]], turn: Turn
+    ) -> None:
+        with self._store.write() as connection:
+            if self._is_lent and len(letters) + len(fetched) >= WORTH_A_TURN:
+                self._take_turn(turn)
             self._take_more(letters)
             self._take_in(connection, letters)
             ingest.mark_fetched(connection, int(time.time()), fetched)
+            turn.end()  # The disk is waited for without it.
+
+    def _take_turn(self, turn: Turn) -> None:
+        if (loop := self._letters.loop) is not None:
+            turn.take(loop)
 
     def _take_in(self, connection: Connection, letters: Sequence[Letter]) -> None:
         now = int(time.time())

@@ -19,34 +19,39 @@ WORTH_A_TURN = 8
 
 
 class Turn:
-    """One turn; it ends with the block."""
+    """One turn; it ends with the block, or before."""
 
     def __init__(self) -> None:
         self._granted = threading.Semaphore(0)
         self._ended = threading.Semaphore(0)
+        self._is_promised = False
         self._is_over = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
         """Let the loop go on."""
         self._is_over = True
         self._ended.release()
 
-    def take(self, loop: asyncio.AbstractEventLoop, *, a_round_later: bool = False) -> None:
-        """Wait until the loop sleeps; called once, by another thread than the loop's.
-
-        `a_round_later`: what a round of a full loop brings is to be there, too.
-        """
+    def take(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait until the loop sleeps; called once, by another thread than the loop's."""
+        if self._is_promised:
+            return
         with suppress(RuntimeError):  # the loop has ended
-            if a_round_later:
-                loop.call_soon_threadsafe(loop.call_soon, self._lend)
-            else:
-                loop.call_soon_threadsafe(self._lend)
+            loop.call_soon_threadsafe(self.lend)
             self._granted.acquire(timeout=ASKED_S)
 
-    def _lend(self) -> None:
+    def promise(self) -> None:
+        """Nobody need ask for it: the loop lends it next."""
+        self._is_promised = True
+
+    def lend(self) -> None:
+        """Sleep until it is over; called by the loop."""
         if not self._is_over:
             self._granted.release()
             self._ended.acquire(timeout=LENT_S)

@@ -81,6 +81,13 @@ class Store:
             if told:
                 self._tell(told)
 
+    def is_free(self) -> bool:
+        """Whether no other thread of this process writes now; one may begin to at any time."""
+        is_free = self._writing.acquire(blocking=False)
+        if is_free:
+            self._writing.release()
+        return is_free
+
     def _begin_writing(self, connection: Connection) -> None:
         if is_postgres(connection):
             postgres.begin_writing(connection)
