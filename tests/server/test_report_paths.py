@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from tests.reconciler.simulation import ORGANIZATION
 from tests.server.two_ways import DEVICE, Client, Parts, Sent, both_ways, parts_on, run
+from towline.reconciler.server import plain_json
 from towline.reconciler.server.device_rates import BURST_S, DeviceRates, RateLimits
 from towline.reconciler.server.inlet import Full
 from towline.reconciler.server.wire import DEVICE_BODY_LIMIT
@@ -235,6 +236,36 @@ def test_a_receipt_that_cannot_be_written_is_an_answer_too(
     monkeypatch.setattr(parts.reporting, "_receipts", None)
     (answer,) = answers_to(parts, way, [request()])
     assert answer[9:12] == b"500"
+
+
+def test_a_bug_in_taking_one_keeps_no_other_of_its_round_from_its_answer(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, rounds, found = b'"bad"', [0], list[bytes]()
+    parse, take_all = plain_json.parse, parts.reporting._take_all
+
+    def parse_most(body: bytes) -> object:
+        if body == bad:
+            raise RuntimeError("a bug")
+        return parse(body)
+
+    def count_and_take() -> None:
+        rounds[0] += 1
+        take_all()
+
+    async def story() -> None:
+        clients = [await parts.connect("past") for _ in range(3)]
+        for client, body in zip(clients, (BODY, bad, BODY), strict=True):
+            client.writer.write(request(body=body))
+        found.extend([await client.read(1) for client in clients])
+        for client in clients:
+            client.writer.close()
+
+    monkeypatch.setattr(plain_json, "parse", parse_most)
+    monkeypatch.setattr(parts.reporting, "_take_all", count_and_take)
+    run(story())
+    assert [answer[9:12] for answer in found] == [b"204", b"500", b"204"]
+    assert rounds == [1]
 
 
 def test_what_is_no_call_behind_reports_keeps_them_from_nothing(parts: Parts) -> None:

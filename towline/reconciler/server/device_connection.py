@@ -153,7 +153,8 @@ class _DeviceConnection(HttpToolsProtocol):
             super().on_message_complete()
         elif self._arriving is not None:
             came, self._arriving = self._arriving, None
-            self._answer_to(self.reporting.take(came.session, came.headers, came.body, self._told))
+            take = self.reporting.take_together
+            self._own = take(came.session, came.headers, came.body, self._told)
 
     def _refuse(self) -> None:
         """Nothing else would stop a head that never ends from filling the memory."""
@@ -218,12 +219,6 @@ class _DeviceConnection(HttpToolsProtocol):
         if not _UNUSUAL.isdisjoint(headers):
             return None
         return self.polls.sessions.find(token_of(headers), int(now))
-
-    def _answer_to(self, found: Answer | Handed) -> None:
-        if isinstance(found, Answer):
-            self._send(found)
-        else:
-            self._own = found
 
     def _told_soon(self, answer: Answer) -> None:
         """Send it in the loop's next round, with all else that is made in this one.
