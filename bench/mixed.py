@@ -3,7 +3,8 @@
 Reports come at half of the rate at which they are acknowledged alone, and as many documents as
 there are other devices are made, signed and sent; until the last of them the polls are counted.
 That is done in turns, each between polls alone and behind reports alone, as the machine is not as
-quick at all times.
+quick at all times. The load never sleeps, whatever it waits for: on one machine to wake it costs
+the server, and where it polls less it would have to be woken more often.
 """
 
 import asyncio
@@ -21,12 +22,12 @@ import uvloop
 from bench import polls, reports
 from bench.figures import Measured
 from bench.fleet import fill
-from bench.load import Line, Requests, Unexpected, load
+from bench.load import Line, Requests, Unexpected, awake, load
 from bench.machine import processor_s
 from bench.processes import Server, started
 
 TICK_S = 0.01
-TELLERS = 4
+TELLERS = 8
 """For each connection that polls: a report's answer takes several rounds of a full loop, and over
 too few connections fewer reports would come than are to."""
 TURNS = 5
@@ -103,7 +104,7 @@ def measure(size: polls.Size, documents: int) -> Measured:
             # As in the row of the reports: over as many connections.
             before, ceiling = after, _alone(server, telling[: size.connections], 204, size)
             own = fetching[first::TURNS]
-            mix = uvloop.run(_mixed(server, polling, telling, ceiling / 2, own))
+            mix = uvloop.run(awake(_mixed(server, polling, telling, ceiling / 2, own)))
             after = _alone(server, polling, 304, size)
             turns.append(Turn((before + after) / 2, ceiling, len(own), mix))
     share = statistics.median(turn.share for turn in turns)
@@ -128,7 +129,7 @@ def short_of(asked: float, told: float) -> str | None:
 
 def _alone(server: Server, requests: Sequence[Requests], status: int, size: polls.Size) -> float:
     """Such answers a second, and nothing else."""
-    return load(server.port, server.pid, status, requests, size.seconds).per_s
+    return load(server.port, server.pid, status, requests, size.seconds, is_awake=True).per_s
 
 
 async def _mixed(
