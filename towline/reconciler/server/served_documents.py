@@ -29,7 +29,7 @@ TOGETHER = 200
 """So many contents are read in one transaction at most."""
 SLICE = 10
 """So many are handed out, and signed, before the event loop looks after others again."""
-OTHERS = 16
+OTHERS = 32
 """So many times as long as signing took others have the event loop then, if they need it."""
 IDLE_S = 0.0001
 """A round of the event loop in which nothing was to be done takes less, unless a thread works."""
