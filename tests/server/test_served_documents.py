@@ -305,3 +305,21 @@ def test_who_asks_while_no_thread_can_be_started_is_told_so(
         assert await asyncio.wait_for(served.read(seq, PACKAGES), 5)
 
     asyncio.run(story())
+
+
+def test_who_asks_is_told_even_where_the_log_cannot_be_written_to(
+    small: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = documents(small)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("I/O operation on closed file")
+
+    async def story() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(served_documents.log, "error", refuse, raising=False)
+            with pytest.raises(ValueError, match="closed file"):
+                await asyncio.wait_for(served.read(999, PACKAGES), 5)
+        assert await asyncio.wait_for(served.read(small.devices["till-1"].seq, PACKAGES), 5)
+
+    asyncio.run(story())

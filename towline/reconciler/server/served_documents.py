@@ -138,7 +138,10 @@ class ServedDocuments:
         waiting = {seq: self._asked.pop((seq, url)) for seq, url in asked.items()}
         rings = {seq: self._doorbell.count(seq) for seq in asked}
         self._under_way = len(asked)
-        found = await self._found_elsewhere(asked)
+        try:
+            found = await self._found_elsewhere(asked)
+        except Exception as error:  # noqa: BLE001 the log cannot be written to, and yet all are told
+            found = dict.fromkeys(asked, error)
         for number, (seq, read) in enumerate(found.items(), 1):
             self._under_way -= 1
             if isinstance(read, Content):
