@@ -61,7 +61,7 @@ class Letterbox:
     def wait(self, seconds: float) -> Turn | None:
         """Until it is time to collect letters, at most so long; None: there was a nudge.
 
-        The turn is lent already, or none is needed.
+        The turn is lent with the call, or may still be asked for.
         """
         if self._is_lending is None and self._letters:
             return Turn()
