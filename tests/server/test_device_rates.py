@@ -13,6 +13,7 @@ from towline.reconciler.server.device_rates import (
     RateLimits,
     is_counted,
 )
+from towline.reconciler.server.traces import Traces
 from towline.reconciler.server.wire import Answer, problem
 from towline.schemas.keys import PrivateKey
 
@@ -27,10 +28,11 @@ def rates() -> DeviceRates:
 @given(st.lists(st.tuples(st.integers(1, 2), st.sampled_from([0, 0, 0, 0.1, 3.0])), max_size=120))
 def test_no_device_gets_more_than_its_burst_and_its_rate(steps: list[tuple[int, float]]) -> None:
     counted, now = rates(), 1000.0
+    of = {1: Traces(1), 2: Traces(2)}
     served: dict[int, list[float]] = {1: [], 2: []}
     for device, pause in steps:
         now += pause
-        if not counted.take(device, now):
+        if not counted.take(of[device], now):
             served[device].append(now)
     for times in served.values():
         for first, began in enumerate(times):
@@ -39,20 +41,19 @@ def test_no_device_gets_more_than_its_burst_and_its_rate(steps: list[tuple[int, 
 
 
 def test_who_keeps_its_rate_is_always_served_and_who_waits_as_told_is_served() -> None:
-    counted = rates()
-    assert not any(counted.take(1, 1000 + n / PER_S) for n in range(5 * BURST))
-    assert [counted.take(2, 1000.0) for _ in range(BURST + 1)] == [0] * BURST + [1]
-    assert counted.take(2, 1001.0) == 0
+    counted, one, two = rates(), Traces(1), Traces(2)
+    assert not any(counted.take(one, 1000 + n / PER_S) for n in range(5 * BURST))
+    assert [counted.take(two, 1000.0) for _ in range(BURST + 1)] == [0] * BURST + [1]
+    assert counted.take(two, 1001.0) == 0
 
 
 @pytest.mark.parametrize("jump_s", [-3600, -BURST_S / 2, 3600])
 def test_a_clock_that_jumps_locks_nobody_out(jump_s: float) -> None:
-    counted = rates()
+    counted, of = rates(), Traces(1)
     for _ in range(BURST):
-        counted.take(1, 5000.0)
-    assert counted.take(1, 5000.0)
-    assert not counted.take(1, 5000.0 + jump_s)
-    assert len(counted._next_s) == 1
+        counted.take(of, 5000.0)
+    assert counted.take(of, 5000.0)
+    assert not counted.take(of, 5000.0 + jump_s)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,8 @@ from tests.reconciler.simulation import ORGANIZATION, Simulation, manifest
 from towline.reconciler import ingest
 from towline.reconciler.server import inlet as inlets
 from towline.reconciler.server import letterbox, letters
-from towline.reconciler.server.inlet import Inlet, emptied
+from towline.reconciler.server.inlet import Inlet, _last_seen, emptied
+from towline.reconciler.server.traces import Traces
 from towline.reconciler.server.turn import WORTH_A_TURN, Turn
 from towline.reconciler.store import presence
 from towline.reconciler.store import tables as t
@@ -91,7 +93,7 @@ def test_more_devices_than_an_engine_has_parameters_are_seen(
     many = enrol_many(fleet, MORE_THAN_PARAMETERS)
     woken.clear()
     for seq in many:
-        inlet.seen(seq, AT)
+        inlet.seen(Traces(seq), AT)
         inlet.fetched(seq, ["app"])
     flush(inlet)
     seen = last_seen(fleet)
@@ -129,7 +131,7 @@ def test_who_was_silent_is_back_by_its_report_too(
         connection.execute(update(t.device_state).values(last_seen=last_seen))
         connection.execute(delete(t.dirty_deployments))
     woken.clear()
-    inlet.seen(seq, now)
+    inlet.seen(Traces(seq), now)
 
     async def report() -> None:
         answered = handed_in(inlet, seq, Report("k", 1, 0, None, versions={}))
@@ -157,7 +159,7 @@ def test_presence_goes_on_in_pieces_of_their_own_transaction(
     monkeypatch.setattr(inlets, "SEEN_AT_ONCE", 1)
     monkeypatch.setattr(presence, "mark_seen", fails_for_one)
     for seq in (one, two):
-        inlet.seen(seq, AT + 5)
+        inlet.seen(Traces(seq), AT + 5)
     flush(inlet)
     seen = last_seen(fleet)
     assert (seen[one][0], seen[two][0]) == (fleet.now, AT + 5)
@@ -254,7 +256,7 @@ def test_presence_that_could_not_be_written_is_written_with_the_next_flush(
 ) -> None:
     seq = fleet.devices["till-1"].seq
     has_failed = fail_once(monkeypatch, presence, "mark_seen")
-    inlet.seen(seq, AT + 5)
+    inlet.seen(Traces(seq), AT + 5)
     inlet.start()
     assert has_failed.wait(30)
     inlet.stop()
@@ -335,6 +337,34 @@ def test_the_clock_of_what_was_left_out_of_a_document_does_not_begin(fleet: Simu
             )
         ).all()
     assert [tuple(row) for row in begun] == [(seq, "db", AT + 3600)]
+
+
+def test_who_is_seen_again_is_written_once_and_with_the_later_time(
+    fleet: Simulation, inlet: Inlet
+) -> None:
+    one, two = (Traces(each.seq) for each in fleet.devices.values())
+    for of, at in ((one, AT + 5), (two, AT + 6), (one, AT + 7), (Traces(two.device_seq), AT + 8)):
+        inlet.seen(of, at)
+    assert len(inlet._seen) == 3
+    flush(inlet)
+    seen = last_seen(fleet)
+    assert (seen[one.device_seq][0], seen[two.device_seq][0]) == (AT + 7, AT + 8)
+    assert not (one.is_seen or two.is_seen)
+
+
+class Speaking(deque[Traces]):
+    """What waits to be written of devices that speak all the while, also while it is taken up."""
+
+    def popleft(self) -> Traces:
+        of = super().popleft()
+        self.append(Traces(of.device_seq + 1000))
+        return of
+
+
+def test_who_speaks_while_it_is_taken_up_is_seen_the_next_time() -> None:
+    waiting = Speaking(Traces(seq) for seq in range(100))
+    assert list(_last_seen(waiting)) == list(range(100))
+    assert [of.device_seq for of in waiting] == list(range(1000, 1100))
 
 
 class Polled(dict[int, int]):

@@ -132,7 +132,10 @@ def parts(fleet: Simulation, monkeypatch: pytest.MonkeyPatch) -> Parts:
 async def etag_of(parts: Parts) -> bytes:
     """The document's; from now on it is in memory."""
     parts.polls.doorbell.open()
-    return (await parts.polls.documents.read(DEVICE, "https://towline/packages/")).etag.encode()
+    session = parts.polls.sessions.find(b"right", 0)
+    assert session is not None
+    content = await parts.polls.documents.read(session.traces, "https://towline/packages/")
+    return content.etag.encode()
 
 
 @pytest.mark.parametrize("name", TOLD)

@@ -17,9 +17,11 @@ from tests.reconciler.simulation import ORGANIZATION, RELEASE_KEY, Simulation, m
 from towline.manifests.model import Ownership
 from towline.manifests.model_policy import Freeze
 from towline.reconciler.server import served_documents
+from towline.reconciler.server.content import Content
 from towline.reconciler.server.doorbell import Doorbell
-from towline.reconciler.server.served_documents import OTHERS, SLICE, Content, Poll, ServedDocuments
+from towline.reconciler.server.served_documents import OTHERS, SLICE, Poll, ServedDocuments
 from towline.reconciler.server.sessions import Session
+from towline.reconciler.server.traces import Traces
 from towline.reconciler.store import freezes
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.engine import Store
@@ -42,7 +44,7 @@ def read(fleet: Simulation) -> Content:
     """The content of the one device's document, read anew."""
 
     async def story() -> Content:
-        return await documents(fleet).read(fleet.devices["till-1"].seq, PACKAGES)
+        return await documents(fleet).read(Traces(fleet.devices["till-1"].seq), PACKAGES)
 
     return asyncio.run(story())
 
@@ -143,12 +145,12 @@ class Held(Store):
 
 
 def test_who_asks_together_is_read_together(small: Simulation) -> None:
-    devices = [small.enrol(f"more-{n}").seq for n in range(40)]
+    devices = [Traces(small.enrol(f"more-{n}").seq) for n in range(40)]
     store = Held(small.store.engine)
     served = ServedDocuments(store, Doorbell(), lambda _: RELEASE_KEY, 86400)
 
     async def story() -> None:
-        asked = asyncio.gather(*(served.read(seq, PACKAGES) for seq in devices))
+        asked = asyncio.gather(*(served.read(each, PACKAGES) for each in devices))
         await asyncio.sleep(0)
         assert served.reading == len(devices)
         store.may_go_on.set()
@@ -164,22 +166,23 @@ def test_who_asks_together_is_read_together(small: Simulation) -> None:
 def test_who_asks_after_a_ring_is_not_told_what_was_read_before_it(small: Simulation) -> None:
     store, doorbell, seq = Held(small.store.engine), Doorbell(), small.devices["till-1"].seq
     served = ServedDocuments(store, doorbell, lambda _: RELEASE_KEY, 86400)
+    till = Traces(seq)
 
     async def story() -> None:
         doorbell.open()
-        first = served.read(seq, PACKAGES)
+        first = served.read(till, PACKAGES)
         while not store.reads:
             await asyncio.sleep(0.01)
         set_targets(small, NAMES[:1], status="failed")
         doorbell.ring([seq])
         await asyncio.sleep(0)
-        second = served.read(seq, PACKAGES)
+        second = served.read(till, PACKAGES)
         store.may_go_on.set()
         assert (await asyncio.wait_for(first, 10)).work
-        assert served.known(seq, PACKAGES) is None
+        assert served.known(till, PACKAGES) is None
         after = await asyncio.wait_for(second, 10)
         assert not after.work
-        assert served.known(seq, PACKAGES) is after
+        assert served.known(till, PACKAGES) is after
 
     asyncio.run(story())
 
@@ -213,7 +216,7 @@ class Loop:
         self._is_over = True
 
     async def _ask(self, seq: int) -> None:
-        self._sign(await self._served.read(seq, PACKAGES))
+        self._sign(await self._served.read(Traces(seq), PACKAGES))
 
     def _sign(self, content: Content) -> None:
         session = Session(1, "d", RELEASE_KEY.public.keyid, 9_000_000_000, "o")
@@ -221,7 +224,7 @@ class Loop:
 
     async def sign_for_others(self) -> None:
         """Have always documents to sign that nobody has to read first."""
-        content = await self._served.read(self.devices[0], PACKAGES)
+        content = await self._served.read(Traces(self.devices[0]), PACKAGES)
         while not self._is_over:
             self._sign(content)
             await asyncio.sleep(0)
@@ -280,7 +283,7 @@ def test_one_that_cannot_be_made_keeps_nobody_from_theirs(small: Simulation) -> 
     served = documents(small)
 
     async def story() -> list[Any]:
-        asked = (served.read(seq, PACKAGES) for seq in (small.devices["till-1"].seq, 999))
+        asked = (served.read(Traces(seq), PACKAGES) for seq in (small.devices["till-1"].seq, 999))
         return list(await asyncio.gather(*asked, return_exceptions=True))
 
     content, error = asyncio.run(story())
@@ -291,7 +294,7 @@ def test_one_that_cannot_be_made_keeps_nobody_from_theirs(small: Simulation) -> 
 def test_who_asks_while_no_thread_can_be_started_is_told_so(
     small: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served, seq = documents(small), small.devices["till-1"].seq
+    served, till = documents(small), Traces(small.devices["till-1"].seq)
 
     async def refuse(*_: object) -> None:
         raise RuntimeError("can't start new thread")
@@ -300,9 +303,9 @@ def test_who_asks_while_no_thread_can_be_started_is_told_so(
         with monkeypatch.context() as patched:
             patched.setattr(asyncio, "to_thread", refuse)
             with pytest.raises(RuntimeError, match="thread"):
-                await asyncio.wait_for(served.read(seq, PACKAGES), 5)
+                await asyncio.wait_for(served.read(till, PACKAGES), 5)
         assert served.reading == 0
-        assert await asyncio.wait_for(served.read(seq, PACKAGES), 5)
+        assert await asyncio.wait_for(served.read(till, PACKAGES), 5)
 
     asyncio.run(story())
 
@@ -319,7 +322,7 @@ def test_who_asks_is_told_even_where_the_log_cannot_be_written_to(
         with monkeypatch.context() as patched:
             patched.setattr(served_documents.log, "error", refuse, raising=False)
             with pytest.raises(ValueError, match="closed file"):
-                await asyncio.wait_for(served.read(999, PACKAGES), 5)
-        assert await asyncio.wait_for(served.read(small.devices["till-1"].seq, PACKAGES), 5)
+                await asyncio.wait_for(served.read(Traces(999), PACKAGES), 5)
+        assert await asyncio.wait_for(served.read(Traces(small.devices["till-1"].seq), PACKAGES), 5)
 
     asyncio.run(story())

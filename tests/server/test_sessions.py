@@ -37,3 +37,22 @@ def test_a_session_lives_until_its_device_opens_another(device_seq: int) -> None
     begin(sessions, "two", Session(device_seq, "pi", "k" * 64, NOW + 10, "acme"))
     assert sessions.is_live(first) is (device_seq == 2)
     assert (sessions.find(b"one", NOW) is first) is (device_seq == 2)
+
+
+def test_a_device_cannot_open_a_session_to_be_forgotten() -> None:
+    sessions, first = Sessions(), Session(1, "pi-1", "k" * 64, NOW + 10, "acme")
+    begin(sessions, "one", first)
+    for token in ("two", "three"):
+        begin(sessions, token, Session(1, "pi-1", "k" * 64, NOW + 10, "acme"))
+    third = sessions.find(b"three", NOW)
+    assert third is not None
+    assert third.traces is first.traces
+    sessions.replace({1: secret_digest("four")})  # opened at another process
+    begin(sessions, "five", Session(1, "pi-1", "k" * 64, NOW + 10, "acme"))
+    fifth = sessions.find(b"five", NOW)
+    assert fifth is not None
+    assert fifth.traces is first.traces
+    begin(sessions, "other", Session(2, "pi-2", "k" * 64, NOW + 10, "acme"))
+    other = sessions.find(b"other", NOW)
+    assert other is not None
+    assert other.traces is not first.traces

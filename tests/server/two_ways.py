@@ -31,6 +31,7 @@ from towline.reconciler.server.receipts import Receipts
 from towline.reconciler.server.reporting import Reporting
 from towline.reconciler.server.served_documents import ServedDocuments
 from towline.reconciler.server.sessions import Session, Sessions
+from towline.reconciler.server.traces import Traces
 from towline.reconciler.server.wire import Receive, Scope, Send
 from towline.reconciler.store.engine import Store
 from towline.reconciler.tallies import DeviceTally
@@ -62,8 +63,8 @@ class Noted:
         """Nothing is told before the test does."""
         self.held: list[Told] = []
 
-    def seen(self, device_seq: int, _now: int) -> None:
-        self.seen_.append(device_seq)
+    def seen(self, of: Traces, _now: int) -> None:
+        self.seen_.append(of.device_seq)
 
     def fetched(self, device_seq: int, _components: Sequence[str]) -> None:
         self.seen_.append(-device_seq)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from towline.reconciler.server.buckets import Buckets
+from towline.reconciler.server.traces import Traces
 from towline.reconciler.server.wire import Answer, come_later
 
 BURST_S = 10
@@ -38,20 +39,18 @@ class DeviceRates:
 
     def __init__(self, limits: RateLimits) -> None:
         self._step_s = 1 / limits.of_device
-        self._next_s: dict[int, float] = {}
-        """When a device's calls would all be due, had they come at their rate: one number each."""
         self._failures = Buckets(limits.failures * FAILURES_BURST_S, limits.failures)
         known_burst = KNOWN_FAILURES_PER_S * FAILURES_BURST_S
         self._failures_of_known = Buckets(known_burst, KNOWN_FAILURES_PER_S)
 
-    def take(self, device_seq: int, now: float) -> int:
+    def take(self, of: Traces, now: float) -> int:
         """Count a call: 0 when it may be served, else the whole seconds until one may."""
-        ahead_s = self._next_s.get(device_seq, 0.0) - now
+        ahead_s = of.due_s - now
         if not 0 <= ahead_s <= BURST_S:
             ahead_s = 0.0  # long ago, or the clock went back
         if ahead_s + self._step_s > BURST_S:
             return max(1, math.ceil(ahead_s + self._step_s - BURST_S))
-        self._next_s[device_seq] = now + ahead_s + self._step_s
+        of.due_s = now + ahead_s + self._step_s
         return 0
 
     def wait_s(self, source: str, now: float) -> int:

@@ -9,6 +9,7 @@ the same counts once.
 import asyncio
 import threading
 import time
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +22,7 @@ from towline.reconciler import ingest
 from towline.reconciler.observe import SEEN_POLLS
 from towline.reconciler.server.letterbox import Letterbox
 from towline.reconciler.server.letters import Errand, Letter, T, Told, Waiting, settle, tell
+from towline.reconciler.server.traces import Traces
 from towline.reconciler.server.turn import WORTH_A_TURN, Turn
 from towline.reconciler.store import dirt, presence
 from towline.reconciler.store.engine import AWAY, Store, is_postgres
@@ -78,7 +80,7 @@ class Inlet:
         )
         self._unanswered = Waiting()
         self._fetched: dict[tuple[int, str], None] = {}
-        self._seen: dict[int, int] = {}
+        self._seen: deque[Traces] = deque()
         self._owed = _Flush()
         """What could not be written goes into the next flush."""
         self._presence_at = time.monotonic()
@@ -135,9 +137,12 @@ class Inlet:
         if len(self._fetched) <= len(components):  # The thread does not know of any yet.
             self._letters.nudge()
 
-    def seen(self, device_seq: int, now: int) -> None:
+    def seen(self, of: Traces, now: int) -> None:
         """The device spoke; written with the next flush of presence."""
-        self._seen[device_seq] = now
+        of.seen_at = now
+        if not of.is_seen:
+            of.is_seen = True
+            self._seen.append(of)
 
     def _run(self) -> None:
         is_last = False
@@ -163,7 +168,7 @@ class Inlet:
         if is_last or now >= self._fetched_at:
             taken.fetched = emptied(self._fetched)
         if is_last or now >= self._presence_at:
-            taken.seen = emptied(self._seen)
+            taken.seen = _last_seen(self._seen)
             self._presence_at = now + min(PRESENCE_S, self._poll_interval_s)
         return taken, is_last
 
@@ -267,6 +272,16 @@ class Inlet:
             for organization in returned:
                 dirt.mark_all(connection, organization)
             presence.mark_seen(connection, seen)
+
+
+def _last_seen(waiting: deque[Traces]) -> dict[int, int]:
+    """When each device spoke, taken out; who speaks meanwhile finds that it is not written yet."""
+    found: dict[int, int] = {}
+    for _ in range(len(waiting)):
+        of = waiting.popleft()
+        of.is_seen = False
+        found[of.device_seq] = max(of.seen_at, found.get(of.device_seq, 0))
+    return found
 
 
 def _pieces(seen: Mapping[int, int]) -> Iterator[dict[int, int]]:

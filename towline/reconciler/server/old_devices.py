@@ -22,6 +22,7 @@ from towline.reconciler.server.device_rates import (
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import Fleets
 from towline.reconciler.server.inlet import Inlet
+from towline.reconciler.server.traces import Traces
 from towline.reconciler.server.wire import Answer, Receive, Scope, json_answer, problem
 from towline.reconciler.store import device_tokens, dirt, outbox, presence
 from towline.reconciler.store.device_tokens import OldDevice
@@ -58,6 +59,7 @@ class OldDevices:
         self._doorbell = doorbell
         self._inlet = inlet
         self._fleets = fleets
+        self._traces: dict[int, Traces] = {}
 
     async def check(self, scope: Scope) -> Answer:
         """What the device is to install, if anything."""
@@ -76,7 +78,7 @@ class OldDevices:
             await self._doorbell.wait(device.seq, rings, GRANT_WAIT_S)
             seen = await asyncio.to_thread(self._look, device, release, packages_url)
         if device.was_seen:
-            self._inlet.seen(device.seq, int(time.time()))
+            self._inlet.seen(self._traces_of(device), int(time.time()))
         if seen.component:
             self._inlet.fetched(device.seq, (seen.component,))
         return json_answer(200, seen.offer or _NOTHING, ("cache-control", "no-store"))
@@ -132,7 +134,7 @@ class OldDevices:
         """
         found, now = await asyncio.to_thread(self._identify, scope), time.time()
         if isinstance(found, OldDevice):
-            if not (wait_s := self._rates.take(found.seq, now)):
+            if not (wait_s := self._rates.take(self._traces_of(found), now)):
                 return found
             self._tally.turned_away["rate"] += 1
             return too_many_calls(wait_s)
@@ -142,6 +144,9 @@ class OldDevices:
             return too_many_failures(source, wait_s)
         self._rates.note_refused(source, None, now)
         return found
+
+    def _traces_of(self, device: OldDevice) -> Traces:
+        return self._traces.setdefault(device.seq, Traces(device.seq))
 
     def _identify(self, scope: Scope) -> OldDevice | Answer:
         """Whose token it is, or the problem that the call is answered with."""

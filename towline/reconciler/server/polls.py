@@ -15,11 +15,12 @@ import structlog
 
 from towline.reconciler.server import wire
 from towline.reconciler.server.clock_guard import ClockGuard
+from towline.reconciler.server.content import Content
 from towline.reconciler.server.device_rates import DeviceRates, too_many_calls
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.fleets import Fleets
 from towline.reconciler.server.inlet import Inlet
-from towline.reconciler.server.served_documents import Content, Poll, ServedDocuments
+from towline.reconciler.server.served_documents import Poll, ServedDocuments
 from towline.reconciler.server.sessions import Session, Sessions
 from towline.reconciler.server.wire import STORE_AWAY, Answer, problem
 from towline.reconciler.store.engine import AWAY
@@ -102,21 +103,21 @@ class Polls:
             return _NOT_READY
         self.note_seen(session, int(now))
         known, wait_s = headers.get(b"if-none-match", b"").decode("latin-1"), _wait_s(query)
-        content = self.documents.known(session.device_seq, packages_url)
+        content = self.documents.known(session.traces, packages_url)
         asked = Asked(session, nonce.decode(), int(sequence), packages_url, known, wait_s)
         found = self.outcome(asked, content, is_over=not wait_s) if content else None
         return asked if found is None else found
 
     def count(self, session: Session, now: float) -> Answer | None:
         """A device calls: what it is told where it does so too often."""
-        if not (wait_s := self._rates.take(session.device_seq, now)):
+        if not (wait_s := self._rates.take(session.traces, now)):
             return None
         self._tally.turned_away["rate"] += 1
         return too_many_calls(wait_s)
 
     def note_seen(self, session: Session, now: int) -> None:
         """The device is there."""
-        self._inlet.seen(session.device_seq, now)
+        self._inlet.seen(session.traces, now)
 
     def outcome(self, asked: Asked, content: Content, *, is_over: bool) -> Answer | None:
         """What is said to who asked, given what the device should run; None: nothing yet."""
@@ -187,11 +188,11 @@ class Waiting:
         self._look()
 
     def _look(self) -> None:
-        device_seq, packages_url = self._asked.session.device_seq, self._asked.packages_url
-        self._rings = self._polls.doorbell.count(device_seq)
-        content = self._polls.documents.known(device_seq, packages_url)
+        traces, packages_url = self._asked.session.traces, self._asked.packages_url
+        self._rings = self._polls.doorbell.count(traces.device_seq)
+        content = self._polls.documents.known(traces, packages_url)
         if content is None:
-            self._polls.documents.read(device_seq, packages_url).add_done_callback(self._take)
+            self._polls.documents.read(traces, packages_url).add_done_callback(self._take)
         else:
             self._weigh(content)
 

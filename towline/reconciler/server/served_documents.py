@@ -13,13 +13,13 @@ from weakref import WeakValueDictionary
 import structlog
 
 from towline.reconciler.documents import components_of
+from towline.reconciler.server.content import Content, Kept
 from towline.reconciler.server.doorbell import Doorbell
 from towline.reconciler.server.sessions import Session
+from towline.reconciler.server.traces import Traces
 from towline.reconciler.server.turn import WORTH_A_TURN, Turn
-from towline.reconciler.server.wire import Answer
 from towline.reconciler.store.engine import AWAY, Store, is_postgres
-from towline.schemas import desired_state
-from towline.schemas.desired_state import ComponentAction, ComponentWanted, Heading
+from towline.schemas.desired_state import ComponentWanted, Heading
 from towline.schemas.keys import PrivateKey
 
 log = structlog.get_logger()
@@ -35,36 +35,6 @@ IDLE_S = 0.0001
 """A round of the event loop in which nothing was to be done takes less, unless a thread works."""
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
-class Content:
-    """What devices should run, unsigned; one for all that should run the same."""
-
-    written: bytes
-    """The components as they stand in a document."""
-    etag: str
-    work: tuple[str, ...]
-    """What is to be downloaded or installed: the clocks of these components begin."""
-    unchanged: Answer
-    """What is said to who has it."""
-
-    @classmethod
-    def of(cls, components: Sequence[ComponentWanted]) -> "Content":
-        """Of these components."""
-        work = [each.name for each in components if each.action is not ComponentAction.KEEP]
-        written = desired_state.write(components)
-        etag = desired_state.etag(components)
-        return cls(written, etag, tuple(work), Answer(304, headers=(("etag", etag),)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """One cached content, and what it was true for."""
-
-    rings: int
-    packages_url: str
-    content: Content
-
-
 @dataclass(frozen=True, slots=True)
 class Poll:
     """What a device says of itself when it asks for its document."""
@@ -75,7 +45,7 @@ class Poll:
     now_ms: int
 
 
-Asked = tuple[int, str]
+Asked = tuple[Traces, str]
 """A device, and where it reaches the server's packages."""
 
 
@@ -94,7 +64,6 @@ class ServedDocuments:
         self._doorbell = doorbell
         self._key_of = key_of
         self._poll_after_s = poll_after_s
-        self._kept: dict[int, _Kept] = {}
         self._alike: WeakValueDictionary[bytes, Content] = WeakValueDictionary()
         self._asked: dict[Asked, list[asyncio.Future[Content]]] = {}
         self._under_way = 0
@@ -107,17 +76,17 @@ class ServedDocuments:
         """How many contents are to be read from the store, or are being read."""
         return len(self._asked) + self._under_way
 
-    def known(self, device_seq: int, packages_url: str) -> Content | None:
+    def known(self, of: Traces, packages_url: str) -> Content | None:
         """The device's content, if its bell did not ring since it was read."""
-        kept = self._kept.get(device_seq)
+        kept = of.kept
         if kept is None or kept.packages_url != packages_url:
             return None
-        return kept.content if kept.rings == self._doorbell.count(device_seq) else None
+        return kept.content if kept.rings == self._doorbell.count(of.device_seq) else None
 
-    def read(self, device_seq: int, packages_url: str) -> "asyncio.Future[Content]":
+    def read(self, of: Traces, packages_url: str) -> "asyncio.Future[Content]":
         """The device's content, read anew, together with all that are asked for meanwhile."""
         future: asyncio.Future[Content] = asyncio.get_running_loop().create_future()
-        self._asked.setdefault((device_seq, packages_url), []).append(future)
+        self._asked.setdefault((of, packages_url), []).append(future)
         if self._reader is None:
             self._reader = asyncio.ensure_future(self._read_all())
         return future
@@ -130,22 +99,23 @@ class ServedDocuments:
             self._reader = None
 
     async def _read_some(self) -> None:
-        asked: dict[int, str] = {}
-        for seq, packages_url in self._asked:
+        asked: dict[int, Asked] = {}
+        for each in self._asked:
             if len(asked) < TOGETHER:
-                asked.setdefault(seq, packages_url)
+                asked.setdefault(each[0].device_seq, each)
         # Who asks from now on may do so for a later ring than what is read here knows of.
-        waiting = {seq: self._asked.pop((seq, url)) for seq, url in asked.items()}
+        waiting = {seq: self._asked.pop(each) for seq, each in asked.items()}
         rings = {seq: self._doorbell.count(seq) for seq in asked}
         self._under_way = len(asked)
         try:
-            found = await self._found_elsewhere(asked)
+            found = await self._found_elsewhere({seq: url for seq, (_, url) in asked.items()})
         except Exception as error:  # noqa: BLE001 the log cannot be written to, and yet all are told
             found = dict.fromkeys(asked, error)
         for number, (seq, read) in enumerate(found.items(), 1):
             self._under_way -= 1
             if isinstance(read, Content):
-                self._kept[seq] = _Kept(rings[seq], asked[seq], read)
+                of, packages_url = asked[seq]
+                of.kept = Kept(rings[seq], packages_url, read)
             _tell(waiting[seq], read)
             if number % SLICE == 0:
                 await self._give_way()

@@ -4,12 +4,13 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from sys import intern
 from typing import Any
 
 from sqlalchemy import Row, Select, select
 
+from towline.reconciler.server.traces import Traces
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.tables import edge_devices, sessions
 from towline.schemas.enrolment import secret_digest
@@ -22,15 +23,20 @@ READ_AT_ONCE = 1000
 """Rows of the store that are held beside the sessions that are made of them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Session:
-    """A device whose key was checked."""
+    """A device whose key was checked. Nothing of it changes but whose traces it has."""
 
     device_seq: int
     slug: str
     keyid: str
     expires_at: int
     organization: str
+    traces: Traces = field(init=False, compare=False)
+    """Of the device: its next session takes them over."""
+
+    def __post_init__(self) -> None:
+        self.traces = Traces(self.device_seq)
 
 
 class Sessions:
@@ -45,6 +51,8 @@ class Sessions:
         self._digests: dict[int, str] = {}
         self._expected: dict[int, tuple[str, Session]] = {}
         """By device: what is being written, or failed to be."""
+        self._left: dict[int, Traces] = {}
+        """By device: what an ended session leaves to the next one."""
         self._lock = threading.RLock()
 
     def load(self, store: Store) -> None:
@@ -99,7 +107,7 @@ class Sessions:
                     del self._expected[device_seq]
                     self._put(digest, session)
                 elif self._digests.get(device_seq, digest) != digest:
-                    self._by_digest.pop(self._digests.pop(device_seq), None)
+                    self._end(device_seq)
 
     def is_live(self, session: Session) -> bool:
         """True while the session was neither ended nor replaced."""
@@ -108,11 +116,16 @@ class Sessions:
     def _put(self, digest: str, session: Session) -> None:
         with self._lock:
             self._changes += 1
-            former = self._digests.get(session.device_seq)
-            if former is not None:
-                self._by_digest.pop(former, None)
+            if session.device_seq in self._digests:
+                self._end(session.device_seq)
+            if (traces := self._left.pop(session.device_seq, None)) is not None:
+                session.traces = traces
             self._digests[session.device_seq] = digest
             self._by_digest[digest] = session
+
+    def _end(self, device_seq: int) -> None:
+        session = self._by_digest.pop(self._digests.pop(device_seq))
+        self._left[device_seq] = session.traces
 
 
 _SESSIONS: Select[Any] = select(
