@@ -38,7 +38,7 @@ _HTTP = (
             ('token if scheme == b"Bearer" else b""', "token"),
             ("if (too_soon := self.count(session, now)) is not None:", "if False:"),
             ("if (refused := self._clock.refusal()) is not None:", "if False:"),
-            ("if not self._polls.sessions.is_live(session):", "if False:"),
+            ("if not session.is_live:", "if False:"),
         ),
     ),
     Checked(
@@ -73,7 +73,7 @@ _HTTP = (
         (DEVICE, "server/test_sessions.py"),
         (
             ("session is not None and session.expires_at > now", "session is not None"),
-            ('get(session.device_seq, "")) is session', 'get(session.device_seq, ""))'),
+            ("session.is_live = False", "pass"),
         ),
     ),
     Checked(

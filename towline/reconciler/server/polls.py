@@ -206,7 +206,7 @@ class Waiting:
 
     def _weigh(self, content: Content) -> None:
         session, loop = self._asked.session, asyncio.get_running_loop()
-        if not self._polls.sessions.is_live(session):
+        if not session.is_live:
             # Revoked, or replaced by a newer session, while the poll waited.
             self._end(NO_SESSION)
             return

@@ -86,7 +86,7 @@ class Reporting:
     def _take(self, handed: "Handed", headers: Mapping[bytes, bytes], body: bytes) -> Answer | None:
         """The answer, where it is at hand; None: they are handed in."""
         session, now = handed.session, time.time()
-        if session.expires_at <= now or not self._polls.sessions.is_live(session):
+        if session.expires_at <= now or not session.is_live:
             # It ran out, was revoked or replaced by a newer one while the body came.
             self._tally.turned_away["session"] += 1
             return NO_SESSION

@@ -13,7 +13,6 @@ from sqlalchemy import Row, Select, select
 from towline.reconciler.server.traces import Traces
 from towline.reconciler.store.engine import Store
 from towline.reconciler.store.tables import edge_devices, sessions
-from towline.schemas.enrolment import secret_digest
 from towline.schemas.keys import PublicKey
 
 ASKED_AT_ONCE = 4
@@ -25,7 +24,7 @@ READ_AT_ONCE = 1000
 
 @dataclass(slots=True)
 class Session:
-    """A device whose key was checked. Nothing of it changes but whose traces it has."""
+    """A device whose key was checked. What is said when it is made does not change."""
 
     device_seq: int
     slug: str
@@ -34,6 +33,8 @@ class Session:
     organization: str
     traces: Traces = field(init=False, compare=False)
     """Of the device: its next session takes them over."""
+    is_live: bool = field(init=False, compare=False, default=False)
+    """It has begun, and was neither ended nor replaced."""
 
     def __post_init__(self) -> None:
         self.traces = Traces(self.device_seq)
@@ -47,9 +48,9 @@ class Sessions:
         self._elsewhere = elsewhere
         self._asking = asyncio.Semaphore(ASKED_AT_ONCE)
         self._changes = 0
-        self._by_digest: dict[str, Session] = {}
-        self._digests: dict[int, str] = {}
-        self._expected: dict[int, tuple[str, Session]] = {}
+        self._by_digest: dict[bytes, Session] = {}
+        self._digests: dict[int, bytes] = {}
+        self._expected: dict[int, tuple[bytes, Session]] = {}
         """By device: what is being written, or failed to be."""
         self._left: dict[int, Traces] = {}
         """By device: what an ended session leaves to the next one."""
@@ -63,13 +64,13 @@ class Sessions:
             for row in rows:
                 if row.public_key is not None:
                     ended.discard(row.device_seq)
-                    self._put(row.digest, _session(row))
+                    self._put(bytes.fromhex(row.digest), _session(row))
         self.replace(dict.fromkeys(ended, ""))
 
     def expect(self, token: str, session: Session) -> None:
         """It is being written; once it is told of it begins, and the device's former one ends."""
         with self._lock:
-            self._expected[session.device_seq] = (secret_digest(token), session)
+            self._expected[session.device_seq] = (_digest(token.encode()), session)
 
     def find(self, token: bytes, now: int) -> Session | None:
         """Whom the token speaks for, as it came over the line."""
@@ -84,12 +85,12 @@ class Sessions:
             await asyncio.to_thread(self._read, self._elsewhere, _digest(token))
         return self.find(token, now)
 
-    def _read(self, store: Store, digest: str) -> None:
+    def _read(self, store: Store, digest: bytes) -> None:
         """Take it from the store, unless another change came in between: then it is asked again."""
         for _ in range(TRIES):
             changes = self._changes
             with store.read() as connection:
-                row = connection.execute(_SESSIONS.where(sessions.c.digest == digest)).first()
+                row = connection.execute(_SESSIONS.where(sessions.c.digest == digest.hex())).first()
             if row is None or row.public_key is None:
                 return
             with self._lock:
@@ -101,30 +102,31 @@ class Sessions:
         """End the sessions of these devices that are not the one of that digest."""
         with self._lock:
             self._changes += 1
-            for device_seq, digest in digests.items():
-                awaited, session = self._expected.get(device_seq, ("", None))
+            for device_seq, written in digests.items():
+                digest = bytes.fromhex(written)
+                awaited, session = self._expected.get(device_seq, (b"", None))
                 if session is not None and awaited == digest:
                     del self._expected[device_seq]
                     self._put(digest, session)
                 elif self._digests.get(device_seq, digest) != digest:
                     self._end(device_seq)
 
-    def is_live(self, session: Session) -> bool:
-        """True while the session was neither ended nor replaced."""
-        return self._by_digest.get(self._digests.get(session.device_seq, "")) is session
-
-    def _put(self, digest: str, session: Session) -> None:
+    def _put(self, digest: bytes, session: Session) -> None:
         with self._lock:
             self._changes += 1
+            if self._by_digest.get(digest) == session:
+                return  # Read anew: whoever waits in it goes on.
             if session.device_seq in self._digests:
                 self._end(session.device_seq)
             if (traces := self._left.pop(session.device_seq, None)) is not None:
                 session.traces = traces
             self._digests[session.device_seq] = digest
             self._by_digest[digest] = session
+            session.is_live = True
 
     def _end(self, device_seq: int) -> None:
         session = self._by_digest.pop(self._digests.pop(device_seq))
+        session.is_live = False
         self._left[device_seq] = session.traces
 
 
@@ -138,9 +140,9 @@ _SESSIONS: Select[Any] = select(
 ).join(edge_devices, edge_devices.c.seq == sessions.c.device_seq)
 
 
-def _digest(token: bytes) -> str:
-    """As `secret_digest`, of a token as it came over the line."""
-    return hashlib.sha256(token).hexdigest()
+def _digest(token: bytes) -> bytes:
+    """As `secret_digest`, in half the room, of a token as it came over the line."""
+    return hashlib.sha256(token).digest()
 
 
 def _session(row: Row[Any]) -> Session:
