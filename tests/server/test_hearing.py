@@ -18,6 +18,7 @@ from towline.reconciler.server.sessions import Session, Sessions
 from towline.reconciler.store import outbox
 from towline.reconciler.store import tables as t
 from towline.reconciler.store.outbox import Told
+from towline.schemas.enrolment import secret_digest
 
 
 class Process:
@@ -72,7 +73,7 @@ def test_a_session_ends_where_another_one_took_its_place(tmp_path: Path) -> None
     process = Process(tmp_path)
     for device in process.devices:
         begin(process.sessions, f"t{device}", Session(device, "x", "k", 99, ORGANIZATION))
-    process.rung(Told(sessions={1: "another"}))
+    process.rung(Told(sessions={1: secret_digest("another")}))
     assert process.sessions.find(b"t1", 0) is None
     assert process.sessions.find(b"t2", 0) is not None
 
