@@ -1,10 +1,11 @@
-"""Unchanged polls while a server does all of its other work for devices at once.
+"""Unchanged polls while a server does all of its other work for devices at once, on both engines.
 
 Reports come at half of the rate at which they are acknowledged alone, and as many documents as
 there are other devices are made, signed and sent; until the last of them the polls are counted.
 That is done in turns, each between polls alone and behind reports alone, as the machine is not as
-quick at all times. The load never sleeps, whatever it waits for: on one machine to wake it costs
-the server, and where it polls less it would have to be woken more often.
+quick at all times. Polls and reports come over the same connections alone and beside the others.
+The load never sleeps, whatever it waits for: on one machine to wake it costs the server, and where
+it polls less it would have to be woken more often.
 """
 
 import asyncio
@@ -12,19 +13,22 @@ import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import uvloop
 
 from bench import polls, reports
+from bench.durable import LEFT_OUT, SETTINGS, durable, gone_by
 from bench.figures import Measured
 from bench.fleet import fill
 from bench.load import Line, Requests, Unexpected, awake, load
 from bench.machine import processor_s
 from bench.processes import Server, started
+from tests import stores
+from tests.postgres import Databases
 
 TICK_S = 0.01
 TELLERS = 8
@@ -33,6 +37,8 @@ too few connections fewer reports would come than are to."""
 TURNS = 5
 ENOUGH = 0.9
 """Reports come as often as they are to when so much of their rate is reached."""
+KEYS = ("mixed-share", "mixed-slowest")
+ON_POSTGRES = "-postgres"
 ASKING = 256
 """Connections over which documents are fetched."""
 
@@ -83,13 +89,29 @@ class Turn:
 
 def measure(size: polls.Size, documents: int) -> Measured:
     """The row."""
+    measured = _told("", _turns(size, documents, None))
+    with durable() as databases:
+        if databases is None:
+            left_out = dict.fromkeys((f"{each}{ON_POSTGRES}" for each in KEYS), LEFT_OUT)
+            return replace(measured, left_out=left_out)
+        gone = gone_by(databases.setting, SETTINGS)
+        other = _told(ON_POSTGRES, _turns(size, documents, databases))
+    unmet = dict.fromkeys(other.values, gone.problem) if gone.problem else {}
+    return Measured(
+        {**measured.values, **other.values},
+        [*measured.details, "on Postgres:", *other.details, gone.words],
+        unmet={**measured.unmet, **other.unmet, **unmet},
+    )
+
+
+def _turns(size: polls.Size, documents: int, databases: Databases | None) -> list[Turn]:
+    """What was found on one engine; None: on SQLite."""
     pollers = size.connections * polls.DEVICES_EACH
     many = replace(size, connections=TELLERS * size.connections)
     devices = max(pollers, many.connections * reports.DEVICES_EACH) + documents
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        fill(folder, devices)
-        server = stack.enter_context(started({"it": ("bench.served", str(folder))}))["it"]
+        server = stack.enter_context(_server(folder, devices, databases))
         known = polls.prepared(server, pollers)
         polling = [
             itertools.cycle(known[first :: size.connections]).__next__
@@ -101,14 +123,33 @@ def measure(size: polls.Size, documents: int) -> Measured:
         _alone(server, telling, 204, size)  # what the devices run is news, once
         turns, after = [], _alone(server, polling, 304, size)
         for first in range(TURNS):
-            # As in the row of the reports: over as many connections.
-            before, ceiling = after, _alone(server, telling[: size.connections], 204, size)
+            before, ceiling = after, _alone(server, telling, 204, size)
             own = fetching[first::TURNS]
             mix = uvloop.run(awake(_mixed(server, polling, telling, ceiling / 2, own)))
             after = _alone(server, polling, 304, size)
             turns.append(Turn((before + after) / 2, ceiling, len(own), mix))
+    return turns
+
+
+@contextmanager
+def _server(folder: Path, devices: int, databases: Databases | None) -> Iterator[Server]:
+    """Of so many devices."""
+    command = ["bench.served", str(folder)]
+    if databases is None:
+        fill(folder, devices)
+    else:
+        with stores.on(databases):
+            fill(folder, devices)
+            command.append(str(stores.place_of(folder / "towline.db")))
+    with started({"it": tuple(command)}) as servers:
+        yield servers["it"]
+
+
+def _told(engine: str, turns: Sequence[Turn]) -> Measured:
+    """The figures of what was found on an engine."""
     share = statistics.median(turn.share for turn in turns)
-    values = {"mixed-share": share, "mixed-slowest": max(turn.mix.slowest_s for turn in turns)}
+    slowest = max(turn.mix.slowest_s for turn in turns)
+    values = {f"{key}{engine}": value for key, value in zip(KEYS, (share, slowest), strict=True)}
     missing = short_of(
         statistics.median(turn.ceiling / 2 for turn in turns),
         statistics.median(turn.mix.told_per_s for turn in turns),

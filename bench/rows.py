@@ -73,7 +73,7 @@ ROWS: Mapping[str, Row] = {
     "mixed": Row(
         lambda asked: mixed.measure(_size(asked), asked.documents),
         (*_OF_LOAD, "documents"),
-        ("mixed-share", "mixed-slowest"),
+        _both(*mixed.KEYS),
     ),
     "parked": Row(
         lambda asked: parked.measure(asked.parked, asked.repeats),

@@ -34,7 +34,7 @@ LETTERS_PER_FLUSH = 500
 LETTERS_LIMIT = 10_000
 """So many wait at most, with room for each in memory; who comes then is asked to come later."""
 PRESENCE_S = 60
-FETCHED_S = 0.2
+FETCHED_S = 0.5
 """What was served is written so late, for many at once: nobody waits for it."""
 SEEN_AT_ONCE = 2000
 """Others write between two transactions of presence: of 100,000 devices there are 50."""

@@ -27,9 +27,9 @@ log = structlog.get_logger()
 DOCUMENT_LIFE_S = 2 * 86400
 TOGETHER = 200
 """So many contents are read in one transaction at most."""
-SLICE = 10
+SLICE = 40
 """So many are handed out, and signed, before the event loop looks after others again."""
-OTHERS = 32
+OTHERS = 100
 """So many times as long as signing took others have the event loop then, if they need it."""
 IDLE_S = 0.0001
 """A round of the event loop in which nothing was to be done takes less, unless a thread works."""
