@@ -126,7 +126,7 @@ class Line(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._part += data
-        if not self._part.endswith(_END):
+        if _END not in self._part:
             return
         head, self._part = self._part, b""
         if self._status not in head[:14]:

@@ -1,18 +1,21 @@
 """The bench's parts, with tiny numbers: that they run, and that they measure what they say."""
 
+import asyncio
 import itertools
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
 from bench import ingest, mixed, page_calls, pages, polls, reports, verify
 from bench.figures import Figure
-from bench.load import Loaded
+from bench.load import Line, Loaded
 from bench.polls import Size
 from towline.schemas import strict_json
 from towline.schemas.reports import parse_many
 
-TINY = Size(repeats=1, seconds=0.2, connections=2)
+TINY = Size(repeats=1, seconds=0.2, connections=16)
+"""Of so many devices none calls more often than one may, which is answered otherwise."""
 
 
 def test_unchanged_polls_ask_the_database_nothing_beside_the_twin() -> None:
@@ -88,7 +91,7 @@ def test_reports_that_are_taken_in_are_acknowledged(monkeypatch: pytest.MonkeyPa
 
 def test_polls_are_counted_while_reports_and_documents_are_made() -> None:
     """Each kind of answer has the status that it must have, or the load raises."""
-    found = mixed.measure(replace(TINY, seconds=0.3), documents=20)
+    found = mixed.measure(replace(TINY, connections=40), documents=20)
     for engine in ("", "-postgres"):
         assert found.values[f"mixed-share{engine}"] > 0
         assert 0 < found.values[f"mixed-slowest{engine}"] < 10
@@ -120,3 +123,18 @@ def test_a_value_reaches_goal_or_floor_or_nothing(
     """The bound itself is held, whichever way is better."""
     floor, goal = (3, 5) if is_more_better else (5, 3)
     assert Figure("k", "w", "", floor, goal, is_more_better).grade(value) == grade
+
+
+def test_an_answer_of_another_status_is_no_silence() -> None:
+    """It ends the load at once, whether it has a body or not."""
+    line = Line(lambda: b"", b" 304 ")
+    line._transport = cast(asyncio.Transport, Closing())
+    line.data_received(b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 2\r\n\r\n{}")
+    assert line.unexpected.startswith(b"HTTP/1.1 429")
+
+
+class Closing:
+    """A transport that is closed."""
+
+    def close(self) -> None:
+        """It is."""
