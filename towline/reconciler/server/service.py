@@ -201,7 +201,19 @@ def _web_socket(**given: Any) -> asyncio.Protocol:
     from uvicorn.protocols.websockets import auto  # noqa: PLC0415
 
     assert auto.AutoWebSocketsProtocol is not None  # `websockets` is a dependency
-    return auto.AutoWebSocketsProtocol(**given)
+    connection: Any = auto.AutoWebSocketsProtocol(**given)
+    connection.shutdown = partial(_shut_down, connection, connection.shutdown)
+    return cast(asyncio.Protocol, connection)
+
+
+def _shut_down(connection: Any, usual: Callable[[], None]) -> None:
+    """As uvicorn does, which fails where the other side is closing: a server's end ended there."""
+    from websockets.exceptions import InvalidState  # noqa: PLC0415
+
+    try:
+        usual()
+    except InvalidState:
+        connection.transport.close()
 
 
 class Server(uvicorn.Server):
