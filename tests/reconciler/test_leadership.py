@@ -97,6 +97,21 @@ def test_who_was_deposed_and_does_not_know_it_writes_nothing(another: Opener) ->
         leadership.stop()
 
 
+@on_postgres
+def test_a_seat_that_was_left_is_free_before_its_session_has_ended(
+    another: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = leader.take_seat(another())
+    assert left is not None
+    assert leader.take_seat(another()) is None
+    with monkeypatch.context() as slow:
+        slow.setattr(left._connection, "close", lambda: None)
+        left.leave()
+    taken = leader.take_seat(another())
+    assert taken is not None
+    taken.leave()
+
+
 @pytest.mark.both_engines
 def test_what_was_decided_in_a_former_term_of_the_same_process_is_not_written(
     another: Opener,

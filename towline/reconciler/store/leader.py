@@ -49,10 +49,15 @@ class Seat:
 
     def leave(self) -> None:
         """Let another process have it."""
-        if self._connection is not None:
-            # It belongs to no pool: the session ends, and its lock with it; or it has ended.
-            with suppress(SQLAlchemyError):
-                self._connection.close()
+        if self._connection is None:
+            return
+        # The database may end a session well after it was closed here: who is next need not wait.
+        # Where it has ended already, so has its lock.
+        with suppress(SQLAlchemyError):
+            postgres.leave_seat(self._connection)
+        # It belongs to no pool: the session ends.
+        with suppress(SQLAlchemyError):
+            self._connection.close()
 
 
 def take_seat(store: Store) -> Seat | None:

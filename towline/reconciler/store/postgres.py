@@ -166,6 +166,11 @@ def take_seat(connection: Connection) -> bool:
     return bool(connection.execute(asked).scalar_one())
 
 
+def leave_seat(connection: Connection) -> None:
+    """Let another session lead, from now on: `connection` is the one that took the seat."""
+    connection.execute(select(func.pg_advisory_unlock(LEADER)))
+
+
 def who_leads(connection: Connection) -> str | None:
     """What the session that leads is called."""
     statement = text(
