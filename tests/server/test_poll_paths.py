@@ -27,6 +27,8 @@ from towline.reconciler.store import tables as t
 ROOT = Path(__file__).parents[2]
 NOW_NS = 1_900_000_000 * 10**9
 PATH = "/api/v1/ota/desired-state"
+WRITTEN_AT_ONCE = 64 * 1024
+"""Bytes that are kept for who reads slowly, before nothing more is read of him."""
 
 
 def request(*lines: str, start: str = f"GET {PATH} HTTP/1.1", **changes: str | None) -> bytes:
@@ -100,7 +102,7 @@ TOLD: dict[str, Sent] = {
     "a path below": odd(start=f"GET {PATH}/ HTTP/1.1"),
     "no HTTP": plain(start="hello"),
     "a bad header": plain("no colon"),
-    "after an empty line": Sent([b"\r\n" + request()]),
+    "after an empty line": Sent([b"\r\n" + request()], asgi=1),
     "cut in the head": cut(10, 60),
     "cut in its end": cut(-2),
     "cut everywhere": cut(*range(1, len(request()))),
@@ -110,6 +112,11 @@ TOLD: dict[str, Sent] = {
     "two, one after the other": Sent([request(), request()], 2),
     "odd, then plain": Sent([request("Content-Length: 2") + b"hi", request()], 2, asgi=1),
     "plain, then closed": Sent([request(), request("Connection: close")], 2, asgi=1),
+    "a poll in another head": Sent([b"GET /nothing HTTP/1.1\r\nX-A: ", request()], asgi=1),
+    "a poll in another body": Sent(
+        [b"POST /nothing HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(request()), request()],
+        asgi=1,
+    ),
     "a body cut off": Sent([request("Content-Length: 2"), b"hi", request()], 2, asgi=1),
 }
 
@@ -467,6 +474,43 @@ def test_a_message_may_take_its_time(parts: Parts) -> None:
             await client.send(whole[50:])
             await client.read(number)
         assert client.got.count(b"HTTP/1.1 304 ") == 2
+
+    run(story())
+
+
+@both_ways
+def test_who_reads_no_answers_does_not_fill_the_memory_with_them(way: str, parts: Parts) -> None:
+    async def story() -> None:
+        client = await parts.connect(way)
+        etag = await etag_of(parts)
+        for _ in range(2000):
+            await client.send(request(If_None_Match='"other"').replace(b"ETAG", etag))
+        connection: Any = next(iter(parts.states[way].connections))
+        assert connection.flow.write_paused and connection.flow.read_paused
+        assert connection.transport.get_write_buffer_size() < 2 * WRITTEN_AT_ONCE
+        client.writer.transport.abort()
+        while parts.states[way].connections or parts.states[way].tasks:
+            await asyncio.sleep(0.001)
+
+    run(story())
+
+
+@pytest.mark.parametrize("before", [b"\r\n", request(start="GET /api/v1/ota/nothing HTTP/1.1")])
+def test_whatever_was_sent_before_a_poll_may_wait(
+    before: bytes, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_connection, "ARRIVAL_S", 0.1)
+
+    async def story() -> None:
+        etag = await etag_of(parts)
+        client = await parts.connect("past", 0.1)
+        await client.send(before)
+        if answers := len(before.splitlines()) > 1:
+            await client.read(answers)
+        await client.send(request(start=f"GET {PATH}?wait=60 HTTP/1.1").replace(b"ETAG", etag))
+        await asyncio.sleep(0.3)
+        parts.polls.doorbell.close()
+        assert b" 304 " in await client.read(1 + answers)
 
     run(story())
 

@@ -18,7 +18,7 @@ from towline.reconciler.server.fleets import Fleets
 from towline.reconciler.server.inlet import Full
 from towline.reconciler.server.old_devices import STATUS_CALL, OldDevices
 from towline.reconciler.server.polls import NO_SESSION, Polls, Waiting, token_of
-from towline.reconciler.server.reporting import Reporting
+from towline.reconciler.server.reporting import RECEIPT, Reporting
 from towline.reconciler.server.sessions import Session, Sessions
 from towline.reconciler.server.strangers import Strangers
 from towline.reconciler.server.wire import (
@@ -134,7 +134,8 @@ class DeviceProtocol:
         if session is None:
             return NO_SESSION
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        found = self._reporting.take(session, headers, body, answered.set_result)
+        receipt = headers.get(RECEIPT, b"")
+        found = self._reporting.take(session, receipt, body, answered.set_result)
         if isinstance(found, Answer):
             return found
         try:

@@ -7,23 +7,21 @@ is to be closed, or of a session that is not known here.
 """
 
 import asyncio
-import re
 import time
 from dataclasses import dataclass
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from towline.reconciler.server.plain_calls import Call, PlainCalls
 from towline.reconciler.server.polls import Polls, Waiting, token_of
-from towline.reconciler.server.reporting import Handed, Reporting
+from towline.reconciler.server.reporting import RECEIPT, Handed, Reporting
 from towline.reconciler.server.sessions import Session
 from towline.reconciler.server.wire import DEVICE_BODY_LIMIT, Answer, problem
 
 PATH = b"/api/v1/ota/desired-state"
 REPORTS = b"/api/v1/ota/reports"
-_HEAD_END = b"\r\n\r\n"
-_UNUSUAL = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
-_LENGTH = re.compile(rb"[0-9]{1,6}")
+_CALLS = (b"GET " + PATH, b"POST " + REPORTS)
 BESIDE_LIMIT = 128 * 1024
 """Bytes of a message beside its body: its head and the frames of its chunks, whoever sends it."""
 ARRIVAL_S = 60
@@ -33,18 +31,18 @@ _TOO_MUCH = problem(431, "too-large", f"a head is at most {BESIDE_LIMIT} bytes")
 
 def connections(polls: Polls, reporting: Reporting) -> type[HttpToolsProtocol]:
     """The class of connections that know these rules, as uvicorn makes them."""
-    known = {"polls": polls, "reporting": reporting, "__slots__": ()}
-    return type("DeviceConnection", (_DeviceConnection,), known)
+    own = {"polls": polls, "reporting": reporting, "plain_calls": PlainCalls(), "__slots__": ()}
+    return type("DeviceConnection", (_DeviceConnection,), own)
 
 
 @dataclass(slots=True)
 class _Arriving:
-    """Reports of which the head is here, and the body may be yet to come."""
+    """Reports of which the head is here, and the body is yet to come."""
 
     session: Session
-    headers: dict[bytes, bytes]
+    receipt: bytes
+    body: bytes
     missing: int
-    body: bytes = b""
 
 
 class _DeviceConnection(HttpToolsProtocol):
@@ -53,19 +51,17 @@ class _DeviceConnection(HttpToolsProtocol):
     __slots__ = (
         "_arriving",
         "_began",
-        "_began_here",
         "_behind",
         "_beside",
         "_closes",
         "_idle_since",
         "_idle_timer",
         "_is_begun",
-        "_is_own",
         "_own",
-        "_past_head",
     )
     polls: Polls
     reporting: Reporting
+    plain_calls: PlainCalls
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
@@ -76,16 +72,10 @@ class _DeviceConnection(HttpToolsProtocol):
         self._beside = 0
         """How much of the message at hand came beside its body."""
         self._arriving: _Arriving | None = None
-        self._past_head = -1
-        """So much of what arrived now lies behind the first end of a head in it; below 0: none."""
         self._began = 0.0
         """When the message at hand did, or the connection."""
-        self._began_here = False
-        """The message at hand began in what arrived now."""
         self._is_begun = False
         """It is not whole yet."""
-        self._is_own = False
-        """The message at hand is answered here."""
         self._closes = False
         self._idle_since: float | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -98,63 +88,40 @@ class _DeviceConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read on, unless a call waits: answers go out in the order of their requests."""
         self._idle_since = None
+        self._unset_keepalive_if_required()  # uvicorn's timer, after an answer of its own
         if self._own is not None:
             self._behind += data
             self.flow.pause_reading()
             return
-        behind = b""
-        if self._arriving is None:
-            end = data.find(_HEAD_END)
-            self._past_head = len(data) - end - len(_HEAD_END) if end >= 0 else -1
-        else:
-            data, behind = data[: self._arriving.missing], data[self._arriving.missing :]
-        self._began_here = False
+        if self._arriving is not None:
+            self._go_on_arriving(self._arriving, data)
+            return
+        if data.startswith(_CALLS) and self._is_free() and self._take(data):
+            return
         self._beside += len(data)
         super().data_received(data)
         if self._beside > BESIDE_LIMIT:
             self._refuse()
-        if behind and not self.transport.is_closing():
-            self.data_received(behind)
 
     def on_message_begin(self) -> None:
-        """What uvicorn needs for it is made once it is known to be uvicorn's."""
-        self.url = b""
-        self.headers = []
-        self.expect_100_continue = False
-        self._is_own = False
-        self._began_here, self._is_begun, self._began = True, True, self.loop.time()
+        """A request that is uvicorn's."""
+        super().on_message_begin()
+        self._begin_message()
+
+    def _begin_message(self) -> None:
+        self._is_begun, self._began = True, self.loop.time()
         if self._idle_timer is None:
             self._idle_timer = self.loop.call_later(ARRIVAL_S, self._close_idle)
 
-    def on_headers_complete(self) -> None:
-        """Answer a plain call here; everything else is uvicorn's."""
-        if self._take_poll() or self._take_reports():
-            self._is_own, self.headers = True, []
-            return
-        url, headers, is_expected = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
-        self.url, self.expect_100_continue = url, is_expected
-        self.headers += headers
-        super().on_headers_complete()
-
     def on_body(self, body: bytes) -> None:
-        """A part of a body; no more of it comes than its head says."""
+        """A part of its body; no more of it comes than its head says."""
         self._beside -= len(body)
-        if self._arriving is None:
-            super().on_body(body)
-        else:
-            self._arriving.body += body
-            self._arriving.missing -= len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The end of a request."""
+        """Its end."""
         self._beside, self._is_begun = 0, False
-        if not self._is_own:
-            super().on_message_complete()
-        elif self._arriving is not None:
-            came, self._arriving = self._arriving, None
-            take = self.reporting.take_together
-            self._own = take(came.session, came.headers, came.body, self._told)
+        super().on_message_complete()
 
     def _refuse(self) -> None:
         """Nothing else would stop a head that never ends from filling the memory."""
@@ -164,61 +131,66 @@ class _DeviceConnection(HttpToolsProtocol):
         else:
             self.transport.close()
 
-    def _is_plain(self, method: bytes) -> bool:
-        """Of a head in pieces it is not known here whether the end that was found is its own."""
-        parser = self.parser
+    def _is_free(self) -> bool:
+        """Nothing has begun, and all that came before is answered."""
         return (
-            self._began_here
+            not self._is_begun
             and (self.cycle is None or self.cycle.response_complete)
-            and parser.get_method() == method
-            and parser.get_http_version() == "1.1"
-            and parser.should_keep_alive()
             and not self.flow.write_paused
         )
 
-    def _take_poll(self) -> bool:
+    def _take(self, data: bytes) -> bool:
         """False where something is unusual, or its session is not known and must be looked up."""
-        url = self.url
-        if self._past_head != 0 or not url.startswith(PATH) or b"#" in url:
+        call = self.plain_calls.read(data)
+        if call is None:
             return False
-        if len(url) > len(PATH) and url[len(PATH)] != ord("?"):
-            return False
-        headers, now = dict(self.headers), time.time()
-        if not self._is_plain(b"GET") or b"content-length" in headers:
-            return False
-        session = self._session(headers, now)
+        now = time.time()
+        session = self.polls.sessions.find(token_of(call.headers), int(now))
         if session is None:
             return False
-        found = self.polls.judge(session, headers, url[len(PATH) + 1 :], now)
+        self._beside = 0  # What came between two messages is of none.
+        if data.startswith(b"GET"):
+            return self._take_poll(session, call, now)
+        return self._take_reports(session, call)
+
+    def _take_poll(self, session: Session, call: Call, now: float) -> bool:
+        path, _, query = call.target.partition(b"?")
+        if path != PATH or b"#" in query or b"content-length" in call.headers:
+            return False
+        found = self.polls.judge(session, call.headers, query, now)
         if isinstance(found, Answer):
             self._send(found)
         else:
             self._own = Waiting(self.polls, found, self._told_soon)
         return True
 
-    def _take_reports(self) -> bool:
-        """As `_take_poll`, of reports; the body may be yet to come."""
-        if self.url != REPORTS or self._past_head < 0:
+    def _take_reports(self, session: Session, call: Call) -> bool:
+        """As `_take_poll`; their body may be yet to come."""
+        if call.target != REPORTS or b"content-length" not in call.headers:
             return False
-        headers = dict(self.headers)
-        length = headers.get(b"content-length", b"")
-        if not self._is_plain(b"POST") or _LENGTH.fullmatch(length) is None:
+        if len(call.body) + call.missing > DEVICE_BODY_LIMIT:
             return False
-        missing = int(length)
-        # The first end of a head here is the message's own or lies before it: no less is behind.
-        if missing > DEVICE_BODY_LIMIT or self._past_head > missing:
-            return False
-        session = self._session(headers, time.time())
-        if session is None:
-            return False
-        self._arriving = _Arriving(session, headers, missing)
+        arriving = _Arriving(session, call.headers.get(RECEIPT, b""), call.body, call.missing)
+        if call.missing:
+            self._arriving = arriving
+            self._begin_message()
+        else:
+            self._hand_in(arriving)
         return True
 
-    def _session(self, headers: dict[bytes, bytes], now: float) -> Session | None:
-        """Whose call it is; None where that is not known here, or something is unusual."""
-        if not _UNUSUAL.isdisjoint(headers):
-            return None
-        return self.polls.sessions.find(token_of(headers), int(now))
+    def _go_on_arriving(self, arriving: _Arriving, data: bytes) -> None:
+        part, behind = data[: arriving.missing], data[arriving.missing :]
+        arriving.body += part
+        arriving.missing -= len(part)
+        if not arriving.missing:
+            self._arriving, self._is_begun = None, False
+            self._hand_in(arriving)
+        if behind:
+            self.data_received(behind)
+
+    def _hand_in(self, arrived: _Arriving) -> None:
+        take = self.reporting.take_together
+        self._own = take(arrived.session, arrived.receipt, arrived.body, self._told)
 
     def _told_soon(self, answer: Answer) -> None:
         """Send it in the loop's next round, with all else that is made in this one.

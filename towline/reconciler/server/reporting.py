@@ -7,7 +7,8 @@ reports wait to be written (`Handed`), and are acknowledged after their commit, 
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 
 import structlog
@@ -27,6 +28,9 @@ from towline.schemas.reports import Heard, Report
 
 _FAILED = problem(500, "internal", "the reports cannot be acknowledged; the server's log says why")
 
+RECEIPT = b"towline-receipt"
+"""The header, both ways."""
+
 log = structlog.get_logger()
 
 
@@ -40,25 +44,28 @@ class Reporting:
         self._inlet = inlet
         self._receipts = receipts
         self._tally = tally
-        self._come: list[tuple[Handed, Mapping[bytes, bytes], bytes]] = []
-        """What this round of the loop brought: the reports, their headers and bodies."""
+        self._come: deque[tuple[Handed, bytes, bytes]] = deque()
+        """What this round of the loop brought: the reports, their receipts and bodies."""
 
     def take(
         self,
         session: Session,
-        headers: Mapping[bytes, bytes],
+        receipt: bytes,
         body: bytes,
         tell: Callable[[Answer], None],
     ) -> "Answer | Handed":
-        """The answer, where it is at hand; else `tell` is called once, later and never at once."""
+        """The answer, where it is at hand; else `tell` is called once, later and never at once.
+
+        `receipt`: the device's last one, as it came; empty: it has none.
+        """
         handed = Handed(self, session, tell)
-        answer = self._take(handed, headers, body)
+        answer = self._take(handed, receipt, body)
         return handed if answer is None else answer
 
     def take_together(
         self,
         session: Session,
-        headers: Mapping[bytes, bytes],
+        receipt: bytes,
         body: bytes,
         tell: Callable[[Answer], None],
     ) -> "Handed":
@@ -69,21 +76,22 @@ class Reporting:
         handed = Handed(self, session, tell)
         if not self._come:
             asyncio.get_running_loop().call_soon(self._take_all)
-        self._come.append((handed, headers, body))
+        self._come.append((handed, receipt, body))
         return handed
 
     def _take_all(self) -> None:
-        come, self._come = self._come, []
-        for handed, headers, body in come:
+        come, self._come = self._come, deque()
+        while come:  # What was read is let go at once: the next is read into the same memory.
+            handed, receipt, body = come.popleft()
             try:
-                answer = self._take(handed, headers, body)
+                answer = self._take(handed, receipt, body)
             except Exception as failure:  # noqa: BLE001 whatever it was, the others get their answers
                 log.error("reports.unanswered", device=handed.session.slug, error=repr(failure))
                 answer = _FAILED
             if answer is not None:
                 handed.tell(answer)
 
-    def _take(self, handed: "Handed", headers: Mapping[bytes, bytes], body: bytes) -> Answer | None:
+    def _take(self, handed: "Handed", receipt: bytes, body: bytes) -> Answer | None:
         """The answer, where it is at hand; None: they are handed in."""
         session, now = handed.session, time.time()
         if session.expires_at <= now or not session.is_live:
@@ -101,17 +109,16 @@ class Reporting:
             return Answer(204)
         handed.number = len(parsed)
         try:
-            self._inlet.hand_in(session.device_seq, self._proved(session, headers, parsed), handed)
+            self._inlet.hand_in(session.device_seq, self._proved(session, receipt, parsed), handed)
         except Full:
             self._tally.turned_away["busy"] += 1
             return BUSY
         return None
 
     def _proved(
-        self, session: Session, headers: Mapping[bytes, bytes], parsed: tuple[Report, ...]
+        self, session: Session, receipt: bytes, parsed: tuple[Report, ...]
     ) -> tuple[Report, ...]:
         """The reports, the first with what the device can prove that was acknowledged before."""
-        receipt = headers.get(b"towline-receipt")
         if not receipt:
             return parsed
         acknowledged = self._receipts.read(session, receipt.decode("latin-1"))
@@ -129,7 +136,7 @@ class Reporting:
         receipt = self._receipts.write(session, heard, int(time.time()))
         if not receipt:
             return Answer(204)
-        return Answer(204, headers=(("towline-receipt", receipt),), is_of_one=True)
+        return Answer(204, headers=((RECEIPT.decode(), receipt),), is_of_one=True)
 
 
 class Handed:
