@@ -195,10 +195,10 @@ def test_row_36_many_bodies_that_stay_on_their_way_take_no_more_memory_than_ther
             connection = context.wrap_socket(plain, server_hostname="localhost")
             begun.append(held.enter_context(connection))
             connection.sendall(head.format(path).encode() + b"x" * 59_000)
-            until(lambda: wire._arriving.size == 59_000)
+            until(lambda: wire.arriving.size == 59_000)
         assert begun[-1].recv(4096).startswith(b"HTTP/1.1 503 ")
         assert enrolled.open().status_code == 200, "there is room for what is small"
-    until(lambda: wire._arriving.size == 0)
+    until(lambda: wire.arriving.size == 0)
     body = "token=" + "x" * 95_000
     assert server.client.post("/admin/edge/ota/sign-in", content=body).status_code == 403
 

@@ -461,6 +461,21 @@ def test_who_is_not_done_with_a_message_is_not_waited_for_without_end(
     run(story())
 
 
+def test_who_sends_but_line_ends_says_nothing(parts: Parts) -> None:
+    async def story() -> None:
+        client = await parts.connect("past", 0.1)
+        closed = asyncio.ensure_future(client.reader.read())
+        for _ in range(100):
+            client.writer.write(b"\r\n")
+            await asyncio.sleep(0.01)
+            if closed.done():
+                break
+        assert closed.done()
+        closed.exception()
+
+    run(story())
+
+
 def test_a_message_may_take_its_time(parts: Parts) -> None:
     """More than a connection that rests."""
 
@@ -474,6 +489,57 @@ def test_a_message_may_take_its_time(parts: Parts) -> None:
             await client.send(whole[50:])
             await client.read(number)
         assert client.got.count(b"HTTP/1.1 304 ") == 2
+
+    run(story())
+
+
+def test_what_comes_behind_an_open_call_does_not_end_it(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_connection, "ARRIVAL_S", 0.1)
+
+    async def story() -> None:
+        poll = request("Content-Length: 0", start=f"GET {PATH}?wait=60 HTTP/1.1")
+        etag = await etag_of(parts)
+        for behind in (b"\r\n", b"GET "):
+            client = await parts.connect("past", 0.1)
+            await client.send(poll.replace(b"ETAG", etag))
+            await client.send(behind)
+            await asyncio.sleep(0.3)
+            parts.polls.doorbell.close()
+            assert b" 304 " in await client.read(1)
+            parts.polls.doorbell.open()
+
+    run(story())
+
+
+@pytest.mark.parametrize("behind", [b"hello", b"h", b"hello\r\n"])
+def test_who_falls_silent_after_an_early_answer_is_not_waited_for(
+    behind: bytes, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_connection, "ARRIVAL_S", 0.1)
+
+    async def story() -> None:
+        client = await parts.connect("past", 0.1)
+        await client.send(b"POST /api/v1/ota/nothing HTTP/1.1\r\nContent-Length: 5\r\n\r\n")
+        assert b" 404 " in await client.read(1)
+        await client.send(behind)
+        assert await asyncio.wait_for(client.reader.read(), 10) == b""
+
+    run(story())
+
+
+def test_a_poll_that_fails_is_an_answer_too(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async def story() -> None:
+        monkeypatch.setattr(parts.polls, "judge", fails)
+        client = await parts.connect("past")
+        with capture_logs() as logs:
+            await client.send(request())
+            assert b" 500 " in await client.read(1)
+        assert [each["event"] for each in logs] == ["poll.unanswered"]
 
     run(story())
 

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
 
 from tests.reconciler.simulation import ORGANIZATION
 from tests.server.two_ways import DEVICE, Client, Parts, Sent, both_ways, parts_on, run
-from towline.reconciler.server import plain_json
+from towline.reconciler.server import plain_json, wire
+from towline.reconciler.server.device_connection import BESIDE_LIMIT
 from towline.reconciler.server.device_rates import BURST_S, DeviceRates, RateLimits
 from towline.reconciler.server.inlet import Full
-from towline.reconciler.server.wire import DEVICE_BODY_LIMIT
+from towline.reconciler.server.wire import DEVICE_BODY_LIMIT, Answer
 from towline.reconciler.store.engine import Store, open_store
 from towline.schemas.reports import REPORTS_LIMIT
 
@@ -272,6 +274,58 @@ def test_what_is_no_call_behind_reports_keeps_them_from_nothing(parts: Parts) ->
     pieces = [request()[:HEAD], request()[HEAD:] + b"hello\r\n\r\n"]
     kept, refused = answers_to(parts, "past", pieces, answers=2)
     assert (kept[9:12], refused[9:12]) == (b"204", b"400")
+
+
+def test_who_cannot_be_told_keeps_no_other_of_the_round_from_its_answer(parts: Parts) -> None:
+    told: list[Answer] = []
+
+    def fails(_: Answer) -> None:
+        raise RuntimeError("a bug in what came behind them")
+
+    async def story() -> None:
+        session = parts.polls.sessions.find(b"right", 0)
+        assert session is not None
+        for tell in (fails, told.append):
+            parts.reporting.take_together(session, b"", b"[]", tell)
+        await asyncio.sleep(0.01)
+
+    with capture_logs() as logs:
+        run(story())
+    assert [answer.status for answer in told] == [204]
+    assert [each["event"] for each in logs] == ["reports.untold"]
+
+
+def test_who_sends_too_long_a_head_is_not_waited_for(parts: Parts) -> None:
+    async def story() -> None:
+        client = await parts.connect("past")
+        sent = request(f"Towline-Receipt: {'x' * BESIDE_LIMIT}")
+        await client.send(sent[: -len(BODY)])
+        assert await asyncio.wait_for(client.reader.read(), 10) == b""
+
+    run(story())
+
+
+def test_bodies_that_arrive_count_to_what_arrives_in_the_process(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "ARRIVING_LIMIT", int(1.5 * len(BODY)))
+
+    async def story() -> None:
+        first, second = [await parts.connect("past") for _ in range(2)]
+        await first.send(request()[:-1])
+        assert wire.arriving.size == len(BODY)
+        await second.send(request()[:-1])
+        assert b" 503 " in await second.read(1)
+        await first.send(request()[-1:])
+        assert b" 204 " in await first.read(1)
+        assert wire.arriving.size == 0
+        await first.send(request()[:-1])
+        assert wire.arriving.size == len(BODY)
+        first.writer.close()
+        await asyncio.sleep(0.01)
+        assert wire.arriving.size == 0
+
+    run(story())
 
 
 @both_ways

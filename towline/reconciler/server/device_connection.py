@@ -2,8 +2,9 @@
 
 That way costs more than all the rest of an unchanged poll. What is no plain call goes it as ever:
 a poll that is not whole in one piece, reports of which the head is not or that do not say how long
-they are, everything with something behind it, with an upgrade, of HTTP/1.0, for a connection that
-is to be closed, or of a session that is not known here.
+they are or are too long, everything with a next call behind it, with an upgrade, of HTTP/1.0, for a
+connection that is to be closed or does not take in its answers, or of a session that is not known
+here.
 """
 
 import asyncio
@@ -11,10 +12,12 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from towline.reconciler.server import wire
 from towline.reconciler.server.plain_calls import Call, PlainCalls
-from towline.reconciler.server.polls import Polls, Waiting, token_of
+from towline.reconciler.server.polls import FAILED, Polls, Waiting, token_of
 from towline.reconciler.server.reporting import RECEIPT, Handed, Reporting
 from towline.reconciler.server.sessions import Session
 from towline.reconciler.server.wire import DEVICE_BODY_LIMIT, Answer, problem
@@ -27,6 +30,8 @@ BESIDE_LIMIT = 128 * 1024
 ARRIVAL_S = 60
 """So long a message may take until it is whole."""
 _TOO_MUCH = problem(431, "too-large", f"a head is at most {BESIDE_LIMIT} bytes")
+
+log = structlog.get_logger()
 
 
 def connections(polls: Polls, reporting: Reporting) -> type[HttpToolsProtocol]:
@@ -41,8 +46,8 @@ class _Arriving:
 
     session: Session
     receipt: bytes
+    length: int
     body: bytes
-    missing: int
 
 
 class _DeviceConnection(HttpToolsProtocol):
@@ -73,7 +78,7 @@ class _DeviceConnection(HttpToolsProtocol):
         """How much of the message at hand came beside its body."""
         self._arriving: _Arriving | None = None
         self._began = 0.0
-        """When the message at hand did, or the connection."""
+        """When the message at hand did."""
         self._is_begun = False
         """It is not whole yet."""
         self._closes = False
@@ -87,7 +92,7 @@ class _DeviceConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless a call waits: answers go out in the order of their requests."""
-        self._idle_since = None
+        idle_since, self._idle_since = self._idle_since, None
         self._unset_keepalive_if_required()  # uvicorn's timer, after an answer of its own
         if self._own is not None:
             self._behind += data
@@ -102,6 +107,8 @@ class _DeviceConnection(HttpToolsProtocol):
         super().data_received(data)
         if self._beside > BESIDE_LIMIT:
             self._refuse()
+        elif self._is_free() and not self.transport.is_closing():
+            self._rest(idle_since)  # Line ends, or a body that was answered before it came.
 
     def on_message_begin(self) -> None:
         """A request that is uvicorn's."""
@@ -142,7 +149,7 @@ class _DeviceConnection(HttpToolsProtocol):
     def _take(self, data: bytes) -> bool:
         """False where something is unusual, or its session is not known and must be looked up."""
         call = self.plain_calls.read(data)
-        if call is None:
+        if call is None or len(data) - len(call.body) > BESIDE_LIMIT:
             return False
         now = time.time()
         session = self.polls.sessions.find(token_of(call.headers), int(now))
@@ -157,7 +164,11 @@ class _DeviceConnection(HttpToolsProtocol):
         path, _, query = call.target.partition(b"?")
         if path != PATH or b"#" in query or b"content-length" in call.headers:
             return False
-        found = self.polls.judge(session, call.headers, query, now)
+        try:
+            found = self.polls.judge(session, call.headers, query, now)
+        except Exception as failure:  # noqa: BLE001 whatever it was, no poll stays without an answer
+            log.error("poll.unanswered", device=session.slug, error=repr(failure))
+            found = FAILED
         if isinstance(found, Answer):
             self._send(found)
         else:
@@ -168,29 +179,36 @@ class _DeviceConnection(HttpToolsProtocol):
         """As `_take_poll`; their body may be yet to come."""
         if call.target != REPORTS or b"content-length" not in call.headers:
             return False
-        if len(call.body) + call.missing > DEVICE_BODY_LIMIT:
+        receipt, length = call.headers.get(RECEIPT, b""), len(call.body) + call.missing
+        if length > DEVICE_BODY_LIMIT:
             return False
-        arriving = _Arriving(session, call.headers.get(RECEIPT, b""), call.body, call.missing)
-        if call.missing:
-            self._arriving = arriving
-            self._begin_message()
+        if not call.missing:
+            self._hand_in(session, receipt, call.body)
+        elif wire.arriving.size + length > wire.ARRIVING_LIMIT:
+            return False
         else:
-            self._hand_in(arriving)
+            wire.arriving.size += length
+            self._arriving = _Arriving(session, receipt, length, call.body)
+            self._begin_message()
         return True
 
     def _go_on_arriving(self, arriving: _Arriving, data: bytes) -> None:
-        part, behind = data[: arriving.missing], data[arriving.missing :]
-        arriving.body += part
-        arriving.missing -= len(part)
-        if not arriving.missing:
-            self._arriving, self._is_begun = None, False
-            self._hand_in(arriving)
-        if behind:
+        missing = arriving.length - len(arriving.body)
+        arriving.body += data[:missing]
+        if len(data) < missing:
+            return
+        self._end_arriving()
+        self._hand_in(arriving.session, arriving.receipt, arriving.body)
+        if behind := data[missing:]:
             self.data_received(behind)
 
-    def _hand_in(self, arrived: _Arriving) -> None:
-        take = self.reporting.take_together
-        self._own = take(arrived.session, arrived.receipt, arrived.body, self._told)
+    def _end_arriving(self) -> None:
+        if self._arriving is not None:
+            wire.arriving.size -= self._arriving.length
+            self._arriving, self._is_begun = None, False
+
+    def _hand_in(self, session: Session, receipt: bytes, body: bytes) -> None:
+        self._own = self.reporting.take_together(session, receipt, body, self._told)
 
     def _told_soon(self, answer: Answer) -> None:
         """Send it in the loop's next round, with all else that is made in this one.
@@ -225,12 +243,12 @@ class _DeviceConnection(HttpToolsProtocol):
         else:
             self._rest()
 
-    def _rest(self) -> None:
-        """Close the connection when nothing more comes, as uvicorn does.
+    def _rest(self, since: float | None = None) -> None:
+        """Close the connection when nothing more comes, as uvicorn does; `since`: None: from now.
 
         One timer runs on over many requests: to make one for each costs more than to look twice.
         """
-        self._idle_since = self.loop.time()
+        self._idle_since = self.loop.time() if since is None else since
         if self._idle_timer is None:
             self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_idle)
 
@@ -248,13 +266,15 @@ class _DeviceConnection(HttpToolsProtocol):
         """How long the other side is waited for; None: it waits for an answer."""
         if self._idle_since is not None:
             return self._idle_since + self.timeout_keep_alive
-        if self.pipeline:  # What came behind an open call is read on after its answer.
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        if is_answering and not self.cycle.more_body:
+            # What came behind an open call is read on after its answer.
             self._began = self.loop.time()
         return self._began + ARRIVAL_S if self._beside or self._is_begun else None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The device went away."""
-        self._arriving = None
+        self._end_arriving()
         if self._own is not None:
             self._own.give_up()
             self._own = None

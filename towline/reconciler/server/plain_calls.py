@@ -43,7 +43,7 @@ class PlainCalls:
     def read(self, data: bytes) -> Call | None:
         """The one call that begins with `data`, where nothing is behind it.
 
-        None: it is no plain one, or its head is not whole; nothing of it is kept here.
+        None: it is no plain one, or its head is not whole; nothing of it is part of the next.
         """
         self._begun = self._ended = 0
         self._body, self._headers, self._is_plain = b"", {}, False

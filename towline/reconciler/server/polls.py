@@ -38,7 +38,7 @@ _BAD_HOST = problem(400, "bad-field", "Host")
 _NOT_READY = problem(
     503, "not-ready", "no commit is in force yet, or its root names another online key"
 )
-_FAILED = problem(500, "internal", "the document could not be made; the server's log says why")
+FAILED = problem(500, "internal", "the document could not be made; the server's log says why")
 
 log = structlog.get_logger()
 
@@ -140,7 +140,7 @@ class Polls:
             body = self.documents.sign(content, poll, len(roots))
         except Exception as error:  # noqa: BLE001 whatever it was, no poll stays without an answer
             log.error("document.unsigned", device=session.slug, error=repr(error))
-            return _FAILED
+            return FAILED
         self._tally.polls[session.organization, "document"] += 1
         if content.work:
             self._inlet.fetched(session.device_seq, content.work)
@@ -202,7 +202,7 @@ class Waiting:
         elif (error := read.exception()) is None:
             self._weigh(read.result())
         else:
-            self._end(STORE_AWAY if isinstance(error, AWAY) else _FAILED)
+            self._end(STORE_AWAY if isinstance(error, AWAY) else FAILED)
 
     def _weigh(self, content: Content) -> None:
         session, loop = self._asked.session, asyncio.get_running_loop()

@@ -169,5 +169,9 @@ class Handed:
     def tell(self, answer: Answer) -> None:
         """Answer whoever asked, if he is still there."""
         tell, self._tell = self._tell, None
-        if tell is not None:
+        if tell is None:
+            return
+        try:
             tell(answer)
+        except Exception as failure:  # noqa: BLE001 whatever it was, the others get their answers
+            log.error("reports.untold", device=self.session.slug, error=repr(failure))

@@ -146,13 +146,13 @@ def _packages_url(host: bytes) -> str | None:
     return f"https://{text}/packages/" if _HOST.fullmatch(text) else None
 
 
-class _Arriving:
+class Arriving:
     """What arrives at this moment in this process, of everybody together."""
 
     size = 0
 
 
-_arriving = _Arriving()
+arriving = Arriving()
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:
@@ -169,13 +169,13 @@ async def read_body(receive: Receive, limit: int) -> bytes:
                 raise Disconnected
             part = message.get("body", b"")
             size += len(part)
-            _arriving.size += len(part)
+            arriving.size += len(part)
             if size > limit:
                 raise TooLarge
-            if _arriving.size > ARRIVING_LIMIT:
+            if arriving.size > ARRIVING_LIMIT:
                 raise NoRoom
             parts.append(part)
             if not message.get("more_body", False):
                 return b"".join(parts)
     finally:
-        _arriving.size -= size
+        arriving.size -= size
