@@ -11,6 +11,7 @@ OLD_DEVICES = "server/test_old_devices.py"
 DOOR = "server/test_dashboard_door.py"
 CLOCK = "server/test_clock_guard.py"
 POLLS = "server/test_poll_paths.py"
+REPORTS = "server/test_report_paths.py"
 PEOPLE = "server/test_admin_tokens.py"
 
 _HTTP = (
@@ -26,8 +27,35 @@ _HTTP = (
     ),
     Checked(
         "towline/reconciler/server/reporting.py",
-        ("server/test_report_paths.py", "security/test_receipts.py"),
+        (REPORTS, "security/test_receipts.py"),
         (("if (too_soon := self._polls.count(session, now)) is not None:", "if False:"),),
+    ),
+    Checked(
+        "towline/reconciler/server/plain_calls.py",
+        ("server/test_plain_calls.py", POLLS, REPORTS),
+        (
+            ("if self._begun != 1 or not self._is_plain:", "if not self._is_plain:"),
+            ("if self._begun != 1 or not self._is_plain:", "if self._begun != 1:"),
+            ("if missing != 0:", "if missing is None:"),
+            ('self._parser.get_http_version() == "1.1"', "True"),
+            ("and self._parser.should_keep_alive()", ""),
+            ("and _UNUSUAL.isdisjoint(self._headers)", ""),
+        ),
+    ),
+    Checked(
+        "towline/reconciler/server/device_connection.py",
+        (POLLS, REPORTS),
+        (
+            ("or len(data) - len(call.body) > BESIDE_LIMIT", ""),
+            ('or b"#" in query', ""),
+            ('or b"content-length" in call.headers', ""),
+            ('or b"content-length" not in call.headers', ""),
+            ("if length > DEVICE_BODY_LIMIT:", "if False:"),
+            ("elif wire.arriving.size + length > wire.ARRIVING_LIMIT:", "elif False:"),
+            ("if self._beside > BESIDE_LIMIT:", "if False:"),
+            ("not self._is_begun", "True"),
+            ("and not self.flow.write_paused", ""),
+        ),
     ),
     Checked(
         "towline/reconciler/server/polls.py",

@@ -513,6 +513,21 @@ def test_what_comes_behind_an_open_call_does_not_end_it(
     run(story())
 
 
+def test_who_falls_silent_in_the_message_behind_an_answer_is_not_waited_for(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_connection, "ARRIVAL_S", 0.1)
+
+    async def story() -> None:
+        client = await parts.connect("past", 0.1)
+        await client.send(request(start="GET /api/v1/ota/nothing HTTP/1.1"))
+        assert b" 404 " in await client.read(1)
+        await client.send(b"GET ")
+        assert await asyncio.wait_for(client.reader.read(), 10) == b""
+
+    run(story())
+
+
 @pytest.mark.parametrize("behind", [b"hello", b"h", b"hello\r\n"])
 def test_who_falls_silent_after_an_early_answer_is_not_waited_for(
     behind: bytes, parts: Parts, monkeypatch: pytest.MonkeyPatch
