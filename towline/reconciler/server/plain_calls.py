@@ -1,7 +1,7 @@
 """Plain calls, as nearly all of a device's are: read without the parser of their connection.
 
 One parser reads them all. Each connection has one of its own for everything else, and in a large
-fleet that is never at hand: to fetch it took as long as to read a call.
+fleet that is never in the processor's caches when its turn comes.
 """
 
 import re
