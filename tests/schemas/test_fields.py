@@ -42,6 +42,8 @@ BAD: list[tuple[Callable[..., object], Any]] = [
     (fields.digest, "A" * 64),
     (fields.digest, "a" * 63),
     (fields.digest, "a" * 64 + "\n"),
+    (fields.digest, int("1" * 64)),
+    (fields.digest, None),
     (fields.mapping, []),
     (fields.storable, {"a": [2**63]}),
     (fields.storable, {"a": {"b": -(2**63)}}),
