@@ -75,6 +75,7 @@ def test_nothing_is_read_while_nothing_happens(store: Store, looks: list[Subject
         await asyncio.sleep(0.1)
         assert len(looks) == 1
         await stream.aclose()
+        await asyncio.sleep(0.1)  # A look at whether something happened may be under way.
         happen(store, "unseen")
         await asyncio.sleep(0.1)
         assert len(looks) == 1
