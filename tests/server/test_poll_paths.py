@@ -31,6 +31,10 @@ WRITTEN_AT_ONCE = 64 * 1024
 """Bytes that are kept for who reads slowly, before nothing more is read of him."""
 
 
+EARLY = b"POST /api/v1/ota/nothing HTTP/1.1\r\nContent-Length: 5\r\n\r\n"
+"""Is answered before its body has come."""
+
+
 def request(*lines: str, start: str = f"GET {PATH} HTTP/1.1", **changes: str | None) -> bytes:
     """A poll of a device that has the newest document; `changes` are of its headers."""
     headers = {
@@ -513,30 +517,24 @@ def test_what_comes_behind_an_open_call_does_not_end_it(
     run(story())
 
 
-def test_who_falls_silent_in_the_message_behind_an_answer_is_not_waited_for(
-    parts: Parts, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("begin", "behind"),
+    [
+        (request(start="GET /api/v1/ota/nothing HTTP/1.1"), b"GET "),
+        (EARLY, b"h"),
+        (EARLY, b"hello"),
+        (EARLY, b"hello\r\n"),
+    ],
+    ids=["in the next message", "in its body", "behind its body", "behind a line end"],
+)
+def test_who_falls_silent_after_an_answer_is_not_waited_for(
+    begin: bytes, behind: bytes, parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(device_connection, "ARRIVAL_S", 0.1)
 
     async def story() -> None:
         client = await parts.connect("past", 0.1)
-        await client.send(request(start="GET /api/v1/ota/nothing HTTP/1.1"))
-        assert b" 404 " in await client.read(1)
-        await client.send(b"GET ")
-        assert await asyncio.wait_for(client.reader.read(), 10) == b""
-
-    run(story())
-
-
-@pytest.mark.parametrize("behind", [b"hello", b"h", b"hello\r\n"])
-def test_who_falls_silent_after_an_early_answer_is_not_waited_for(
-    behind: bytes, parts: Parts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(device_connection, "ARRIVAL_S", 0.1)
-
-    async def story() -> None:
-        client = await parts.connect("past", 0.1)
-        await client.send(b"POST /api/v1/ota/nothing HTTP/1.1\r\nContent-Length: 5\r\n\r\n")
+        await client.send(begin)
         assert b" 404 " in await client.read(1)
         await client.send(behind)
         assert await asyncio.wait_for(client.reader.read(), 10) == b""

@@ -139,7 +139,7 @@ class _DeviceConnection(HttpToolsProtocol):
             self.transport.close()
 
     def _is_free(self) -> bool:
-        """Nothing has begun, and all that came before is answered."""
+        """Nothing has begun, and all that came before is answered, the answers taken in."""
         return (
             not self._is_begun
             and (self.cycle is None or self.cycle.response_complete)
